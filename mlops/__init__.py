@@ -1,0 +1,1 @@
+"""The kernel: what every other folder may import, and what imports none of them."""

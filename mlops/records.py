@@ -1,0 +1,76 @@
+"""What serving writes down: decisions and labels, as JSON lines that any room may read.
+
+A line is appended in one write, so a killed process can leave at most one torn line, the last of its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from mlops.errors import InputError
+
+__all__ = ["Decision", "LabelRecord", "read_decisions", "read_labels"]
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One scored event: what came in, what was computed and what was answered, as it was then.
+
+    `event` holds the canonical columns, event time as ISO 8601 in UTC; `features` are in the order of the
+    bundle whose manifest has the digest `bundle`. `scored_at` is the wall clock, ISO 8601 in UTC.
+    """
+
+    decision_id: str
+    event_id: int | str
+    scored_at: str
+    event: dict[str, Any]
+    features: list[float]
+    score: float
+    decision: str
+    version: str
+    bundle: str
+
+
+class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The truth about one event. `known_at` is when it was known, in event time (ISO 8601, UTC)."""
+
+    event_id: int | str
+    label: int
+    known_at: str
+
+
+Record = TypeVar("Record", Decision, LabelRecord)
+
+
+def _read(folder: Path, pattern: str, type_: type[Record]) -> Iterator[Record]:
+    decoder = msgspec.json.Decoder(type_)
+    for path in sorted(folder.glob(pattern)):
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n"):
+                    break  # torn by a kill; it was never acknowledged
+                try:
+                    yield decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise InputError(f"line {number} is not a {type_.__name__}: {error}", where=path) from None
+
+
+def read_decisions(folder: Path) -> Iterator[Decision]:
+    """All decisions in `folder`, in the order of files and lines.
+
+    Raises:
+        InputError: a line, not the torn last one, does not parse.
+    """
+    return _read(folder, "decisions-*.jsonl", Decision)
+
+
+def read_labels(folder: Path) -> Iterator[LabelRecord]:
+    """All labels in `folder`; of several for one event the last holds.
+
+    Raises:
+        InputError: a line, not the torn last one, does not parse.
+    """
+    return _read(folder, "labels-*.jsonl", LabelRecord)

@@ -1,0 +1,80 @@
+"""The schema of events, declared once: Spark validates with it, serving checks each request with it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from mlops.errors import ConfigError
+
+__all__ = ["Column", "ColumnType", "EventSchema", "Label", "Layout"]
+
+ColumnType = Literal["id", "timestamp", "decimal", "float", "integer", "text", "boolean"]
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One column of an event.
+
+    `id` values are opaque: whole numbers if all of a table's are, else text. `decimal` values are exact, with
+    `decimals` digits after the point, and travel as scaled integers wherever they are summed. `minimum` and
+    `maximum` are inclusive; for a timestamp they are ISO dates.
+    """
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+    minimum: float | str | None = None
+    maximum: float | str | None = None
+    decimals: int = 0
+    unit: str = ""
+    description: str = ""
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A foreign layout of the same events: our column name → theirs. Their other columns are ignored."""
+
+    name: str
+    columns: dict[str, str]
+
+
+class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The columns of an event, which of them identifies it, and which holds its event time (UTC)."""
+
+    id: str
+    time: str
+    columns: tuple[Column, ...]
+    layouts: tuple[Layout, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            raise ConfigError("two columns have one name", where="EventSchema")
+        for role, name, type_ in (("id", self.id, "id"), ("time", self.time, "timestamp")):
+            if name not in names:
+                raise ConfigError(f"{role} column {name!r} is not among the columns", where="EventSchema")
+            if self.column(name).type != type_ or self.column(name).nullable:
+                raise ConfigError(
+                    f"{role} column {name!r} must be a {type_} and not nullable", where="EventSchema"
+                )
+        for layout in self.layouts:
+            if unknown := set(layout.columns) - set(names):
+                raise ConfigError(f"unknown columns {sorted(unknown)}", where=f"Layout {layout.name}")
+
+    def column(self, name: str) -> Column:
+        """The column called `name`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise ConfigError(f"no column {name!r}", where="EventSchema")
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The column that holds the truth (1 or 0), and how many days after the event it is known."""
+
+    column: str
+    delay_days: int = 0

@@ -1,0 +1,101 @@
+"""Where things lie and which use case runs: read once from the environment, then passed on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from mlops.errors import ConfigError
+
+__all__ = ["Settings"]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The platform's settings; each is an environment variable `MLOPS_<NAME>`.
+
+    `home` holds everything that a run writes. MLflow's database and artefact store lie in it unless
+    `tracking_uri` names a server or another database.
+    """
+
+    home: Path = Path("runs/main")
+    usecase: str = "usecases.fraud"
+    tracking_uri: str = ""
+    spark_master: str = "local[*]"
+    spark_memory: str = "2g"
+    signing_key: str = ""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+        """Read `MLOPS_*`; `overrides` that are not None win.
+
+        Raises:
+            ConfigError: a value that does not fit.
+        """
+        env = os.environ if env is None else env
+        values: dict[str, object] = {
+            field: env[name] for field in cls.__struct_fields__ if (name := f"MLOPS_{field.upper()}") in env
+        }
+        values |= {key: value for key, value in overrides.items() if value is not None}
+        for key, value in values.items():
+            if isinstance(value, str) and not value and key in ("home", "usecase"):
+                raise ConfigError("is empty", where=f"MLOPS_{key.upper()}")
+        values["home"] = Path(str(values.get("home", cls().home))).expanduser().absolute()
+        return cls(**values)  # type: ignore[arg-type]
+
+    @property
+    def events(self) -> Path:
+        """The event table: Parquet, one row an accepted event."""
+        return self.home / "events"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rows that failed validation, with the reason."""
+        return self.home / "quarantine"
+
+    @property
+    def features(self) -> Path:
+        """The feature table."""
+        return self.home / "features"
+
+    @property
+    def bundles(self) -> Path:
+        """Bundles as training writes them, before they are registered."""
+        return self.home / "bundles"
+
+    @property
+    def pointer(self) -> Path:
+        """The file that serving follows."""
+        return self.home / "deployments" / "current.json"
+
+    @property
+    def store(self) -> Path:
+        """The embedded online store."""
+        return self.home / "store"
+
+    @property
+    def decisions(self) -> Path:
+        """The decision log and the label log (JSON lines)."""
+        return self.home / "decisions"
+
+    @property
+    def monitoring(self) -> Path:
+        """What monitoring writes: reports, alerts, retrain requests."""
+        return self.home / "monitoring"
+
+    @property
+    def keys(self) -> Path:
+        """The key pair that signs and verifies bundles, unless `signing_key` names another."""
+        return self.home / "keys"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking and registry store."""
+        return self.tracking_uri or f"sqlite:///{self.home}/mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artefact store when the store is the local database."""
+        return self.home / "mlartifacts"

@@ -1,0 +1,71 @@
+"""Ed25519 keys that sign bundles (training) and verify them (serving)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from mlops.errors import ConfigError, IntegrityError
+from mlops.storage import replace_file
+
+__all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "ensure_keys", "sign", "verify"]
+
+PRIVATE_KEY = "signing-key.pem"
+PUBLIC_KEY = "verify-key.pem"
+
+
+def ensure_keys(folder: Path) -> None:
+    """Make a key pair in `folder` if it holds none. The private key is readable by its owner only."""
+    if (folder / PRIVATE_KEY).exists() and (folder / PUBLIC_KEY).exists():
+        return
+    key = Ed25519PrivateKey.generate()
+    pem = serialization.Encoding.PEM
+    with replace_file(folder / PRIVATE_KEY) as path:
+        path.touch(mode=0o600)
+        path.write_bytes(
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        )
+    with replace_file(folder / PUBLIC_KEY) as path:
+        path.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    os.chmod(folder, 0o700)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such key", where=path, todo="bundles are signed with the keys in this folder"
+        ) from None
+
+
+def sign(folder: Path, message: bytes) -> bytes:
+    """The signature of `message` under the private key in `folder`.
+
+    Raises:
+        ConfigError: there is no key, or it is of another kind.
+    """
+    key = serialization.load_pem_private_key(_read(folder / PRIVATE_KEY), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError("not an Ed25519 key", where=folder / PRIVATE_KEY)
+    return key.sign(message)
+
+
+def verify(public_key: Path, message: bytes, signature: bytes) -> None:
+    """Check `signature` with the public key in the file `public_key`.
+
+    Raises:
+        ConfigError: there is no key, or it is of another kind.
+        IntegrityError: the signature is not this key's over this message.
+    """
+    key = serialization.load_pem_public_key(_read(public_key))
+    if not isinstance(key, Ed25519PublicKey):
+        raise ConfigError("not an Ed25519 key", where=public_key)
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        raise IntegrityError("the signature does not match", where=public_key) from None

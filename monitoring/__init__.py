@@ -1,0 +1,1 @@
+"""Drift, performance with late labels, and the request to retrain."""

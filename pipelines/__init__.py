@@ -1,0 +1,1 @@
+"""The lifecycle's steps, and the engines that run them in order."""

@@ -1,0 +1,1 @@
+"""One folder per use case; the only place that a fork edits."""

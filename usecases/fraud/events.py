@@ -1,0 +1,52 @@
+"""What a card payment looks like, here and in the layout of the field's reference data."""
+
+from __future__ import annotations
+
+from mlops.schema import Column, EventSchema, Label, Layout
+
+__all__ = ["EVENTS", "LABEL"]
+
+EVENTS = EventSchema(
+    id="transaction_id",
+    time="event_time",
+    columns=(
+        Column(name="transaction_id", type="id", description="unique for ever"),
+        Column(
+            name="event_time",
+            type="timestamp",
+            minimum="2000-01-01",
+            maximum="2100-01-01",
+            unit="UTC",
+            description="when the payment was asked for",
+        ),
+        Column(name="customer_id", type="id", description="the card"),
+        Column(name="terminal_id", type="id", description="where the card was used"),
+        Column(
+            name="amount",
+            type="decimal",
+            decimals=2,
+            minimum=0,
+            maximum=1_000_000,
+            unit="currency",
+            description="what is to be paid",
+        ),
+        Column(
+            name="is_fraud", type="boolean", nullable=True, description="the label, unknown until it is due"
+        ),
+    ),
+    layouts=(
+        Layout(
+            name="handbook",
+            columns={
+                "transaction_id": "TRANSACTION_ID",
+                "event_time": "TX_DATETIME",
+                "customer_id": "CUSTOMER_ID",
+                "terminal_id": "TERMINAL_ID",
+                "amount": "TX_AMOUNT",
+                "is_fraud": "TX_FRAUD",
+            },
+        ),
+    ),
+)
+
+LABEL = Label(column="is_fraud", delay_days=7)
