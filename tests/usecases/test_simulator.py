@@ -1,0 +1,341 @@
+"""The simulated world is the published one, the same for a seed, and changes only as it is told to."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import ks_2samp
+
+from mlops.errors import ConfigError, InputError
+from mlops.storage import is_leftover
+from usecases.fraud.simulator import DEFECTS, SCHEMA, simulate, write_days
+from usecases.fraud.world import Process, World, populate
+
+SMALL = World(seed=3, customers=300, days=30)
+CHANGED = World(customers=1_000, days=90, change_day=60)
+
+
+def column(table: pa.Table, name: str) -> np.ndarray:
+    return table[name].to_numpy()
+
+
+def days(table: pa.Table, first: int, until: int) -> pa.Table:
+    day = table["TX_TIME_DAYS"]
+    return table.filter(pc.and_(pc.greater_equal(day, first), pc.less(day, until)))
+
+
+def of_scenario(table: pa.Table, scenario: int) -> pa.Table:
+    return table.filter(pc.equal(table["TX_FRAUD_SCENARIO"], scenario))
+
+
+@pytest.fixture(scope="module")
+def published() -> pa.Table:
+    return simulate(World())
+
+
+@pytest.fixture(scope="module")
+def steady() -> pa.Table:
+    return simulate(CHANGED)
+
+
+@pytest.fixture(scope="module")
+def new_pattern() -> pa.Table:
+    return simulate(msgspec.structs.replace(CHANGED, change="new-pattern"))
+
+
+@pytest.fixture(scope="module")
+def unlearnable() -> pa.Table:
+    return simulate(msgspec.structs.replace(CHANGED, change="unlearnable"))
+
+
+def test_default_world_has_the_published_counts(published: pa.Table) -> None:
+    # Four standard deviations each, as found over 40 seeds: 0.7, 5.0, 1.9 and 3.3 %, and .0095 points.
+    scenarios = np.bincount(column(published, "TX_FRAUD_SCENARIO"))
+    assert published.num_rows == pytest.approx(1_754_155, rel=0.03)
+    assert scenarios[1] == pytest.approx(973, rel=0.2)
+    assert scenarios[2] == pytest.approx(9_077, rel=0.08)
+    assert scenarios[3] == pytest.approx(4_631, rel=0.14)
+    assert len(scenarios) == 4
+    assert 100 * column(published, "TX_FRAUD").mean() == pytest.approx(0.837, abs=0.04)
+    assert 4_980 <= len(pc.unique(published["CUSTOMER_ID"])) < 5_000
+
+
+def test_events_have_the_published_layout_in_order_of_time(published: pa.Table) -> None:
+    seconds, amounts = column(published, "TX_TIME_SECONDS"), column(published, "TX_AMOUNT")
+    assert published.schema == SCHEMA
+    assert all(published[name].null_count == 0 for name in published.column_names)
+    assert (column(published, "TRANSACTION_ID") == np.arange(published.num_rows)).all()
+    assert (np.diff(seconds) >= 0).all()
+    elapsed = column(published, "TX_DATETIME") - np.datetime64("2018-04-01")
+    assert (elapsed == seconds.astype("timedelta64[s]")).all()
+    assert (column(published, "TX_TIME_DAYS") == seconds // 86_400).all()
+    assert (amounts >= 0).all()
+    assert (amounts == np.round(amounts, 2)).all()
+    assert (column(published, "TX_FRAUD") == (column(published, "TX_FRAUD_SCENARIO") > 0)).all()
+
+
+def test_payments_follow_the_published_habits(published: pa.Table) -> None:
+    genuine = of_scenario(published, 0)
+    customers = genuine.group_by("CUSTOMER_ID").aggregate(
+        [("TX_AMOUNT", "mean"), ("TX_AMOUNT", "stddev"), ("TX_AMOUNT", "count")]
+    )
+    steady = customers.filter(pc.greater(customers["TX_AMOUNT_count"], 300))
+    population = populate(World())
+    mean = population.mean[column(steady, "CUSTOMER_ID")]
+    # Redrawing negative amounts lifts the mean of N(m, m / 2) to 1.027 m and narrows its deviation to .47 m.
+    assert column(steady, "TX_AMOUNT_mean") / mean == pytest.approx(1.03, abs=0.15)
+    assert np.median(column(steady, "TX_AMOUNT_stddev") / mean) == pytest.approx(0.47, abs=0.02)
+    second = column(genuine, "TX_TIME_SECONDS") % 86_400
+    assert second.mean() == pytest.approx(43_200, abs=100)
+    assert second.std() == pytest.approx(18_300, rel=0.02)  # N(43,200, 20,000) cut to the day
+
+
+def test_customers_pay_only_at_terminals_within_five_units() -> None:
+    world = World(customers=80, days=10)
+    population = populate(world)
+    homes = world.stream(Process.CUSTOMERS).uniform(0, world.side, (80, 2))
+    places = world.stream(Process.TERMINALS).uniform(0, world.side, (160, 2))
+    near = np.hypot(*(homes[:, None] - places[None]).transpose(2, 0, 1)) < 5
+    for customer, first in enumerate(population.first):
+        reach = population.reach[first : first + population.degree[customer]]
+        assert reach.tolist() == np.flatnonzero(near[customer]).tolist()
+    events = simulate(world)
+    assert near[column(events, "CUSTOMER_ID"), column(events, "TERMINAL_ID")].all()
+
+
+def test_a_small_world_keeps_the_density_of_the_large_one() -> None:
+    degrees = [populate(World(customers=n)).degree.mean() for n in (500, 5_000)]
+    assert degrees == pytest.approx([math.pi * 25] * 2, rel=0.2)
+
+
+def test_every_payment_at_a_bad_terminal_is_a_fraud_for_28_days(published: pa.Table) -> None:
+    frauds = of_scenario(published, 2)
+    spans = frauds.group_by("TERMINAL_ID").aggregate([("TX_TIME_DAYS", "min"), ("TX_TIME_DAYS", "max")])
+    length = column(spans, "TX_TIME_DAYS_max") - column(spans, "TX_TIME_DAYS_min") + 1
+    once = length <= 28  # a few terminals turn bad twice
+    assert once.mean() > 0.9
+    assert length[once].max() == 28
+    there = published.join(spans.filter(pa.array(once)), "TERMINAL_ID", join_type="inner")
+    day = there["TX_TIME_DAYS"]
+    within = pc.and_(
+        pc.greater_equal(day, there["TX_TIME_DAYS_min"]), pc.less_equal(day, there["TX_TIME_DAYS_max"])
+    )
+    assert set(column(there.filter(within), "TX_FRAUD_SCENARIO")) == {2, 3}
+
+
+def test_a_third_of_a_compromised_customers_payments_are_five_times_too_large(published: pa.Table) -> None:
+    frauds = of_scenario(published, 3)
+    spans = frauds.group_by("CUSTOMER_ID").aggregate([("TX_TIME_DAYS", "min"), ("TX_TIME_DAYS", "max")])
+    spans = spans.append_column("span", pc.subtract(spans["TX_TIME_DAYS_max"], spans["TX_TIME_DAYS_min"]))
+    whole = spans.filter(pc.equal(spans["span"], 13))
+    own = published.join(whole, "CUSTOMER_ID", join_type="inner")
+    day = own["TX_TIME_DAYS"]
+    inner = own.filter(
+        pc.and_(pc.greater(day, own["TX_TIME_DAYS_min"]), pc.less(day, own["TX_TIME_DAYS_max"]))
+    )
+    assert (column(inner, "TX_FRAUD_SCENARIO") == 3).mean() == pytest.approx(1 / 3, abs=0.05)
+    mean = populate(World()).mean[column(frauds, "CUSTOMER_ID")]
+    assert (column(frauds, "TX_AMOUNT") / mean).mean() == pytest.approx(5 * 1.03, rel=0.03)
+
+
+def test_amounts_above_220_are_frauds(published: pa.Table) -> None:
+    assert column(of_scenario(published, 0), "TX_AMOUNT").max() <= 220
+    assert column(of_scenario(published, 1), "TX_AMOUNT").min() > 220
+
+
+def test_frauds_are_as_frequent_in_a_small_world() -> None:
+    frauds = [column(simulate(World(seed=seed, customers=500)), "TX_FRAUD").mean() for seed in range(4)]
+    assert 100 * np.mean(frauds) == pytest.approx(0.84, abs=0.1)
+
+
+def test_fractional_rates_are_met_over_days_and_over_seeds() -> None:
+    counts = np.array(
+        [[World(seed=s).count(Process.BAD_TERMINALS, 0.4, day) for day in range(50)] for s in range(200)]
+    )
+    assert (np.abs(counts.sum(axis=1) - 20) <= 1).all()
+    assert counts.mean(axis=0) == pytest.approx(0.4, abs=0.15)  # four deviations
+    assert counts.mean() == pytest.approx(0.4, abs=0.01)
+
+
+def test_same_seed_same_world_other_seed_another() -> None:
+    assert simulate(SMALL).equals(simulate(SMALL))
+    assert not simulate(SMALL).equals(simulate(msgspec.structs.replace(SMALL, seed=4)))
+
+
+@pytest.mark.parametrize("change", ["none", "new-pattern", "unlearnable"])
+def test_a_longer_world_begins_with_the_shorter_one(change: str) -> None:
+    world = World(customers=300, days=107, change_day=40, change=change)
+    shorter = simulate(msgspec.structs.replace(world, days=60))
+    assert days(simulate(world), 0, 60).equals(shorter)
+
+
+def test_a_change_leaves_earlier_days_alone(
+    steady: pa.Table, new_pattern: pa.Table, unlearnable: pa.Table
+) -> None:
+    for changed in (new_pattern, unlearnable):
+        assert days(changed, 0, 60).equals(days(steady, 0, 60))
+        assert not days(changed, 60, 61).equals(days(steady, 60, 61))
+
+
+def test_card_testing_is_bursts_of_small_payments_that_are_all_frauds(new_pattern: pa.Table) -> None:
+    frauds = of_scenario(new_pattern, 4)
+    assert column(frauds, "TX_FRAUD").all()
+    amounts = column(frauds, "TX_AMOUNT")
+    assert 0.5 <= amounts.min() <= amounts.max() <= 5
+    bursts = frauds.group_by(["CUSTOMER_ID", "TX_TIME_DAYS"]).aggregate(
+        [("TX_TIME_SECONDS", "min"), ("TX_TIME_SECONDS", "max"), ("TX_TIME_SECONDS", "count")]
+    )
+    assert bursts.num_rows == 60  # two a day and 1,000 customers, 30 days
+    sizes = column(bursts, "TX_TIME_SECONDS_count")
+    assert 8 <= sizes.min() <= sizes.max() <= 15
+    lengths = column(bursts, "TX_TIME_SECONDS_max") - column(bursts, "TX_TIME_SECONDS_min")
+    assert lengths.max() < 3 * 3_600
+
+
+def test_prices_rise_with_the_new_pattern_and_the_threshold_with_them(
+    steady: pa.Table, new_pattern: pa.Table
+) -> None:
+    old, new = days(steady, 60, 90), days(new_pattern, 60, 90)
+    others = new.filter(pc.not_equal(new["TX_FRAUD_SCENARIO"], 4))
+    assert others.num_rows == old.num_rows
+    # In each second the order is that of the draws, so the two worlds pair row by row.
+    genuine = column(old, "TX_FRAUD_SCENARIO") == 0
+    assert column(others, "TX_AMOUNT")[genuine] == pytest.approx(
+        1.4 * column(old, "TX_AMOUNT")[genuine], abs=0.02
+    )
+    assert 220 < column(of_scenario(others, 0), "TX_AMOUNT").max() <= 1.4 * 220
+    assert column(of_scenario(others, 1), "TX_AMOUNT").min() > 1.4 * 220
+
+
+def test_unlearnable_frauds_are_as_many_and_carry_no_signal(
+    steady: pa.Table, new_pattern: pa.Table, unlearnable: pa.Table
+) -> None:
+    frauds = of_scenario(unlearnable, 5)
+    assert frauds.num_rows == pytest.approx(of_scenario(new_pattern, 4).num_rows, rel=0.15)
+    genuine = days(of_scenario(steady, 0), 60, 90)
+    for name in ("TX_AMOUNT", "CUSTOMER_ID", "TERMINAL_ID", "TX_TIME_SECONDS"):
+        assert ks_2samp(column(frauds, name), column(genuine, name)).pvalue > 0.01, name
+    features = [name for name in SCHEMA.names if not name.startswith("TX_FRAUD")]
+    assert unlearnable.select(features).equals(steady.select(features))
+
+
+def test_day_files_hold_the_simulated_events(tmp_path: Path) -> None:
+    result = write_days(SMALL, tmp_path / "events")
+    names = sorted(path.name for path in (tmp_path / "events").iterdir())
+    assert (names[0], names[-1], len(names)) == ("2018-04-01.parquet", "2018-04-30.parquet", 30)
+    events = simulate(SMALL)
+    files = [pq.read_table(tmp_path / "events" / name) for name in names]
+    assert all(len(pc.unique(file["TX_TIME_DAYS"])) == 1 for file in files)
+    assert pa.concat_tables(files).equals(events)
+    assert (result.uri, result.days) == (str(tmp_path / "events"), 30)
+    assert result.rows == result.events == events.num_rows == sum(result.rows_by_scenario.values())
+    assert result.frauds == column(events, "TX_FRAUD").sum()
+    assert result.defects == dict.fromkeys(DEFECTS, 0)
+
+
+def test_defects_are_counted_by_kind_and_leave_good_events_alone(tmp_path: Path) -> None:
+    world = msgspec.structs.replace(SMALL, defects=0.01, defects_until_day=20)
+    result = write_days(world, tmp_path / "events")
+    files = [pq.read_table(path) for path in sorted((tmp_path / "events").iterdir())]
+    rows = pa.concat_tables(files)
+    events = simulate(world)
+    good_ids = column(events, "TRANSACTION_ID")
+    repeated = Counter(column(rows, "TRANSACTION_ID").tolist())
+    time = rows["TX_DATETIME"]
+    found = {
+        "duplicate": sum(n - 1 for n in repeated.values()),
+        "missing_amount": rows["TX_AMOUNT"].null_count,
+        "negative_amount": pc.sum(pc.less(rows["TX_AMOUNT"], 0)).as_py(),
+        "missing_customer": rows["CUSTOMER_ID"].null_count,
+        "missing_time": time.null_count,
+        "time_out_of_range": pc.sum(pc.equal(pc.year(time), 1900)).as_py(),
+    }
+    assert found == result.defects
+    assert min(found.values()) > 0
+    assert sum(found.values()) == int(0.01 * days(events, 0, 20).num_rows) == result.rows - result.events
+    assert rows.num_rows == result.rows
+    good = rows.filter(pc.is_in(rows["TRANSACTION_ID"], pa.array(good_ids)))
+    assert good.group_by(good.column_names).aggregate([]).sort_by("TRANSACTION_ID").equals(events)
+    assert pa.concat_tables(files[20:]).equals(days(events, 20, 30))
+
+
+def test_writing_again_replaces_days_of_another_world(tmp_path: Path) -> None:
+    write_days(SMALL, tmp_path / "events")
+    (tmp_path / "events" / ".tmp-2018-04-01.parquet-0").write_bytes(b"half a day")
+    shorter = msgspec.structs.replace(SMALL, days=2)
+    write_days(shorter, tmp_path / "events")
+    assert [path.name for path in sorted((tmp_path / "events").iterdir())] == [
+        "2018-04-01.parquet",
+        "2018-04-02.parquet",
+    ]
+
+
+def test_a_writer_that_is_killed_leaves_no_day(tmp_path: Path) -> None:
+    out = tmp_path / "events"
+    program = (
+        "from pathlib import Path; from usecases.fraud.simulator import World, write_days;"
+        f"write_days(World(customers=2000, days=20000), Path({str(out)!r}))"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        limit = time.monotonic() + 60
+        while not any(tmp_path.glob(".tmp-*/*.parquet")):
+            assert writer.poll() is None
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert not out.exists()
+    assert all(is_leftover(path) for path in tmp_path.iterdir())
+    assert write_days(SMALL, out).days == len(list(out.iterdir())) == 30
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis\.tex"):
+        write_days(SMALL, tmp_path)
+    with pytest.raises(InputError, match="not a folder"):
+        write_days(SMALL, tmp_path / "thesis.tex")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_one_customer_is_a_world_too(tmp_path: Path) -> None:
+    world = World(customers=1, days=40, change_day=20, change="unlearnable", defects=0.5)
+    assert write_days(world, tmp_path / "events").days == 40
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("seed", -1),
+        ("customers", 0),
+        ("terminals", 0),
+        ("days", 0),
+        ("start", "1 April"),
+        ("change", "sudden"),
+        ("change_day", -1),
+        ("defects", 1.0),
+        ("price_rise", 0.0),
+        ("tested_cards", -1.0),
+    ],
+)
+def test_a_field_out_of_range_is_named(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"^{field}: "):
+        World(**{field: value})
+
+
+def test_a_change_needs_its_day() -> None:
+    with pytest.raises(ConfigError, match=r"^change_day: "):
+        World(change="new-pattern")
