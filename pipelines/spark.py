@@ -1,0 +1,118 @@
+"""The Spark session: one a process, in UTC, quiet, and bound to this machine while it is local."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from mlops.errors import InputError, SetupError
+from mlops.settings import Settings
+
+__all__ = ["readable_errors", "read_parquet", "session", "stop"]
+
+_LOG4J = Path(__file__).with_name("log4j2.properties")
+_CONF = {
+    "spark.app.name": "mlops",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.caseSensitive": "true",
+    # Many small shuffle partitions, which adaptive execution merges: as many as cores for a laptop's tables, none
+    # above 64 MB for large ones.
+    "spark.sql.shuffle.partitions": "32",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "65536",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # pandas writes nanoseconds, which Spark reads as whole numbers or not at all.
+    "spark.sql.legacy.parquet.nanosAsLong": "true",
+    "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
+    # No .crc file beside each Parquet file, which has checksums of its own.
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+}
+# Short jobs on few cores: compiling each method as far as it goes takes longer than it saves.
+_LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
+
+
+def session(settings: Settings) -> SparkSession:
+    """The process's session; started at the first call, the same one afterwards.
+
+    Raises:
+        SetupError: there is no Java that Spark runs on, or Spark does not start.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf = _CONF | {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
+    java = f'-Dlog4j2.configurationFile="{_LOG4J.as_uri()}"'
+    if settings.spark_master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        java = f"{java} {_LOCAL_JAVA}"
+    builder = SparkSession.builder
+    for key, value in (conf | {"spark.driver.extraJavaOptions": java}).items():
+        builder = builder.config(key, value)
+    try:
+        return builder.getOrCreate()
+    except PySparkException as error:
+        raise SetupError(
+            f"Spark does not start: {_first_line(error)}", todo="`make doctor` says which Java there is"
+        ) from error
+
+
+def stop() -> None:
+    """Stop the session and end its Java process; without a session, nothing."""
+    if (running := SparkSession.getActiveSession()) is not None:
+        running.stop()
+    if (gateway := SparkContext._gateway) is not None:
+        gateway.shutdown()
+        process: Any = getattr(gateway, "proc", None)  # none where Spark itself started Python
+        if process is not None:
+            process.stdin.close()  # which tells it to end
+            process.wait(timeout=30)
+        SparkContext._gateway = SparkContext._jvm = None
+
+
+def read_parquet(spark: SparkSession, folder: Path) -> DataFrame:
+    """A table's rows. Spark would take brackets, braces, stars and question marks in the path for a pattern."""
+    return spark.read.parquet(literal_path(folder))
+
+
+def literal_path(path: Path) -> str:
+    """The path as Spark must get it, lest it takes brackets, braces, stars and question marks for a pattern."""
+    return re.sub(r"([\\\[\]{}*?,^])", r"\\\1", str(path.absolute()))
+
+
+@contextmanager
+def readable_errors() -> Iterator[None]:
+    """Turn what Spark throws for a damaged file or a full disk into the platform's own errors.
+
+    Raises:
+        InputError: a file cannot be read to its end.
+        SetupError: the device is full, or Spark was out of memory.
+    """
+    try:
+        yield
+    except PySparkException as error:
+        text = str(error)
+        if "No space left on device" in text:
+            raise SetupError("no space left on the device", todo="free some and run again") from error
+        if "OutOfMemoryError" in text:
+            raise SetupError(
+                "Spark was out of memory", todo="raise MLOPS_SPARK_MEMORY, 2g by default"
+            ) from error
+        if match := re.search(r"FAILED_READ_FILE\S* .*?(?:file|reading) (\S+)", text):
+            raise InputError(
+                "is damaged: it cannot be read to its end", where=match[1].rstrip(".")
+            ) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
