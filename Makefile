@@ -1,0 +1,58 @@
+# GNU make 3.81 is enough. Every target sets up what it needs; `make` alone lists them.
+
+SHELL = /bin/sh
+BIN = .venv/bin
+
+# Words for pytest, such as ARGS='-k java -x'.
+ARGS =
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test test-system lint format lock wheelhouse doctor clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: ## install everything into .venv; installs nothing when all is there
+	@infra/setup
+
+demo: setup ## run the whole loop, from raw events to a retrained model, and say where to look
+	@$(BIN)/mlops demo
+
+serve: setup ## serve the champion over HTTP
+	@$(BIN)/mlops serve
+
+test: setup ## every test that needs no root and no services
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-system: setup ## install Debian packages, then the tests that need a browser and services
+	@infra/system-packages
+	@$(BIN)/python -m pytest -m system $(ARGS)
+
+lint: setup ## ruff, mypy, and whether the lock files are current
+	@echo "ruff check"; $(BIN)/ruff check
+	@echo "ruff format"; $(BIN)/ruff format --check
+	@echo "mypy"; $(BIN)/mypy
+	@infra/compile-locks --check
+
+format: setup ## rewrite the Python files in the house's layout
+	@$(BIN)/ruff check --fix --select I
+	@$(BIN)/ruff format
+
+lock: setup ## write infra/lock from pyproject.toml (UPGRADE=1: to the newest versions)
+	@UPGRADE='$(UPGRADE)' infra/compile-locks
+
+wheelhouse: setup ## collect all packages in wheelhouse/, for a class room without a network
+	@infra/wheelhouse
+
+doctor: ## say what is there and what is missing
+	@for python in $(BIN)/python $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+	    if $$python -c '' 2>/dev/null; then exec $$python -m pipelines.doctor; fi; \
+	done; \
+	echo "doctor: no Python at all; install 3.11, 3.12 or 3.13" >&2; exit 1
+
+clean: ## remove .venv, runs and caches; wheelhouse/ stays
+	@echo "removing .venv, runs, caches"
+	@rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis wheelhouse.new
+	@find . -path ./.git -prune -o -path ./wheelhouse -prune -o \
+	    \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	@if [ -d wheelhouse ]; then echo "kept wheelhouse/ (it may be the only way to install here); remove it by hand"; fi

@@ -1,0 +1,61 @@
+"""What every test has: no telemetry, a home of its own, and no way to skip unnoticed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from mlops.quiet import telemetry_off
+
+# Node ids, or their beginnings, of tests that may skip, each with the reason. A skip that is not here fails the run.
+ALLOWED_SKIPS: dict[str, str] = {}
+
+UNEXPECTED_SKIPS: list[tuple[str, str]] = []
+
+# Not in a fixture: test modules import the libraries when they are collected.
+telemetry_off()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLOPS_HOME and PREFECT_HOME in a temporary folder, for this process and those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("MLOPS_HOME", str(folder))
+        patch.setenv("PREFECT_HOME", str(folder / "prefect"))
+        for name in os.environ.keys() & {"MLOPS_USECASE", "MLOPS_TRACKING_URI", "MLOPS_SIGNING_KEY"}:
+            patch.delenv(name)
+        yield
+
+
+def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    expected_failure = hasattr(report, "wasxfail")
+    if report.skipped and not expected_failure and not report.nodeid.startswith(tuple(ALLOWED_SKIPS)):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        UNEXPECTED_SKIPS.append((report.nodeid, reason))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Notes a test that skipped."""
+    _note_skip(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Notes a module that skipped as a whole."""
+    _note_skip(report)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fails the run where a test skipped that may not."""
+    if UNEXPECTED_SKIPS and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which ones they were."""
+    if UNEXPECTED_SKIPS:
+        terminalreporter.section("skipped, but not in ALLOWED_SKIPS of tests/conftest.py", red=True)
+        for nodeid, reason in UNEXPECTED_SKIPS:
+            terminalreporter.write_line(f"{nodeid}: {reason}", red=True)
