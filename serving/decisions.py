@@ -1,0 +1,91 @@
+"""The decision log and the label log: JSON lines, appended and never rewritten."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from mlops.errors import SetupError
+from mlops.records import Decision
+
+__all__ = ["AppendLog", "last_decisions"]
+
+
+class AppendLog:
+    """Files `<prefix>-<start>-<pid>.jsonl` in a folder, one a process, made at the first line.
+
+    What a call to `write` appends goes in one write to the kernel: it is there, or it is not, when the process dies.
+    """
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self._folder = folder
+        self._prefix = prefix
+        self._descriptor: int | None = None
+        self._size = 0
+
+    def write(self, records: Sequence[msgspec.Struct]) -> None:
+        """Append a line for each record.
+
+        Raises:
+            SetupError: it cannot be written; then nothing of it is there.
+        """
+        data = msgspec.json.Encoder().encode_lines(records)
+        try:
+            if self._descriptor is None:
+                self._descriptor = self._open()
+            written = os.write(self._descriptor, data)
+            if written < len(data):
+                os.ftruncate(self._descriptor, self._size)
+                raise SetupError("no space left on the device", where=self._folder)
+        except OSError as error:
+            raise SetupError(f"cannot be written to: {error.strerror}", where=self._folder) from None
+        self._size += written
+
+    def close(self) -> None:
+        """Close the file, flushed to the disk."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        start = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+        path = self._folder / f"{self._prefix}-{start}-{os.getpid()}.jsonl"
+        self._size = 0
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+
+def last_decisions(folder: Path, count: int) -> list[Decision]:
+    """The last `count` whole lines of the newest decision log in `folder`.
+
+    Raises:
+        SetupError: a line is not a decision.
+    """
+    files = sorted(folder.glob("decisions-*.jsonl"))
+    if not files:
+        return []
+    lines = [line for line in _tail(files[-1], count + 1) if line.endswith(b"\n")]
+    try:
+        return [msgspec.json.decode(line, type=Decision) for line in lines[-count:]]
+    except msgspec.DecodeError as error:
+        raise SetupError(f"a line is not a decision: {error}", where=files[-1]) from None
+
+
+def _tail(path: Path, lines: int) -> list[bytes]:
+    """At least the last `lines` lines of a file, if it has so many."""
+    with path.open("rb") as file:
+        size, block = file.seek(0, os.SEEK_END), 1 << 16
+        while True:
+            start = max(0, size - block)
+            file.seek(start)
+            found = file.read(size - start).splitlines(keepends=True)
+            if start == 0:
+                return found
+            if len(found) > lines:
+                return found[1:]
+            block *= 4

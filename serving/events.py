@@ -1,0 +1,236 @@
+"""Raw JSON, checked against the bundle's schema before anything else is done with it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from mlops.bundle import Schema
+from mlops.errors import InputError
+from mlops.records import LabelRecord
+from mlops.schema import Column
+from serving.plan import MAX_ID_BYTES, encode_id
+
+__all__ = ["Event", "EventReader", "decode_json", "time_text", "time_us"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EXACT = 2**53
+"""Up to here a double holds every whole number."""
+_INT64 = 2**63
+
+Check = Callable[[Any], Any]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """An event that fits the schema: its id, its time in microseconds, and all canonical columns but the label.
+
+    In `values` the event time is ISO 8601 in UTC.
+    """
+
+    id: int | str
+    time_us: int
+    values: dict[str, Any]
+
+
+def decode_json(body: bytes) -> Any:
+    """The value in a request's body.
+
+    `NaN`, `Infinity` and numbers beyond a double are let through, so that the field which has one can be named.
+
+    Raises:
+        InputError: not JSON.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos}"
+    except (ValueError, RecursionError):
+        reason = "not UTF-8, or too deep, or with too long a number"
+    raise InputError(f"the body is not JSON: {reason}")
+
+
+def time_us(text: Any) -> int:
+    """Microseconds since 1970 of an ISO 8601 date and time, in UTC if it has no offset.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if type(text) is not str:
+        raise ValueError(f"must be an ISO 8601 date and time, not {_kind(text)}")
+    try:
+        moment = datetime.fromisoformat(text)
+        if len(text) < 16:
+            raise ValueError
+        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text[:40]!r} is not an ISO 8601 date and time") from None
+
+
+def time_text(microseconds: int) -> str:
+    """ISO 8601, in UTC.
+
+    Raises:
+        ValueError: not in the years 1 to 9999.
+    """
+    try:
+        return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999") from None
+
+
+class EventReader:
+    """Reads events and labels that fit one schema. Every error is an `InputError` whose `where` is the field."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._id, self._time = schema.events.id, schema.events.time
+        columns = [c for c in schema.events.columns if c.name != schema.label.column]
+        self._columns = [(c.name, c.nullable, _check(c, schema)) for c in columns]
+        self._names = {c.name for c in columns}
+        self._check_id = _check(schema.events.column(self._id), schema)
+        time = schema.events.column(self._time)
+        self._low = -math.inf if time.minimum is None else time_us(f"{time.minimum}T00:00")
+        self._high = math.inf if time.maximum is None else time_us(f"{time.maximum}T00:00")
+        self._range = f"must be between {time.minimum} and {time.maximum}"
+
+    def event(self, raw: Any, at: str = "") -> Event:
+        """The event in a decoded JSON object. `at` is put before the name of a field that does not fit."""
+        if type(raw) is not dict:
+            raise InputError(f"must be an object with the event's fields, not {_kind(raw)}", where=at or None)
+        values: dict[str, Any] = {}
+        moment = 0
+        for name, nullable, check in self._columns:
+            value = raw.get(name)
+            try:
+                if value is None:
+                    if not nullable:
+                        raise ValueError("is null" if name in raw else "is missing")
+                    values[name] = None
+                elif name == self._time:
+                    moment = time_us(value)
+                    if not self._low <= moment <= self._high:
+                        raise ValueError(self._range)
+                    values[name] = time_text(moment)
+                else:
+                    values[name] = check(value)
+            except ValueError as error:
+                raise InputError(str(error), where=f"{at}{name}") from None
+        if not raw.keys() <= self._names:
+            unknown = min(raw.keys() - self._names)
+            raise InputError("is not a field of an event", where=f"{at}{unknown[:80]}", todo="leave it out")
+        return Event(values[self._id], moment, values)
+
+    def label(self, raw: Any, at: str = "") -> LabelRecord:
+        """The label in a decoded JSON object."""
+        if type(raw) is not dict:
+            raise InputError(f"must be an object with a label's fields, not {_kind(raw)}", where=at or None)
+        field = ""
+        try:
+            for field in ("event_id", "label", "known_at"):
+                if raw.get(field) is None:
+                    raise ValueError("is null" if field in raw else "is missing")
+            if len(raw) > 3:
+                field = min(raw.keys() - {"event_id", "label", "known_at"})[:80]
+                raise ValueError("is not a field of a label")
+            field = "label"
+            if type(raw["label"]) is not int or raw["label"] not in (0, 1):
+                raise ValueError(f"must be 0 or 1, not {_kind(raw['label'])}")
+            field = "event_id"
+            event_id = self._check_id(raw["event_id"])
+            field = "known_at"
+            known_at = time_text(time_us(raw["known_at"]))
+        except ValueError as error:
+            raise InputError(str(error), where=f"{at}{field}") from None
+        return LabelRecord(event_id=event_id, label=raw["label"], known_at=known_at)
+
+
+def _check(column: Column, schema: Schema) -> Check:
+    """What turns a column's JSON value into ours, or raises ValueError with what is wrong."""
+    if column.type == "id":
+        return _whole_number_id if column.name in schema.whole_number_ids else _text_id
+    if column.type == "text":
+        return _text_id  # a text may be a key, too
+    if column.type == "boolean":
+        return _boolean
+    if column.type == "timestamp":
+        return _timestamp
+    return _number(column)
+
+
+def _whole_number_id(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"must be a whole number, not {_kind(value)}")
+    if not -_INT64 <= value < _INT64:
+        raise ValueError("is beyond 64 bits")
+    return value
+
+
+def _text_id(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError(f"must be text, not {_kind(value)}")
+    try:
+        if len(encode_id(value)) > MAX_ID_BYTES:
+            raise ValueError(f"is longer than {MAX_ID_BYTES - 3} bytes")
+    except UnicodeEncodeError:
+        raise ValueError("is not valid Unicode") from None
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"must be true or false, not {_kind(value)}")
+    return value
+
+
+def _timestamp(value: Any) -> str:
+    return time_text(time_us(value))
+
+
+def _number(column: Column) -> Check:
+    whole, exact, decimals = column.type == "integer", column.type == "decimal", column.decimals
+    low = -math.inf if column.minimum is None else float(column.minimum)
+    high = math.inf if column.maximum is None else float(column.maximum)
+    largest = _EXACT / 10**decimals
+
+    def check(value: Any) -> int | float:
+        if type(value) is not float and type(value) is not int:
+            raise ValueError(f"must be a number, not {_kind(value)}")
+        if whole and type(value) is not int:
+            raise ValueError(f"{value!r} is not a whole number")
+        if not -math.inf < value < math.inf:
+            raise ValueError(f"{value!r} is not a finite number")
+        if not low <= value <= high:
+            raise ValueError(f"{value!r} is not between {low:.12g} and {high:.12g}"[:200])
+        if whole or exact:
+            if not -largest <= value <= largest:
+                raise ValueError("is too large to be exact")
+            if exact and round(value, decimals) != value:
+                raise ValueError(f"{value!r} has more than {decimals} decimals")
+        elif abs(value) > _EXACT:
+            value = _as_float(value)
+        return value if whole else float(value)
+
+    return check
+
+
+def _as_float(value: int | float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("is beyond double precision") from None
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    names = {str: "text", bool: "true or false", dict: "an object", list: "a list"}
+    return names.get(type(value)) or repr(value)[:40]

@@ -1,0 +1,128 @@
+"""The online store on one machine: LMDB, a memory-mapped B+ tree in a folder.
+
+Commits are not flushed to the disk one by one. They survive the death of the process (the page cache belongs to the
+kernel) but not a loss of power, after which the store is rebuilt from the event tables and the decision log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+import msgspec
+
+from mlops.bundle import Schema
+from mlops.errors import ConfigError, SetupError
+from serving.plan import StorePlan
+from serving.store import StoreTransaction
+from serving.totals import TABLES, Totals
+
+__all__ = ["LmdbStore"]
+
+MAP_BYTES = 128 * 2**30
+"""How far the file may grow. It is address space, not memory; the file is as large as what it holds."""
+
+_PLAN = b"plan"
+
+
+class LmdbStore:
+    """The store in the folder `path`, made if there is none. One process writes at a time; others wait.
+
+    Args:
+        path: its folder.
+        needed: the totals that it must hold. A store without events takes on this plan.
+        schema: of the events that it will be fed.
+
+    Raises:
+        ConfigError: it holds events, and lacks totals or is of other events.
+        SetupError: the folder cannot be used.
+    """
+
+    def __init__(self, path: Path, needed: StorePlan, schema: Schema) -> None:
+        self._path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._env = lmdb.open(
+                str(path), map_size=MAP_BYTES, max_dbs=len(TABLES) + 1, sync=False, readahead=False
+            )
+        except (OSError, lmdb.Error) as error:
+            raise SetupError(f"cannot be used as a store: {error}", where=path) from None
+        try:
+            self._dbs = {table: self._env.open_db(table.encode()) for table in TABLES}
+            self._plan = self._settle(needed)
+            self._plan.check_serves(needed, schema, where=path)
+        except BaseException:
+            self._env.close()
+            raise
+
+    @property
+    def plan(self) -> StorePlan:
+        return self._plan
+
+    @contextmanager
+    def begin(self) -> Iterator[StoreTransaction]:
+        """See `OnlineStore`.
+
+        Raises:
+            SetupError: the disk or the map is full.
+        """
+        try:
+            with self._env.begin(write=True) as transaction:
+                yield Totals(_LmdbTables(transaction, self._dbs), self._plan)
+        except (lmdb.MapFullError, lmdb.DiskError) as error:
+            raise SetupError(f"cannot be written to: {error}", where=self._path) from None
+
+    def close(self) -> None:
+        self._env.sync(True)
+        self._env.close()
+
+    def _settle(self, needed: StorePlan) -> StorePlan:
+        """The plan of what the store holds, or `needed` if it holds no events yet."""
+        meta = self._env.open_db(b"meta")
+        with self._env.begin(write=True) as transaction:
+            data = transaction.get(_PLAN, db=meta)
+            if data is not None and transaction.stat(self._dbs["events"])["entries"]:
+                try:
+                    return msgspec.json.decode(data, type=StorePlan)
+                except msgspec.DecodeError as error:
+                    raise ConfigError(f"not a store of this version: {error}", where=self._path) from None
+            transaction.put(_PLAN, msgspec.json.encode(needed), db=meta)
+        return needed
+
+
+class _LmdbTables:
+    def __init__(self, transaction: lmdb.Transaction[bytes], dbs: dict[str, lmdb._Database]) -> None:
+        self._transaction = transaction
+        self._dbs = dbs
+        self._cursors: dict[str, lmdb.Cursor[bytes]] = {}
+
+    def _cursor(self, table: str) -> lmdb.Cursor[bytes]:
+        cursor = self._cursors.get(table)
+        if cursor is None:
+            cursor = self._cursors[table] = self._transaction.cursor(self._dbs[table])
+        return cursor
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._transaction.get(key, db=self._dbs[table])
+
+    def put(self, table: str, items: Sequence[tuple[bytes, bytes]]) -> None:
+        if items:
+            self._cursor(table).putmulti(items)
+
+    def delete(self, table: str, key: bytes) -> None:
+        self._transaction.delete(key, db=self._dbs[table])
+
+    def before(self, table: str, bound: bytes) -> tuple[bytes, bytes] | None:
+        cursor = self._cursor(table)
+        found = cursor.prev() if cursor.set_range(bound) else cursor.last()
+        return cursor.item() if found else None
+
+    def onward(self, table: str, bound: bytes, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        cursor, found = self._cursor(table), []
+        more = cursor.set_range(bound)
+        while more and cursor.key().startswith(prefix):
+            found.append(cursor.item())
+            more = cursor.next()
+        return found

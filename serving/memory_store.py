@@ -1,0 +1,83 @@
+"""The online store in this process's memory, for tests and for trying things out."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from serving.plan import StorePlan
+from serving.store import StoreTransaction
+from serving.totals import TABLES, Totals
+
+__all__ = ["InMemoryStore"]
+
+
+class InMemoryStore:
+    """A store that ends with its process."""
+
+    def __init__(self, plan: StorePlan) -> None:
+        self._plan = plan
+        self._tables = _MemoryTables()
+
+    @property
+    def plan(self) -> StorePlan:
+        return self._plan
+
+    @contextmanager
+    def begin(self) -> Iterator[StoreTransaction]:
+        self._tables.undo.clear()
+        try:
+            yield Totals(self._tables, self._plan)
+        except BaseException:
+            self._tables.roll_back()
+            raise
+
+    def close(self) -> None:
+        self._tables = _MemoryTables()
+
+
+class _MemoryTables:
+    def __init__(self) -> None:
+        self._values: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
+        self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        self.undo: list[tuple[str, bytes, bytes | None]] = []
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._values[table].get(key)
+
+    def put(self, table: str, items: Sequence[tuple[bytes, bytes]]) -> None:
+        for key, value in items:
+            self._set(table, key, value)
+
+    def delete(self, table: str, key: bytes) -> None:
+        self._set(table, key, None)
+
+    def before(self, table: str, bound: bytes) -> tuple[bytes, bytes] | None:
+        keys = self._keys[table]
+        place = bisect_left(keys, bound)
+        return (keys[place - 1], self._values[table][keys[place - 1]]) if place else None
+
+    def onward(self, table: str, bound: bytes, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        keys, found = self._keys[table], []
+        for key in keys[bisect_left(keys, bound) :]:
+            if not key.startswith(prefix):
+                break
+            found.append((key, self._values[table][key]))
+        return found
+
+    def roll_back(self) -> None:
+        """Set everything back to what it was when `undo` was cleared."""
+        for table, key, value in reversed(self.undo[:]):
+            self._set(table, key, value)
+
+    def _set(self, table: str, key: bytes, value: bytes | None) -> None:
+        values, keys = self._values[table], self._keys[table]
+        self.undo.append((table, key, values.get(key)))
+        if value is None:
+            if key in values:
+                del values[key], keys[bisect_left(keys, key)]
+        else:
+            if key not in values:
+                insort(keys, key)
+            values[key] = value

@@ -1,0 +1,149 @@
+"""What happens to a request, in its order: count the events, compute, score, write down, answer.
+
+All of it is one transaction of the store, committed when the decisions are in the log, and answered after that. So a
+process that dies leaves one of three things behind: nothing; lines in the log that the store does not know, which
+`recover` gives it at the next start; or an answer that was not sent, which a repeated request gets.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from mlops.errors import InputError
+from mlops.records import Decision, LabelRecord
+from serving.decisions import AppendLog
+from serving.events import Event
+from serving.plan import Entry, EntryEncoder, encode_id
+from serving.scorer import Scorer
+from serving.store import OnlineStore
+
+__all__ = ["Answer", "AnswerWithFeatures", "Service"]
+
+_log = logging.getLogger("serving")
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client is told about one event."""
+
+    event_id: int | str
+    decision_id: str
+    score: float
+    decision: str
+    model: str
+    version: str
+
+
+class AnswerWithFeatures(Answer, frozen=True, kw_only=True):
+    """The same with the features by name. It is what the store keeps under the event's id."""
+
+    features: dict[str, float]
+
+
+class Service:
+    """Scores events and takes labels. `scorer` may be replaced between two calls."""
+
+    def __init__(self, store: OnlineStore, scorer: Scorer, decisions: AppendLog, labels: AppendLog) -> None:
+        self.store = store
+        self.scorer = scorer
+        self._decisions = decisions
+        self._labels = labels
+        self._encode = EntryEncoder(store.plan)
+
+    def score(self, events: Sequence[Event]) -> list[bytes]:
+        """An `AnswerWithFeatures` as JSON for each event: the first one that was ever given for its id.
+
+        The events of one call are all counted before the first one's features are computed.
+
+        Raises:
+            InputError: an id was seen with another time or key, or a feature is out of range; nothing is counted.
+            SetupError: the store or the log cannot be written to; nothing is answered.
+        """
+        scorer = self.scorer
+        ids = [encode_id(event.id) for event in events]
+        with self.store.begin() as transaction:
+            answers = dict(zip(ids, transaction.answers(ids), strict=True))
+            fresh: dict[bytes, tuple[Event, Entry]] = {}
+            for id_, event in zip(ids, events, strict=True):
+                if answers[id_] is None and id_ not in fresh:
+                    fresh[id_] = event, self._encode(event.id, event.time_us, event.values)
+            if fresh:
+                transaction.append([entry for _, entry in fresh.values()])
+                rows = [scorer.features.compute(transaction, *pair) for pair in fresh.values()]
+                decisions = self._decide([event for event, _ in fresh.values()], rows, scorer.score(rows))
+                new = dict(zip(fresh, map(self._answer, decisions), strict=True))
+                transaction.save_answers(new)
+                answers |= new
+                self._decisions.write(decisions)
+        return [answer for id_ in ids if (answer := answers[id_]) is not None]
+
+    def label(self, labels: Sequence[LabelRecord]) -> list[int | str]:
+        """Take labels; return the ids of those held until their event arrives.
+
+        Raises:
+            SetupError: the store or the log cannot be written to; nothing is taken.
+        """
+        with self.store.begin() as transaction:
+            unknown = transaction.label([(encode_id(label.event_id), label.label) for label in labels])
+            self._labels.write(labels)
+        return [labels[position].event_id for position in unknown]
+
+    def recover(self, logged: Sequence[Decision]) -> int:
+        """Give the store what was logged but not committed when the process died; return how many events.
+
+        Events that do not fit the schema any more are passed over, with a warning.
+        """
+        recovered = 0
+        with self.store.begin() as transaction:
+            for decision in logged:
+                id_ = encode_id(decision.event_id)
+                if transaction.answers([id_]) != [None]:
+                    continue
+                try:
+                    event = self.scorer.reader.event(decision.event)
+                    transaction.append([self._encode(event.id, event.time_us, event.values)])
+                except InputError as error:
+                    _log.warning("logged event %s is not recovered: %s", decision.event_id, error)
+                    continue
+                transaction.save_answers({id_: self._answer(decision)})
+                recovered += 1
+        return recovered
+
+    def _decide(
+        self, events: Sequence[Event], rows: Sequence[list[float]], scores: Sequence[float]
+    ) -> list[Decision]:
+        scorer = self.scorer
+        now = datetime.now(UTC).isoformat()
+        return [
+            Decision(
+                decision_id=uuid.uuid4().hex,
+                event_id=event.id,
+                scored_at=now,
+                event=event.values,
+                features=row,
+                score=score,
+                decision=scorer.decide(score),
+                version=scorer.version,
+                bundle=scorer.bundle.digest,
+            )
+            for event, row, score in zip(events, rows, scores, strict=True)
+        ]
+
+    def _answer(self, decision: Decision) -> bytes:
+        scorer = self.scorer
+        same = decision.bundle == scorer.bundle.digest
+        return msgspec.json.encode(
+            AnswerWithFeatures(
+                event_id=decision.event_id,
+                decision_id=decision.decision_id,
+                score=decision.score,
+                decision=decision.decision,
+                model=scorer.bundle.manifest.name,
+                version=decision.version,
+                features=dict(zip(scorer.features.names, decision.features, strict=True)) if same else {},
+            )
+        )
