@@ -1,0 +1,83 @@
+"""What the page says in words: chosen by what was measured, whatever that was."""
+
+from __future__ import annotations
+
+import math
+
+from monitoring.story import Period, Story
+
+__all__ = ["ap", "count", "duration", "headline", "share", "small"]
+
+
+def ap(value: float | None) -> str:
+    """A score between 0 and 1."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def share(value: float | None) -> str:
+    """A share in per cent."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands set apart."""
+    return f"{value:,.0f}"
+
+
+def small(value: float) -> str:
+    """A difference: 0 is 0, anything else keeps its order of magnitude."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else "not a number"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}".replace("e-0", "e-")
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes and seconds."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def headline(story: Story) -> tuple[str, str]:
+    """A title and a lead of two or three sentences.
+
+    A drop or a recovery is called one only if the intervals of the two periods lie apart.
+    """
+    before, changed = story.period("before"), story.period("changed")
+    after = story.period("retrained", "unchanged")
+    dropped, recovered = _apart(changed, before), _apart(changed, after)
+    lead = (
+        f"Average precision was {_reached(before)}, and {'fell to ' if dropped else ''}{_reached(changed)}, when the "
+        "world had changed."
+    )
+    if not dropped:
+        lead += " The two intervals overlap: this run shows no certain loss."
+    if not story.promoted:
+        lead += f" No retrained model passed the gate, so {story.champion_before} goes on serving"
+        return (
+            "The world changed, retraining did not help, and the gate refused it",
+            f"{lead}: {_reached(after)}.",
+        )
+    lead += f" The retrained model, {story.champion_after}, reached {_reached(after)}"
+    virtual = story.counterfactual
+    if virtual is not None and virtual.scores.ap is not None:
+        lead += f"; on the same payments the old one would have reached {ap(virtual.scores.ap.value)}"
+    if not dropped:
+        title = "The world changed, the model held, and a retrained one took over"
+    elif recovered:
+        title = "The world changed, the model missed it, and retraining brought it back"
+    else:
+        title = "The world changed, the model missed it, and a retrained one does not clearly do better"
+    return title, f"{lead}."
+
+
+def _apart(low: Period | None, high: Period | None) -> bool:
+    if low is None or high is None or low.scores.ap is None or high.scores.ap is None:
+        return False
+    return low.scores.ap.high < high.scores.ap.low
+
+
+def _reached(period: Period | None) -> str:
+    if period is None:
+        return "not measured"
+    return f"{ap(period.scores.ap.value if period.scores.ap else None)} on days {period.first_day}–{period.last_day}"

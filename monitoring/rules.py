@@ -1,0 +1,112 @@
+"""When what monitoring found becomes an alert, and when a request to retrain."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from mlops.policy import Performance, Policy
+from mlops.schema import Label
+from mlops.storage import read_json, write_json
+from monitoring.results import Alert, DriftResult, PerformanceResult, RetrainRequest
+
+__all__ = [
+    "REQUEST",
+    "drift_alert",
+    "open_request",
+    "performance_alert",
+    "request_retrain",
+    "retrain_request",
+]
+
+REQUEST = "retrain-request.json"
+
+
+def drift_alert(drift: DriftResult) -> Alert | None:
+    """An alert if at least the policy's share of features has drifted."""
+    if not drift.drifted:
+        return None
+    names = drift.drifted_features
+    return Alert(
+        rule="drift",
+        observed=drift.share,
+        limit=drift.limit,
+        text=f"{len(names)} of {len(drift.columns)} features have drifted: {', '.join(names)}",
+    )
+
+
+def performance_alert(
+    performance: PerformanceResult, reference_ap: float, rules: Performance
+) -> Alert | None:
+    """An alert if average precision has dropped for certain.
+
+    That is: even the upper end of the interval lies more than `min_drop` under `reference_ap`, the average
+    precision of an earlier period that was measured the same way; and the frauds are enough to tell.
+    """
+    period = performance.period
+    if period is None or period.ap is None or period.frauds < rules.min_frauds:
+        return None
+    limit = reference_ap - rules.min_drop
+    if period.ap.high >= limit:
+        return None
+    return Alert(
+        rule="performance",
+        observed=period.ap.high,
+        limit=limit,
+        text=(
+            f"average precision {period.ap.value:.3f} (at most {period.ap.high:.3f}) on {period.first_day} to "
+            f"{period.last_day}, against {reference_ap:.3f} before"
+        ),
+    )
+
+
+def retrain_request(
+    alert: Alert,
+    performance: PerformanceResult,
+    reference_ap: float,
+    *,
+    changed_since: date,
+    requested_on: date,
+    policy: Policy,
+    label: Label,
+) -> RetrainRequest:
+    """The request that follows from a performance alert; training starts at `changed_since`."""
+    period = performance.period
+    assert period is not None and period.ap is not None, "there is no performance alert without them"
+    return RetrainRequest(
+        reason=alert.text,
+        evidence={
+            "reference_ap": reference_ap,
+            "ap": period.ap.value,
+            "ap_low": period.ap.low,
+            "ap_high": period.ap.high,
+            "frauds": float(period.frauds),
+            "events": float(period.events),
+            "labels_missing": float(performance.missing),
+        },
+        requested_on=requested_on.isoformat(),
+        train_from=changed_since.isoformat(),
+        not_before=(changed_since + timedelta(days=policy.split.days + label.delay_days)).isoformat(),
+    )
+
+
+def open_request(folder: Path) -> RetrainRequest | None:
+    """The request in `folder` that nobody has acted on yet, if there is one.
+
+    Raises:
+        InputError: the file is not a request.
+    """
+    path = folder / REQUEST
+    return read_json(path, RetrainRequest) if path.exists() else None
+
+
+def request_retrain(folder: Path, request: RetrainRequest) -> RetrainRequest:
+    """Write the request, unless one is open already: that one stands, and is returned.
+
+    So asking again, in the same run or a week later, neither changes nor postpones what was asked for first. Who
+    acts on a request removes it.
+    """
+    if (standing := open_request(folder)) is not None:
+        return standing
+    write_json(folder / REQUEST, request)
+    return request
