@@ -11,12 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from mlops.metrics import Curve
 from monitoring.results import DriftResult, PerformanceResult, Scores
 
 __all__ = [
     "Candidate",
     "Check",
+    "Curve",
     "DayScore",
     "Link",
     "Milestone",
@@ -65,6 +65,14 @@ class Milestone(_Part, frozen=True, kw_only=True):
     kind: Literal["change", "alert", "model", "refusal", "neutral"] = "neutral"
 
 
+class Curve(_Part, frozen=True, kw_only=True):
+    """Points of a precision-recall curve, in order of recall, and the average precision that they stand for."""
+
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+    ap: float
+
+
 class Check(_Part, frozen=True, kw_only=True):
     """What one check of the gate said. `observed` and `limit` are written as they are to be read."""
 
@@ -82,7 +90,7 @@ class Candidate(_Part, frozen=True, kw_only=True):
     framework: str
     auc: float
     ap: float
-    cp100: float
+    cp100: float | None
     onnx_max_abs_diff: float
     seconds: float
     curve: Curve
@@ -103,7 +111,6 @@ class Training(_Part, frozen=True, kw_only=True):
     candidates: tuple[Candidate, ...]
     promoted: str | None
     incumbent: Curve | None = None
-    incumbent_ap: float | None = None
     cp100_oracle: float | None = None
 
 

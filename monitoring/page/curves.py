@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from mlops.metrics import Curve
 from monitoring.page.svg import Canvas, Scale
-from monitoring.story import Training
+from monitoring.story import Curve, Training
 
 __all__ = ["draw_curves"]
 
@@ -31,7 +30,7 @@ def draw_curves(training: Training) -> Markup:
         canvas.path(points, f"mark curve {cls}", tip)
 
     if training.incumbent is not None:
-        draw(training.incumbent, "incumbent", "the champion of the time")
+        draw(training.incumbent, "incumbent", f"the champion of the time: AP {training.incumbent.ap:.3f}")
     # The promoted one is drawn last, on top of the others.
     for number, candidate in sorted(
         enumerate(training.candidates), key=lambda item: item[1].name == training.promoted

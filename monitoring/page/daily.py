@@ -11,8 +11,8 @@ from monitoring.story import Period, Story
 
 __all__ = ["draw_daily"]
 
-_TOP, _BOTTOM, _LEFT, _RIGHT = 70, 40, 36, 10
-_PINS, _VALUES, _VIRTUAL_VALUES = 34, 39, 58  # heights of what stands above the plot
+_TOP, _BOTTOM, _LEFT, _RIGHT = 92, 40, 36, 10
+_PINS, _VALUES, _VIRTUAL_VALUES = 34, 64, 82  # heights of what stands above the plot
 _GAP = 3.0  # how wide days without a period are drawn, in days
 
 
@@ -47,7 +47,7 @@ class _Days:
 
 def draw_daily(story: Story, width: int) -> Markup:
     """The chart at `width` pixels: dots and whiskers are days; bars, with their number above, whole periods."""
-    height = 330 if width < 600 else 420
+    height = 350 if width < 600 else 440
     x = _Days(story.periods, _LEFT, width - _RIGHT)
     y = Scale((0.0, 1.0), (height - _BOTTOM, _TOP))
     canvas = Canvas(width, height, "Average precision by day, with bootstrap intervals")

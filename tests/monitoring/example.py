@@ -16,6 +16,7 @@ from monitoring.results import ColumnDrift, DriftResult
 from monitoring.story import (
     Candidate,
     Check,
+    Curve,
     Link,
     Milestone,
     Model,
@@ -108,15 +109,15 @@ def _training(
                 cp100=found.value,
                 onnx_max_abs_diff=3.1e-7,
                 seconds=4.2 + number,
-                curve=precision_recall_curve(y, s),
+                curve=_curve(y, s),
                 admitted=admitted,
                 checks=_checks(average_precision(y, s), admitted),
             )
         )
-    curve = ap = None
+    curve = None
     if incumbent is not None:
         y, s, _, _ = _test_scores(first + 14, incumbent, seed=9)
-        curve, ap = precision_recall_curve(y, s), average_precision(y, s)
+        curve = _curve(y, s)
     return Training(
         title=title,
         train_days=(first, first + 6),
@@ -124,9 +125,13 @@ def _training(
         candidates=tuple(candidates),
         promoted=promoted,
         incumbent=curve,
-        incumbent_ap=ap,
         cp100_oracle=0.24,
     )
+
+
+def _curve(y: NDArray, s: NDArray) -> Curve:
+    found = precision_recall_curve(y, s)
+    return Curve(recall=tuple(found.recall), precision=tuple(found.precision), ap=average_precision(y, s))
 
 
 def _test_scores(first: int, skill: float, seed: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
@@ -186,13 +191,13 @@ def example_story(*, refused: bool = False, links: tuple[Link, ...] = ()) -> Sto
     if refused:
         swap = Milestone(day=93, text=f"the gate refuses every candidate, {old} stays", kind="refusal")
         last = (
-            _period("unchanged", "after the refusal", str(old), 93, 99, 2.0, 3),
-            _period("counterfactual", "had the best candidate been promoted", "mlp-torch", 93, 99, 1.8, 3),
+            _period("unchanged", "after the refusal", str(old), 94, 99, 2.0, 3),
+            _period("counterfactual", "had the best candidate been promoted", "mlp-torch", 94, 99, 1.8, 3),
         )
     else:
         last = (
-            _period("retrained", "after retraining", str(new), 93, 99, 3.6, 3),
-            _period("counterfactual", "had the old model stayed", str(old), 93, 99, 1.9, 3),
+            _period("retrained", "after retraining", str(new), 94, 99, 3.6, 3),
+            _period("counterfactual", "had the old model stayed", str(old), 94, 99, 1.9, 3),
         )
     return Story(
         title="Card-payment fraud detection",
@@ -210,7 +215,7 @@ def example_story(*, refused: bool = False, links: tuple[Link, ...] = ()) -> Sto
             Window(lane="first training", kind="delay", first_day=44, last_day=50, text="delay"),
             Window(lane="first training", kind="test", first_day=51, last_day=57, text="test"),
             Window(lane="served", kind="quiet", first_day=58, last_day=64, text="quiet"),
-            Window(lane="served", kind="changed", first_day=65, last_day=71, text="changed"),
+            Window(lane="served", kind="changed", first_day=65, last_day=92, text="changed world"),
             Window(
                 lane="served", kind="changed" if refused else "swap", first_day=93, last_day=99, text="swap"
             ),
@@ -243,7 +248,7 @@ def example_story(*, refused: bool = False, links: tuple[Link, ...] = ()) -> Sto
         champion_after=old if refused else new,
         periods=(
             _period("before", "before the change", str(old), 58, 64, 3.4, 1),
-            _period("changed", "after the change", str(old), 65, 71, 2.1, 2),
+            _period("changed", "after the change", str(old), 65, 92, 2.1, 2),
             *last,
         ),
         drift=drift_result(),
