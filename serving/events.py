@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _EXACT = 2**53
 """Up to here a double holds every whole number."""
 _INT64 = 2**63
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 
 Check = Callable[[Any], Any]
 
@@ -89,7 +91,13 @@ def time_text(microseconds: int) -> str:
 
 
 class EventReader:
-    """Reads events and labels that fit one schema. Every error is an `InputError` whose `where` is the field."""
+    """Reads events and labels that fit one schema.
+
+    It reads as validation reads tables: spaces around text are dropped, empty text is null, decimals are rounded to
+    their digits, and an id may be written as a number or as text.
+
+    Every error is an `InputError` whose `where` is the field.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self._id, self._time = schema.events.id, schema.events.time
@@ -111,17 +119,16 @@ class EventReader:
         for name, nullable, check in self._columns:
             value = raw.get(name)
             try:
-                if value is None:
-                    if not nullable:
-                        raise ValueError("is null" if name in raw else "is missing")
-                    values[name] = None
-                elif name == self._time:
+                if name == self._time and value is not None:
                     moment = time_us(value)
                     if not self._low <= moment <= self._high:
                         raise ValueError(self._range)
-                    values[name] = time_text(moment)
-                else:
-                    values[name] = check(value)
+                    value = time_text(moment)
+                elif value is not None:
+                    value = check(value)
+                if value is None and not nullable:
+                    raise ValueError("is empty" if name in raw else "is missing")
+                values[name] = value
             except ValueError as error:
                 raise InputError(str(error), where=f"{at}{name}") from None
         if not raw.keys() <= self._names:
@@ -137,7 +144,7 @@ class EventReader:
         try:
             for field in ("event_id", "label", "known_at"):
                 if raw.get(field) is None:
-                    raise ValueError("is null" if field in raw else "is missing")
+                    raise ValueError("is empty" if field in raw else "is missing")
             if len(raw) > 3:
                 field = min(raw.keys() - {"event_id", "label", "known_at"})[:80]
                 raise ValueError("is not a field of a label")
@@ -146,6 +153,8 @@ class EventReader:
                 raise ValueError(f"must be 0 or 1, not {_kind(raw['label'])}")
             field = "event_id"
             event_id = self._check_id(raw["event_id"])
+            if event_id is None:
+                raise ValueError("is empty")
             field = "known_at"
             known_at = time_text(time_us(raw["known_at"]))
         except ValueError as error:
@@ -158,7 +167,7 @@ def _check(column: Column, schema: Schema) -> Check:
     if column.type == "id":
         return _whole_number_id if column.name in schema.whole_number_ids else _text_id
     if column.type == "text":
-        return _text_id  # a text may be a key, too
+        return _text
     if column.type == "boolean":
         return _boolean
     if column.type == "timestamp":
@@ -166,7 +175,16 @@ def _check(column: Column, schema: Schema) -> Check:
     return _number(column)
 
 
-def _whole_number_id(value: Any) -> int:
+def _whole_number_id(value: Any) -> int | None:
+    if type(value) is str:
+        value = value.strip(" ")
+        if not value:
+            return None
+        if not _WHOLE.fullmatch(value):
+            raise ValueError(
+                f"{value[:40]!r} is not a whole number, as the ids are that the model was made with"
+            )
+        value = int(value)
     if type(value) is not int:
         raise ValueError(f"must be a whole number, not {_kind(value)}")
     if not -_INT64 <= value < _INT64:
@@ -174,15 +192,20 @@ def _whole_number_id(value: Any) -> int:
     return value
 
 
-def _text_id(value: Any) -> str:
+def _text_id(value: Any) -> str | None:
+    return _text(str(value) if type(value) is int and -_INT64 <= value < _INT64 else value)
+
+
+def _text(value: Any) -> str | None:
     if type(value) is not str:
         raise ValueError(f"must be text, not {_kind(value)}")
+    value = value.strip(" ")
     try:
         if len(encode_id(value)) > MAX_ID_BYTES:
             raise ValueError(f"is longer than {MAX_ID_BYTES - 3} bytes")
     except UnicodeEncodeError:
         raise ValueError("is not valid Unicode") from None
-    return value
+    return value or None
 
 
 def _boolean(value: Any) -> bool:
@@ -196,10 +219,9 @@ def _timestamp(value: Any) -> str:
 
 
 def _number(column: Column) -> Check:
-    whole, exact, decimals = column.type == "integer", column.type == "decimal", column.decimals
+    whole, exact, scale = column.type == "integer", column.type == "decimal", 10**column.decimals
     low = -math.inf if column.minimum is None else float(column.minimum)
     high = math.inf if column.maximum is None else float(column.maximum)
-    largest = _EXACT / 10**decimals
 
     def check(value: Any) -> int | float:
         if type(value) is not float and type(value) is not int:
@@ -210,23 +232,20 @@ def _number(column: Column) -> Check:
             raise ValueError(f"{value!r} is not a finite number")
         if not low <= value <= high:
             raise ValueError(f"{value!r} is not between {low:.12g} and {high:.12g}"[:200])
-        if whole or exact:
-            if not -largest <= value <= largest:
+        if whole:
+            if not -_INT64 <= value < _INT64:
+                raise ValueError("is beyond 64 bits")
+            return value
+        if exact:
+            if abs(value) * scale > _EXACT:
                 raise ValueError("is too large to be exact")
-            if exact and round(value, decimals) != value:
-                raise ValueError(f"{value!r} has more than {decimals} decimals")
-        elif abs(value) > _EXACT:
-            value = _as_float(value)
-        return value if whole else float(value)
+            return float(round(value * scale) / scale)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("is beyond double precision") from None
 
     return check
-
-
-def _as_float(value: int | float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError("is beyond double precision") from None
 
 
 def _kind(value: Any) -> str:

@@ -47,7 +47,7 @@ STORES = pytest.mark.parametrize("open_store", [lmdb_store, memory_store], ids=[
 
 hours = st.integers(0, 400).map(lambda n: n // 2)  # ties are common, and so are borders of windows
 whole_ids = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 12)
-text_ids = st.text(alphabet="a\x00\x01ÿb", max_size=3)
+text_ids = st.text(alphabet="a\x00\x01ÿb", min_size=1, max_size=3)
 
 
 @st.composite
@@ -133,7 +133,11 @@ def test_encoded_numbers_sort_as_numbers(a: int, b: int) -> None:
 
 def row(name: int, hour: int, **changes: Any) -> dict[str, Any]:
     return {
-        **{"payment": name, "at": START + timedelta(hours=hour), "card": 1, "shop": 1, "amount": 1.0},
+        "payment": name,
+        "at": START + timedelta(hours=hour),
+        "card": 1,
+        "shop": 1,
+        "amount": 1.0,
         **changes,
     }
 

@@ -1,0 +1,111 @@
+"""Event tables → the online store, so that serving starts with the history that Spark has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from mlops.bundle import Schema
+from mlops.errors import InputError
+from mlops.features import FeatureSet
+from serving.lmdb_store import LmdbStore
+from serving.plan import MAX_ID_BYTES, Entry, EntryEncoder, StorePlan, encode_id
+
+__all__ = ["BackfillResult", "backfill"]
+
+_BATCH_ROWS = 250_000
+"""Rows in one transaction: many of a key's events are written at once, and memory stays under a gigabyte."""
+
+
+class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was read. `new` events were not in the store before; `labels` counts those with and without event."""
+
+    rows: int
+    new: int
+    labels: int
+    seconds: float
+
+
+def backfill(
+    events: Sequence[Path], store: Path, features: FeatureSet, schema: Schema, labels: Path | None = None
+) -> BackfillResult:
+    """Count events and set labels in the online store. It is safe to run twice, and beside a server.
+
+    Args:
+        events: event tables; a label that is not null is taken as known.
+        store: folder of the store, made if there is none.
+        features: what the store must be able to compute; those of the bundle that is to be served.
+        schema: the bundle's.
+        labels: a labels table (id, label); wins over labels in the events.
+
+    Raises:
+        ConfigError: the store holds events but lacks totals that the features need.
+        InputError: a table is missing, lacks a column, or has ids unlike the schema's.
+        SetupError: the disk is full.
+    """
+    started = time.monotonic()
+    rows = new = labelled = 0
+    with closing(LmdbStore(store, StorePlan.of(features, schema), schema)) as target:
+        encode = EntryEncoder(target.plan)
+        for folder in events:
+            for batch in _batches(folder, _event_columns(target.plan, schema)):
+                with target.begin() as transaction:
+                    new += transaction.append(_entries(batch, encode, schema))
+                rows += batch.num_rows
+        if labels is not None:
+            id_, label = schema.events.id, schema.label.column
+            for batch in _batches(labels, [id_, label]):
+                pairs = zip(batch[id_].to_pylist(), batch[label].to_pylist(), strict=True)
+                with target.begin() as transaction:
+                    transaction.label([(encode_id(i), int(value)) for i, value in pairs if value is not None])
+                labelled += batch.num_rows
+    return BackfillResult(rows=rows, new=new, labels=labelled, seconds=time.monotonic() - started)
+
+
+def _event_columns(plan: StorePlan, schema: Schema) -> list[str]:
+    summed = [s.column for stream in plan.streams for s in stream.sums]
+    return list(
+        dict.fromkeys((schema.events.id, schema.events.time, schema.label.column, *plan.keys, *summed))
+    )
+
+
+def _batches(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
+    if not folder.exists():
+        raise InputError("no such table", where=folder)
+    table = ds.dataset(folder, format="parquet")
+    if missing := set(columns) - set(table.schema.names):
+        raise InputError(f"no column {', '.join(sorted(missing))}", where=folder)
+    for batch in table.to_batches(columns=columns, batch_size=_BATCH_ROWS):
+        if batch.num_rows:
+            yield pa.Table.from_batches([batch])
+
+
+def _entries(batch: pa.Table, encode: EntryEncoder, schema: Schema) -> list[Entry]:
+    for column in schema.events.columns:
+        if column.type == "id" and column.name in batch.column_names:
+            _check_ids(batch[column.name], column.name, whole=column.name in schema.whole_number_ids)
+    times = pc.cast(batch[schema.events.time], pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+    known = pc.cast(batch[schema.label.column], pa.int8()).to_pylist()
+    names = [name for name in batch.column_names if name not in (schema.events.time, schema.label.column)]
+    values = zip(*(batch[name].to_pylist() for name in names), strict=True)
+    ids = batch[schema.events.id].to_pylist()
+    return [
+        encode(id_, moment, dict(zip(names, row, strict=True)), label)
+        for id_, moment, label, row in zip(ids, times, known, values, strict=True)
+    ]
+
+
+def _check_ids(ids: pa.ChunkedArray, name: str, *, whole: bool) -> None:
+    if pa.types.is_integer(ids.type) != whole:
+        raise InputError(
+            f"ids are {ids.type}, but the model's were {'whole numbers' if whole else 'text'}", where=name
+        )
+    if not whole and (pc.max(pc.binary_length(ids)).as_py() or 0) > MAX_ID_BYTES - 3:
+        raise InputError(f"an id is longer than {MAX_ID_BYTES - 3} bytes", where=name)

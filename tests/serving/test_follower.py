@@ -1,0 +1,159 @@
+"""The server follows the pointer: it swaps between two requests, and keeps what it has when a bundle is no good."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mlops.deployment import Deployed, Deployment, write_deployment
+from mlops.features import Count, FeatureSet, Rolling
+from tests.serving.example import FEATURES, World, payment, payments
+
+
+def test_without_a_deployment_it_is_alive_but_not_ready_until_one_comes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with world.server() as server:
+        assert server.get("/livez").status == 200
+        assert server.get("/readyz").status == 503
+        reply = server.post("/v1/score", payment(1))
+        assert (reply.status, reply.type) == (503, "application/problem+json")
+        world.deploy("1", world.bundle())
+        server.wait_for("version", "1")
+        assert server.post("/v1/score", payment(1)).status == 200
+
+
+def test_bundles_are_swapped_while_requests_run_and_none_fails(world: World) -> None:
+    second = world.bundle("second", seed=1)
+    first = world.bundle("first")
+    with world.server() as server:
+        stop, statuses, versions = threading.Event(), [], []
+
+        def send(offset: int) -> None:
+            client = type(server)(server.process, str(server.port))
+            for number in itertools.count(offset, 4):
+                if stop.is_set():
+                    return
+                reply = client.post("/v1/score", payment(number))
+                statuses.append(reply.status)
+                versions.append(reply.body["version"])
+
+        threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for version, bundle in [("2", second), ("3", first), ("4", second), ("5", first)]:
+            world.deploy(version, bundle)
+            server.wait_for("version", version)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert set(statuses) == {200}
+    assert len(statuses) > 100
+    assert {"1", "2", "3", "4", "5"} >= set(versions) >= {"1", "5"}
+
+
+def spoil_signature(world: World) -> None:
+    world.bundle("second", seed=1)
+    manifest = world.home / "bundles" / "second" / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"second"', b'"sec0nd"'))
+
+
+def spoil_model(world: World) -> None:
+    world.bundle("second", seed=1)
+    model = world.home / "bundles" / "second" / "model.onnx"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+
+
+def spoil_golden(world: World) -> None:
+    world.deploy("2", world.bundle("second", golden_shift=0.01))
+
+
+def sign_with_another_key(world: World) -> None:
+    other = World(world.home / "elsewhere")
+    path, digest = other.bundle("second")
+    world.deploy("2", (path, digest))
+
+
+def name_another_digest(world: World) -> None:
+    path, digest = world.bundle("second", seed=1)
+    world.deploy("2", (path, digest[::-1]))
+
+
+def need_more_totals(world: World) -> None:
+    more = FeatureSet((*FEATURES.features, Rolling(key="note", agg=Count(), windows=("1d",))))
+    world.deploy("2", world.bundle("second", features=more))
+
+
+def remove_bundle(world: World) -> None:
+    world.deploy("2", world.bundle("second", seed=1))
+    shutil.rmtree(world.home / "bundles" / "second")
+
+
+def write_no_deployment(world: World) -> None:
+    world.pointer.write_text("{")
+
+
+def name_a_bucket(world: World) -> None:
+    champion = Deployed(version="2", framework="pytorch", uri="s3://models/1", digest="0")
+    write_deployment(world.pointer, Deployment(name="example", champion=champion))
+
+
+def deploy_spoilt(world: World) -> None:
+    import hashlib
+
+    path = world.home / "bundles" / "second"
+    world.deploy("2", (path, hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()))
+
+
+BAD = [
+    (spoil_signature, "the signature does not match"),
+    (spoil_model, "is not the file that was signed"),
+    (spoil_golden, "off the golden scores"),
+    (sign_with_another_key, "the signature does not match"),
+    (name_another_digest, "has the digest"),
+    (need_more_totals, "lacks count by note"),
+    (remove_bundle, "cannot be read"),
+    (write_no_deployment, "not a valid Deployment"),
+    (name_a_bucket, "only local folders"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "reason"), BAD, ids=[spoil.__name__ for spoil, _ in BAD])
+def test_a_bad_bundle_is_refused_and_the_old_one_goes_on(world: World, spoil: object, reason: str) -> None:
+    with world.server() as server:
+        assert server.post("/v1/score", payments(range(5))).status == 200
+        assert callable(spoil)
+        spoil(world)
+        if spoil in (spoil_signature, spoil_model):
+            deploy_spoilt(world)
+        refused = server.wait_for("refused", ...)
+        assert reason in refused["reason"]
+        assert server.post("/v1/score", payment(10)).body["version"] == "1"
+        world.deploy("3", world.bundle("third", seed=3))
+        server.wait_for("version", "3")
+        assert server.get("/readyz").body["refused"] is None
+        assert server.post("/v1/score", payment(11)).body["version"] == "3"
+
+
+def test_a_bundle_that_is_no_good_at_the_start_leaves_it_not_ready_with_the_reason(world: World) -> None:
+    need_model = world.home / "bundles" / "first" / "model.onnx"
+    need_model.write_bytes(b"nonsense")
+    with world.server() as server:
+        ready = server.get("/readyz")
+        assert (ready.status, ready.body["refused"]["version"]) == (503, "1")
+        assert "is not the file that was signed" in ready.body["refused"]["reason"]
+
+
+def test_a_relative_uri_starts_at_the_pointer(world: World) -> None:
+    _, digest = world.bundle("second", seed=1)
+    champion = Deployed(version="2", framework="pytorch", uri="../bundles/second", digest=digest)
+    write_deployment(world.pointer, Deployment(name="example", champion=champion))
+    with world.server() as server:
+        assert server.get("/v1/model").body["version"] == "2"
+    assert msgspec.json.decode(world.pointer.read_bytes(), type=Deployment).champion == champion
