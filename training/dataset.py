@@ -1,0 +1,148 @@
+"""A window of a feature table, as arrays."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from mlops.contract import UseCase
+from mlops.errors import InputError
+from mlops.features import Aggregate, Calendar, FeatureSet, Ratio, Rolling, Value, duration_us
+from mlops.tables import FeatureTable, read_feature_table
+
+__all__ = ["Dataset", "load_dataset", "parse_day"]
+
+_DAY_US = duration_us("1d")
+
+
+class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+    """n events in order of (time, id), one array a column.
+
+    Fields:
+        ids: [n], int64 or text.
+        time_us: [n], microseconds since 1970, UTC.
+        day: [n], days since the first day of the window.
+        label: [n], 1, 0, or -1 where it is not known.
+        features: [n, f] float32, in the order of `names`.
+        card, amount: [n], or None where the use case has none.
+        table: what the table says of itself.
+    """
+
+    ids: NDArray[Any]
+    time_us: NDArray[np.int64]
+    day: NDArray[np.int64]
+    label: NDArray[np.int8]
+    features: NDArray[np.float32]
+    names: tuple[str, ...]
+    card: NDArray[Any] | None
+    amount: NDArray[np.float64] | None
+    table: FeatureTable
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def parse_day(text: str) -> date:
+    """An ISO date.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{text!r} is not a date", where="first day", todo="write it as 2018-07-25"
+        ) from None
+
+
+def load_dataset(
+    folder: Path, use_case: UseCase, *, first_day: str, days: int, features: FeatureSet | None = None
+) -> Dataset:
+    """The events of `days` days from `first_day` (ISO date) on, from the feature table in `folder`.
+
+    Args:
+        features: the definitions of the features to read; those of the use case unless given.
+
+    Raises:
+        InputError: no feature table, one made from other definitions, a feature without a value, or the window
+            reaches beyond the data.
+    """
+    table = read_feature_table(folder)
+    wanted_features = features or use_case.features
+    names = wanted_features.names
+    held = set(_definitions(table.features))
+    if other := [one.name for one in _definitions(wanted_features) if one not in held]:
+        raise InputError(
+            f"was not made from these definitions of {', '.join(other)}",
+            where=folder,
+            todo="compute the features again",
+        )
+    schema, label = use_case.events, use_case.label.column
+    wanted = dict.fromkeys(
+        [schema.id, schema.time, label, *filter(None, (use_case.card, use_case.amount)), *names]
+    )
+    source = ds.dataset(folder, format="parquet")
+    if missing := [name for name in wanted if name not in source.schema.names]:
+        raise InputError(f"no column {', '.join(missing)}", where=folder, todo="compute the features again")
+    start, end = _window(source, schema.time, folder, first_day, days)
+    field = ds.field(schema.time)
+    rows = source.to_table(columns=list(wanted), filter=(field >= start) & (field < end))
+    rows = rows.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
+    time_us = rows[schema.time].cast(pa.int64()).to_numpy()
+    matrix = np.empty((rows.num_rows, len(names)), np.float32)
+    for column, name in enumerate(names):
+        with np.errstate(over="ignore"):  # what does not fit becomes inf, and is refused
+            matrix[:, column] = rows[name].to_numpy()
+        if not np.isfinite(matrix[:, column]).all():
+            raise InputError(
+                "a feature has no value, or one that float32 cannot hold", where=f"{folder}, column {name}"
+            )
+    return Dataset(
+        ids=rows[schema.id].to_numpy(),
+        time_us=time_us,
+        day=(time_us - int(start.timestamp()) * 1_000_000) // _DAY_US,
+        label=rows[label].cast(pa.int8()).fill_null(-1).to_numpy(),
+        features=matrix,
+        names=tuple(names),
+        card=rows[use_case.card].to_numpy() if use_case.card else None,
+        amount=rows[use_case.amount].to_numpy() if use_case.amount else None,
+        table=table,
+    )
+
+
+def _definitions(features: FeatureSet) -> list[Aggregate | Value | Calendar | Ratio]:
+    """One definition a feature, without its words, which may change."""
+    found: list[Aggregate | Value | Calendar | Ratio] = []
+    for feature in features.features:
+        if isinstance(feature, Rolling):
+            found += feature.aggregates()
+        else:
+            found.append(msgspec.structs.replace(feature, unit="", description=""))
+    return found
+
+
+def _window(
+    source: ds.Dataset, time: str, folder: Path, first_day: str, days: int
+) -> tuple[datetime, datetime]:
+    start = datetime.combine(parse_day(first_day), datetime.min.time(), UTC)
+    end = start + timedelta(days=days)
+    held = pc.min_max(source.to_table(columns=[time])[time]).as_py()
+    if held["min"] is None:
+        raise InputError("no rows", where=folder)
+    if start.date() < held["min"].date() or (end - timedelta(days=1)).date() > held["max"].date():
+        raise InputError(
+            f"the window {start.date()} to {end.date() - timedelta(days=1)} reaches beyond the data, "
+            f"{held['min'].date()} to {held['max'].date()}",
+            where=folder,
+            todo=f"choose a first day that leaves {days} days",
+        )
+    return start, end

