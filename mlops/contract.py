@@ -31,7 +31,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UseCase(msgspec.Struct, frozen=True, kw_only=True):
-    """One typed object a use case. `card` is the column whose alerts are counted in card precision@k."""
+    """One typed object a use case.
+
+    `card` is the column whose alerts are counted in card precision@k, `amount` the column that costs are counted in.
+    `world` and `simulator` are the dotted paths of a struct of knobs and of the function `(world, folder)` that
+    writes the events of such a world, for a use case that has a simulator.
+    """
 
     name: str
     title: str
@@ -42,6 +47,7 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     card: str = ""
     amount: str = ""
+    world: str = ""
     simulator: str = ""
 
     def __post_init__(self) -> None:

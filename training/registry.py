@@ -27,7 +27,7 @@ from training.parity import check_golden
 from training.tracking import MlflowClient, MlflowException
 from training.train import TrainResult
 
-__all__ = ["Status", "promote", "register", "rollback", "status"]
+__all__ = ["Status", "bundle_of", "feature_names", "promote", "register", "rollback", "status"]
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _GATE = "gate"  # the tag that says what the gate said
@@ -100,16 +100,7 @@ def promote(settings: Settings, version: str) -> Deployment:
         BundleError: its bundle is not what was signed, or does not score its golden rows as it should.
     """
     mlflow, name = tracking.client(settings), load_use_case(settings.usecase).name
-    try:
-        entry = mlflow.get_model_version(name, version)
-    except MlflowException as error:
-        if error.error_code not in _MISSING:
-            raise
-        raise ConfigError(
-            f"no version {version!r} of model {name!r}",
-            where=settings.mlflow_uri,
-            todo="`mlops status` lists what there is",
-        ) from None
+    entry = _entry(settings, mlflow, name, version)
     if entry.tags.get(_GATE) != "admitted":
         raise ConfigError(
             "the gate refused it", where=f"model {name}, version {version}", todo=entry.description or ""
@@ -131,6 +122,28 @@ def promote(settings: Settings, version: str) -> Deployment:
         return held
     write_deployment(settings.pointer, wanted)
     return wanted
+
+
+def bundle_of(settings: Settings, version: str) -> Bundle:
+    """The bundle of a registered version, checked.
+
+    Raises:
+        ConfigError: there is no such version.
+        BundleError: its bundle is not what was signed.
+    """
+    mlflow, name = tracking.client(settings), load_use_case(settings.usecase).name
+    return _bundle(settings, _entry(settings, mlflow, name, version))
+
+
+def feature_names(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The feature names of every registered bundle, by the digest of its manifest.
+
+    Raises:
+        BundleError: a bundle is not what was signed.
+    """
+    mlflow, name = tracking.client(settings), load_use_case(settings.usecase).name
+    bundles = [_bundle(settings, entry) for entry in mlflow.search_model_versions(f"name='{name}'")]
+    return {bundle.digest: bundle.features.names for bundle in bundles}
 
 
 def rollback(settings: Settings) -> Deployment:
@@ -187,6 +200,19 @@ def _differences(
     if deployment.champion != wanted:
         return [f"The pointer's bundle is not that of version {champion}: {todo}."]
     return []
+
+
+def _entry(settings: Settings, mlflow: MlflowClient, name: str, version: str) -> Any:
+    try:
+        return mlflow.get_model_version(name, version)
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
+        raise ConfigError(
+            f"no version {version!r} of model {name!r}",
+            where=settings.mlflow_uri,
+            todo="`mlops status` names the champion and the challenger",
+        ) from None
 
 
 def _ensure_model(mlflow: MlflowClient, name: str) -> None:

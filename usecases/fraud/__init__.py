@@ -29,5 +29,6 @@ USE_CASE = UseCase(
     policy=Policy.from_yaml(Path(__file__).with_name("policy.yaml")),
     card="customer_id",
     amount="amount",
+    world="usecases.fraud.world:World",
     simulator="usecases.fraud.simulator:write_days",
 )

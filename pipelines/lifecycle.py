@@ -1,0 +1,266 @@
+"""The lifecycle's steps in their order: from events to a champion that serving follows.
+
+Each step is a plain function of settings, paths and numbers, and safe to run twice. Engines run these functions and
+no others. What imports a heavy framework runs in worker processes, so that one step's memory is not the next one's.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops.contract import load_dotted, load_use_case
+from mlops.deployment import Deployment, read_deployment
+from mlops.errors import ConfigError, InputError
+from mlops.settings import Settings
+from mlops.signing import PUBLIC_KEY
+from mlops.storage import write_json
+from mlops.tables import read_event_table
+from pipelines import features, spark, validate
+from pipelines.backfill import BackfillResult, backfill
+from pipelines.engine import Engine
+from training import gate, registry
+from training.gate import Verdict
+from training.tracking import prepare_tracking
+from training.train import TrainResult, TrainSpec, train_candidate
+
+__all__ = [
+    "Release",
+    "RunResult",
+    "compute_features",
+    "default_training_day",
+    "fill_store",
+    "promote",
+    "release",
+    "run",
+    "simulate",
+    "train",
+    "validate_events",
+    "workers",
+]
+
+RELEASE = "release.json"
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate said of each candidate; `version` is the registry's of the best that it admitted, if any."""
+
+    verdicts: dict[str, Verdict]
+    candidate: str | None
+    version: str | None
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `mlops run` did."""
+
+    home: Path
+    validated: validate.ValidateResult
+    candidates: tuple[TrainResult, ...]
+    release: Release
+
+
+def simulate(settings: Settings, knobs: Mapping[str, Any], out: Path) -> Any:
+    """Write the events of the use case's simulated world into `out`; `knobs` are the fields of its world.
+
+    Raises:
+        ConfigError: the use case has no simulator, or a knob is unknown or of the wrong type.
+    """
+    use_case = load_use_case(settings.usecase)
+    if not use_case.simulator:
+        raise ConfigError("has no simulator", where=settings.usecase)
+    kind = load_dotted(use_case.world)
+    if unknown := set(knobs) - set(kind.__struct_fields__):
+        raise ConfigError(
+            f"no knob {', '.join(sorted(unknown))}",
+            where=use_case.world,
+            todo=f"there are {', '.join(kind.__struct_fields__)}",
+        )
+    try:
+        world = msgspec.convert(dict(knobs), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error), where=use_case.world) from None
+    return load_dotted(use_case.simulator)(world, out)
+
+
+def validate_events(settings: Settings, source: Path) -> validate.ValidateResult:
+    """Check `source` against the use case's schema; good rows become the event table."""
+    use_case = load_use_case(settings.usecase)
+    return validate.validate(
+        spark.session(settings),
+        source,
+        settings.events,
+        settings.quarantine,
+        use_case.events,
+        use_case.label,
+    )
+
+
+def compute_features(
+    settings: Settings,
+    *,
+    events: Sequence[Path] = (),
+    labels: Path | None = None,
+    target: Path | None = None,
+    since: datetime | None = None,
+) -> features.FeaturesResult:
+    """Compute the feature table of `events`, which are the home's event table by default."""
+    use_case = load_use_case(settings.usecase)
+    return features.compute_features(
+        spark.session(settings),
+        list(events) or [settings.events],
+        target or settings.features,
+        use_case.features,
+        use_case.events,
+        use_case.label,
+        labels=labels,
+        since=since,
+    )
+
+
+def default_training_day(settings: Settings) -> date:
+    """The latest first day of training that leaves room for delay and test days before the last event.
+
+    Raises:
+        InputError: the events span fewer days than one split needs.
+    """
+    table = read_event_table(settings.events)
+    days = load_use_case(settings.usecase).policy.split.days
+    first, last = (datetime.fromisoformat(t).date() for t in (table.first_event, table.last_event))
+    span = (last - first).days + 1
+    if span < days:
+        raise InputError(
+            f"the events span {span} days, and training, delay and test need {days}",
+            where=settings.events,
+            todo="bring more days, or change `split` in policy.yaml",
+        )
+    return last - timedelta(days=days - 1)
+
+
+def train(
+    settings: Settings,
+    first_day: date,
+    *,
+    pool: Executor,
+    table: Path | None = None,
+    seed: int = 0,
+    only: Sequence[str] = (),
+) -> tuple[TrainResult, ...]:
+    """Train the use case's candidates (or `only` those), each in a worker process, on the days from `first_day`."""
+    use_case = load_use_case(settings.usecase)
+    names = [c.name for c in use_case.candidates]
+    if unknown := set(only) - set(names):
+        raise InputError(f"no candidate {', '.join(sorted(unknown))}", todo=f"there are {', '.join(names)}")
+    prepare_tracking(settings, use_case.name)
+    specs = [
+        TrainSpec(
+            settings=settings,
+            candidate=name,
+            features=table or settings.features,
+            first_day=first_day.isoformat(),
+            seed=seed,
+            out=settings.bundles,
+        )
+        for name in names
+        if not only or name in only
+    ]
+    return tuple(pool.map(train_candidate, specs))
+
+
+def release(
+    settings: Settings, results: Sequence[TrainResult], *, pool: Executor, table: Path | None = None
+) -> Release:
+    """Send each candidate through the gate, and enter all of them into the registry with its verdict.
+
+    The best that it admits becomes the challenger; promotion is another step. The verdicts are in `release.json` too.
+    """
+    use_case = load_use_case(settings.usecase)
+    deployment = read_deployment(settings.pointer)
+    judge = partial(
+        gate.judge,
+        use_case=use_case,
+        champion=Path(deployment.champion.uri) if deployment else None,
+        features=table or settings.features,
+        public_key=settings.keys / PUBLIC_KEY,
+    )
+    ranked = sorted(results, key=lambda result: result.ap)
+    verdicts = list(pool.map(judge, ranked))
+    candidate = version = None
+    for result, verdict in zip(ranked, verdicts, strict=True):
+        entry = registry.register(settings, result, verdict)
+        if verdict.admitted:
+            candidate, version = result.name, entry
+    outcome = Release(
+        verdicts={verdict.candidate: verdict for verdict in verdicts}, candidate=candidate, version=version
+    )
+    write_json(settings.home / RELEASE, outcome)
+    return outcome
+
+
+def fill_store(settings: Settings, version: str) -> BackfillResult:
+    """Give the online store the history that this version's features look back on; what it has already stays."""
+    bundle = registry.bundle_of(settings, version)
+    return backfill([settings.events], settings.store, bundle.features, bundle.schema)
+
+
+def promote(settings: Settings, version: str) -> Deployment:
+    """Make a version the champion: move its alias, then the pointer that serving follows."""
+    return registry.promote(settings, version)
+
+
+def run(
+    engine: Engine,
+    settings: Settings,
+    source: Path,
+    *,
+    train_from: date | None = None,
+    seed: int = 0,
+) -> RunResult:
+    """From a file of events to a champion that `mlops serve` serves, or to the reasons why there is none."""
+    with workers() as pool:
+        validated = engine.run("validate", validate_events, settings, source)
+        first_day = train_from or default_training_day(settings)
+        engine.run("features", compute_features, settings)
+        results = engine.run("train", train, settings, first_day, pool=pool, seed=seed)
+        outcome = engine.run("gate and registry", release, settings, results, pool=pool)
+        if outcome.version is not None:
+            engine.run("backfill", fill_store, settings, outcome.version)
+            engine.run("promote", promote, settings, outcome.version)
+    return RunResult(home=settings.home, validated=validated, candidates=results, release=outcome)
+
+
+@contextmanager
+def workers(count: int = 2) -> Iterator[Executor]:
+    """Processes for what imports a framework; they end with the block, however it ends."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_initialise_worker)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
+    pool.shutdown()
+
+
+def _initialise_worker() -> None:
+    """Ctrl-C is the parent's to handle; one thread a worker, since there is a worker a core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    ):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

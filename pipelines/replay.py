@@ -1,0 +1,199 @@
+"""Send past events to a running server as if they happened now, and each label when it is due.
+
+Labels go ahead of the events that may see them: before a batch of events is sent, so are all labels known by the
+batch's last event time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from mlops.errors import InputError, SetupError
+from mlops.schema import EventSchema, Label
+from mlops.storage import is_leftover
+
+__all__ = ["Recording", "ReplayResult", "replay"]
+
+MAX_BATCH = 100
+_LABEL_BATCH = 1000
+
+
+class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent. `failed` requests are listed in `errors`, the first few in words."""
+
+    requests: int
+    failed: int
+    events: int
+    labels: int
+    errors: tuple[str, ...] = ()
+
+
+class Recording:
+    """What happened in the outside world: event files in the schema's own or a foreign layout, one or many, read once.
+
+    Args:
+        files: Parquet files; their columns are renamed by the first layout that fits.
+
+    Raises:
+        InputError: no files, or no layout fits.
+    """
+
+    def __init__(self, files: Sequence[Path], schema: EventSchema, label: Label) -> None:
+        if not files:
+            raise InputError("no event files to replay")
+        table = ds.dataset([str(f) for f in files], format="parquet").to_table()
+        for layout in schema.layouts:
+            if set(layout.columns.values()) <= set(table.column_names):
+                names = {theirs: ours for ours, theirs in layout.columns.items()}
+                table = table.select(list(names)).rename_columns(list(names.values()))
+                break
+        if missing := {c.name for c in schema.columns} - set(table.column_names):
+            raise InputError(f"no column {', '.join(sorted(missing))}", where=files[0])
+        self.schema, self.label = schema, label
+        times = table[schema.time].cast(pa.timestamp("us"))
+        table = table.set_column(table.column_names.index(schema.time), schema.time, times)
+        self.table = table.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
+
+    @classmethod
+    def read(cls, path: Path, schema: EventSchema, label: Label) -> Recording:
+        """A recording of one Parquet file or of a folder's.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not path.exists():
+            raise InputError("no such file or folder", where=path)
+        files = [path] if path.is_file() else sorted(f for f in path.glob("*.parquet") if not is_leftover(f))
+        if not files:
+            raise InputError("holds no Parquet file", where=path)
+        return cls(files, schema, label)
+
+    def between(self, begin: datetime, end: datetime) -> pa.Table:
+        """Events with begin ≤ event time < end, in order."""
+        time = self.table[self.schema.time]
+        return self.table.filter(
+            pc.and_(pc.greater_equal(time, pa.scalar(begin)), pc.less(time, pa.scalar(end)))
+        )
+
+    def requests(self, table: pa.Table) -> list[dict[str, Any]]:
+        """The rows as the server takes them: without the label, times as ISO 8601 text."""
+        rows = table.drop_columns([self.label.column]).to_pylist()
+        for row in rows:
+            row[self.schema.time] = row[self.schema.time].replace(tzinfo=UTC).isoformat()
+        return rows
+
+    def labels(self, table: pa.Table) -> list[tuple[datetime, dict[str, Any]]]:
+        """(when it is known, the label as the server takes it) of each row whose label is known."""
+        delay = timedelta(days=self.label.delay_days)
+        columns = (table[c].to_pylist() for c in (self.schema.id, self.schema.time, self.label.column))
+        return [
+            (known, {"event_id": id_, "label": int(value), "known_at": known.replace(tzinfo=UTC).isoformat()})
+            for id_, time, value in zip(*columns, strict=True)
+            if value is not None
+            for known in (time + delay,)
+        ]
+
+
+def replay(
+    recording: Recording,
+    url: str,
+    *,
+    first_day: date,
+    last_day: date,
+    singles: int = 0,
+    events: bool = True,
+    during: Callable[[], bool] | None = None,
+) -> ReplayResult:
+    """Replay the days `first_day` to `last_day` (inclusive) against the server at `url`.
+
+    Labels are those of recorded events: what happened before the recording, the server has from its backfill.
+
+    Args:
+        singles: how many of the first events to send one by one; the others go in lists of at most 100.
+        events: whether events are sent, or only the labels that fall due.
+        during: called before each single event; from the call that returns True on, events go in lists.
+
+    Raises:
+        SetupError: the server is not there.
+    """
+    midnight = datetime.min.time()
+    begin = datetime.combine(first_day, midnight)
+    end = datetime.combine(last_day + timedelta(days=1), midnight)
+    delay = timedelta(days=recording.label.delay_days)
+    due = recording.labels(recording.between(begin - delay, end - delay))
+    table = recording.between(begin, end) if events else recording.table.slice(0, 0)
+    times = table[recording.schema.time].to_pylist()
+    rows = recording.requests(table)
+    client = _Client(url)
+    sent_labels = position = 0
+    for size in _batches(len(rows), singles, during):
+        upto = sent_labels
+        while upto < len(due) and due[upto][0] <= times[position + size - 1]:
+            upto += 1
+        client.labels([label for _, label in due[sent_labels:upto]])
+        sent_labels = upto
+        client.score(rows[position] if size == 1 else rows[position : position + size])
+        position += size
+    client.labels([label for _, label in due[sent_labels:]])
+    return ReplayResult(
+        requests=client.requests,
+        failed=client.failed,
+        events=len(rows),
+        labels=len(due),
+        errors=tuple(client.errors[:5]),
+    )
+
+
+def _batches(rows: int, singles: int, during: Callable[[], bool] | None) -> Iterator[int]:
+    position, one_by_one = 0, singles > 0 or during is not None
+    while position < rows:
+        if one_by_one and during is not None:
+            one_by_one = not during()
+        elif one_by_one:
+            one_by_one = position < singles
+        size = 1 if one_by_one else min(MAX_BATCH, rows - position)
+        yield size
+        position += size
+
+
+class _Client:
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30)
+        self.requests = self.failed = 0
+        self.errors: list[str] = []
+
+    def score(self, body: object) -> None:
+        self._post("/v1/score", body)
+
+    def labels(self, labels: list[dict[str, Any]]) -> None:
+        for start in range(0, len(labels), _LABEL_BATCH):
+            self._post("/v1/labels", labels[start : start + _LABEL_BATCH])
+
+    def _post(self, path: str, body: object) -> None:
+        self.requests += 1
+        try:
+            answer = self._http.post(
+                path, content=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
+            )
+        except httpx.ConnectError as error:
+            raise SetupError(
+                "no server answers", where=self._http.base_url, todo="start it: mlops serve"
+            ) from error
+        except httpx.TransportError as error:
+            self._fail(f"{path}: {error!r}")
+            return
+        if answer.status_code != 200:
+            self._fail(f"{path}: {answer.status_code} {answer.text[:200]}")
+
+    def _fail(self, text: str) -> None:
+        self.failed += 1
+        self.errors.append(text)

@@ -1,0 +1,116 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from monitoring.results import MonitorResult
+from pipelines.demo_results import Summary
+from pipelines.lifecycle import Release, RunResult
+from training.train import TrainResult
+
+__all__ = ["demo_table", "monitor_table", "release_table", "run_table"]
+
+
+def demo_table(summary: Summary) -> str:
+    """What the demo found, a line each."""
+    table = _table("The loop", "", "")
+    before, after = summary.champion_before, summary.champion_after
+    rows = [
+        ("events in", f"{summary.events_in:,}, {summary.events_quarantined:,} quarantined"),
+        ("candidates", ", ".join(f"{c.name} AP {c.ap:.3f}" for c in summary.candidates)),
+        ("champion at first", f"version {before.version}, {before.framework}"),
+        ("AP before the change", _score(summary.ap_before_shift)),
+        ("drift", f"{len(summary.drifted_features)} features" if summary.drift_detected else "none found"),
+        ("AP after the change", _score(summary.ap_after_shift)),
+        (
+            "champion at the end",
+            f"version {after.version}, {after.framework}"
+            if summary.retrained
+            else f"version {after.version} still: no retrained model took its place",
+        ),
+        ("AP at the end", _score(summary.ap_after_retrain)),
+        ("served against batch features", f"largest difference {summary.feature_parity_max_abs_diff:g}"),
+        ("ONNX against original scores", f"largest difference {summary.onnx_parity_max_abs_diff:.1e}"),
+        ("requests", f"{summary.requests_sent:,} sent, {summary.requests_failed:,} failed"),
+        ("time", f"{summary.wall_seconds:.0f} s"),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    return _text(table)
+
+
+def run_table(result: RunResult) -> str:
+    """What `mlops run` did: rows, candidates, verdicts."""
+    rows = result.validated
+    head = (
+        f"{rows.rows_in:,} rows in ({rows.layout} layout): {rows.good:,} good, {rows.quarantined:,} quarantined, "
+        f"{rows.duplicates:,} duplicates\n"
+    )
+    return head + release_table(result.candidates, result.release)
+
+
+def release_table(results: Sequence[TrainResult], release: Release) -> str:
+    """Candidates with their test figures and what the gate said."""
+    table = _table("Candidates", "name", "framework", "AUC", "AP", "90 %", "CP@100", "gate")
+    for result in results:
+        verdict = release.verdicts[result.name]
+        table.add_row(
+            result.name,
+            result.framework,
+            f"{result.auc:.3f}",
+            f"{result.ap:.3f}",
+            f"{result.ap_low:.3f}–{result.ap_high:.3f}",
+            "–" if result.cp100 is None else f"{result.cp100:.3f} of {result.cp100_oracle:.3f}",
+            "admitted"
+            if verdict.admitted
+            else "refused: " + ", ".join(c.name for c in verdict.checks if not c.passed),
+        )
+    refusals = [f"{name}: {text}" for name, v in release.verdicts.items() for text in v.refusals]
+    best = (
+        f"Best: {release.candidate}, version {release.version}." if release.version else "None was admitted."
+    )
+    return _text(table) + "\n".join([*refusals, best])
+
+
+def monitor_table(result: MonitorResult) -> str:
+    """What monitoring found, alerts last."""
+    table = _table(f"{result.first_day} to {result.last_day}, as of {result.as_of}", "", "")
+    performance = result.performance
+    table.add_row(
+        "served", f"{performance.served:,}, labels due {performance.due:,}, missing {performance.missing:,}"
+    )
+    if performance.period is not None and performance.period.ap is not None:
+        ap = performance.period.ap
+        table.add_row("average precision", f"{ap.value:.3f} ({ap.low:.3f}–{ap.high:.3f})")
+    if result.drift is not None:
+        names = ", ".join(result.drift.drifted_features) or "none"
+        table.add_row("drifted features", f"{names} ({result.drift.share:.0%} of all)")
+    for alert in result.alerts:
+        table.add_row(f"alert: {alert.rule}", alert.text)
+    if result.request is not None:
+        table.add_row("retraining asked for", f"from {result.request.not_before}: {result.request.reason}")
+    return _text(table)
+
+
+def _score(value: float | None) -> str:
+    return "not measured: no labelled fraud" if value is None else f"{value:.3f}"
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", box=None, show_header=any(headings), padding=(0, 2, 0, 0)
+    )
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _text(table: Table) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=110).print(table)
+    return stream.getvalue()

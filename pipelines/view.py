@@ -1,0 +1,99 @@
+"""What a person sees while steps run: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import msgspec
+
+__all__ = ["View"]
+
+
+class _Row(msgspec.Struct):
+    title: str
+    started: float
+    seconds: float | None = None
+    failed: bool = False
+    note: str = ""
+
+
+class View:
+    """Steps with their state, duration and a note. Use it as a context manager.
+
+    Args:
+        title: the heading.
+        stream: where to write; standard error by default, so that results keep standard output to themselves.
+    """
+
+    def __init__(self, title: str, stream: TextIO | None = None) -> None:
+        self._title = title
+        self._stream = stream or sys.stderr
+        self._rows: list[_Row] = []
+        self._live = None
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Duration of each finished step, by title."""
+        return {row.title: round(row.seconds, 3) for row in self._rows if row.seconds is not None}
+
+    def __enter__(self) -> View:
+        if self._stream.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=self._stream)
+            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        """Show a step from its start to its end."""
+        row = _Row(title, time.monotonic())
+        self._rows.append(row)
+        try:
+            yield
+        except BaseException:
+            row.failed = True
+            raise
+        finally:
+            row.seconds = time.monotonic() - row.started
+            self._line(f"{'failed' if row.failed else 'done  '} {row.seconds:7.1f} s  {title}")
+
+    def note(self, text: str) -> None:
+        """Say what the latest step found."""
+        if self._rows:
+            self._rows[-1].note = text
+        self._line(f"                  {text}")
+
+    def _line(self, text: str) -> None:
+        if self._live is None:
+            print(text, file=self._stream, flush=True)
+
+    def _table(self) -> object:
+        from rich.spinner import Spinner
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=self._title, title_justify="left", box=None, padding=(0, 1))
+        for heading in ("", "step", "seconds", ""):
+            table.add_column(heading, justify="right" if heading == "seconds" else "left")
+        for row in self._rows:
+            if row.seconds is None:
+                mark, seconds = Spinner("dots"), time.monotonic() - row.started
+            else:
+                mark, seconds = (
+                    Text("✗" if row.failed else "✓", "red" if row.failed else "green"),
+                    row.seconds,
+                )
+            table.add_row(mark, row.title, f"{seconds:.1f}", Text(row.note, "dim"))
+        return table

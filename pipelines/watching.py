@@ -1,0 +1,90 @@
+"""Monitoring of a home: the server's logs become tables, and monitoring looks at them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from mlops.contract import load_use_case
+from mlops.errors import InputError
+from mlops.settings import Settings
+from monitoring.monitor import monitor
+from monitoring.performance import between, measure_performance, read_table
+from monitoring.results import MonitorResult
+from pipelines.collect import collect
+from training import registry
+
+__all__ = ["Live", "collect_logs", "live_tables", "monitor_served"]
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables that the server's logs become."""
+
+    events: Path
+    labels: Path
+    served: Path
+
+
+def live_tables(settings: Settings) -> Live:
+    """Where the tables lie."""
+    folder = settings.home / "live"
+    return Live(events=folder / "events", labels=folder / "labels", served=folder / "served")
+
+
+def collect_logs(settings: Settings) -> Live:
+    """Turn the decision log and the label log into tables.
+
+    Raises:
+        InputError: nothing was served yet, or a log is damaged.
+    """
+    use_case, live = load_use_case(settings.usecase), live_tables(settings)
+    names = registry.feature_names(settings)
+    collect(settings.decisions, live.events, live.labels, live.served, use_case.events, use_case.label, names)
+    return live
+
+
+def monitor_served(
+    settings: Settings,
+    *,
+    as_of: date,
+    first_day: date | None = None,
+    last_day: date | None = None,
+    against: date | None = None,
+) -> MonitorResult:
+    """Monitor what was served on some days, as things are known at the start of `as_of`.
+
+    Args:
+        first_day, last_day: the days looked at, both inclusive; the week before `as_of` by default.
+        against: first day of a normal period as long as that one; without it neither drift nor a loss is looked for.
+
+    Raises:
+        InputError: the days are the wrong way round, or nothing was served yet.
+    """
+    use_case = load_use_case(settings.usecase)
+    last_day = last_day or as_of - timedelta(days=1)
+    first_day = first_day or last_day - timedelta(days=6)
+    if first_day > last_day:
+        raise InputError(f"{first_day} is after {last_day}", where="--from", todo="swap the two")
+    live = collect_logs(settings)
+    moment = datetime.combine(as_of, datetime.min.time(), UTC)
+    reference = reference_ap = None
+    if against is not None:
+        end = against + (last_day - first_day)
+        reference = between(read_table(live.served), use_case.events.time, against, end)
+        normal = measure_performance(
+            live.served, live.labels, use_case, as_of=moment, first_day=against, last_day=end
+        ).period
+        reference_ap = normal.ap.value if normal is not None and normal.ap is not None else None
+    return monitor(
+        served=live.served,
+        labels=live.labels,
+        use_case=use_case,
+        folder=settings.monitoring,
+        first_day=first_day,
+        last_day=last_day,
+        as_of=moment,
+        reference=reference,
+        reference_ap=reference_ap,
+    )
