@@ -99,10 +99,10 @@ class Candidate(_Part, frozen=True, kw_only=True):
 
 
 class Training(_Part, frozen=True, kw_only=True):
-    """One training: its candidates, and which of them, if any, became champion.
+    """One training: when it was, its candidates, and which of them, if any, became champion.
 
-    `incumbent` is the curve of the champion of the time on the same test days, if there was one. `cp100_oracle`
-    is the card precision@100 that a scorer which knows the truth would reach.
+    `title` says when, such as "before the change". `incumbent` is the curve of the champion of the time on the same
+    test days, if there was one; `cp100_oracle` the card precision@100 of a scorer which knows the truth.
     """
 
     title: str
@@ -182,7 +182,11 @@ class Link(_Part, frozen=True, kw_only=True):
 
 
 class Story(_Part, frozen=True, kw_only=True):
-    """The whole run. `periods` are in the order of days, counterfactual ones after what was really served."""
+    """The whole run.
+
+    `periods` are in the order of days, counterfactual ones after what was really served; `trainings` in the order in
+    which they took place, the first one before anything was served.
+    """
 
     title: str
     seed: int
@@ -215,6 +219,11 @@ class Story(_Part, frozen=True, kw_only=True):
     def promoted(self) -> bool:
         """Whether retraining gave a new champion."""
         return self.champion_after.version != self.champion_before.version
+
+    @property
+    def refused(self) -> bool:
+        """Whether a model was retrained, and none promoted."""
+        return len(self.trainings) > 1 and not self.promoted
 
     def period(self, *roles: Role) -> Period | None:
         """The first period in one of `roles`."""

@@ -1,4 +1,4 @@
-"""The demo's page: one HTML file with its style and pictures inside, that opens without a network."""
+"""Pages as one HTML file each, with their style and pictures inside, that open without a network."""
 
 from __future__ import annotations
 
@@ -12,26 +12,20 @@ from monitoring.page.bars import cost_bars, drift_bars, stage_bars
 from monitoring.page.curves import draw_curves
 from monitoring.page.daily import draw_daily
 from monitoring.page.timeline import draw_timeline
+from monitoring.results import MonitorResult
 from monitoring.story import Story
 
-__all__ = ["render"]
+__all__ = ["render", "render_report"]
 
 _HERE = Path(__file__).parent
 
 
 def render(story: Story, target: Path) -> None:
-    """Write the story to the HTML file `target`, atomically. Links in it are relative to its folder."""
-    env = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("ap", "count", "duration", "share", "small"):
-        env.filters[name] = getattr(words, name)
+    """Write the demo's story to the HTML file `target`, atomically. Its links are relative to that file's folder."""
     title, lead = words.headline(story)
-    page = env.get_template("index.html.j2").render(
+    _write(
+        target,
+        "index.html.j2",
         story=story,
         title=title,
         lead=lead,
@@ -42,5 +36,29 @@ def render(story: Story, target: Path) -> None:
         drift_bars=drift_bars(story.drift),
         stage_bars=stage_bars(story.stages),
     )
+
+
+def render_report(result: MonitorResult, target: Path) -> None:
+    """Write what one look of monitoring found to the HTML file `target`, beside `result.json`, atomically."""
+    _write(
+        target,
+        "report.html.j2",
+        result=result,
+        title=words.verdict(result),
+        drift_bars=None if result.drift is None else drift_bars(result.drift),
+    )
+
+
+def _write(target: Path, template: str, **values: object) -> None:
+    env = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("ap", "count", "duration", "share", "small"):
+        env.filters[name] = getattr(words, name)
+    page = env.get_template(template).render(**values)
     with replace_file(target) as path:
         path.write_text(page, encoding="utf-8")

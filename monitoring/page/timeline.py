@@ -18,7 +18,7 @@ def draw_timeline(story: Story, width: int) -> Markup:
     lanes = list(dict.fromkeys(window.lane for window in story.windows))
     first = min([w.first_day for w in story.windows] + [m.day for m in story.milestones])
     last = max([w.last_day + 1 for w in story.windows] + [m.day for m in story.milestones])
-    left, right = (118, 16) if roomy else (12, 14)
+    left, right = (max(len(lane) for lane in lanes) * 8.4 + 18, 16) if roomy else (12, 14)
     x = Scale((first, last), (left, width - right))
 
     rows = _rows([x(m.day) for m in story.milestones])

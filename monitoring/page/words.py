@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from monitoring.results import MonitorResult
 from monitoring.story import Period, Story
 
-__all__ = ["ap", "count", "duration", "headline", "share", "small"]
+__all__ = ["ap", "count", "duration", "headline", "share", "small", "verdict"]
 
 
 def ap(value: float | None) -> str:
@@ -52,12 +53,14 @@ def headline(story: Story) -> tuple[str, str]:
     )
     if not dropped:
         lead += " The two intervals overlap: this run shows no certain loss."
+    if story.refused:
+        title = "The world changed, retraining did not help, and the gate refused it"
+        lead += f" No retrained model passed the gate, so {story.champion_before} goes on serving: {_reached(after)}."
+        return title, lead
     if not story.promoted:
-        lead += f" No retrained model passed the gate, so {story.champion_before} goes on serving"
-        return (
-            "The world changed, retraining did not help, and the gate refused it",
-            f"{lead}: {_reached(after)}.",
-        )
+        title = "The world changed, and no model was retrained"
+        lead += f" Monitoring asked for no retraining. {story.champion_before} goes on serving: {_reached(after)}."
+        return title, lead
     lead += f" The retrained model, {story.champion_after}, reached {_reached(after)}"
     virtual = story.counterfactual
     if virtual is not None and virtual.scores.ap is not None:
@@ -69,6 +72,15 @@ def headline(story: Story) -> tuple[str, str]:
     else:
         title = "The world changed, the model missed it, and a retrained one does not clearly do better"
     return title, f"{lead}."
+
+
+def verdict(result: MonitorResult) -> str:
+    """The title of a report."""
+    if result.request is not None:
+        return "Performance has dropped, and retraining is asked for"
+    if result.alerts:
+        return "An alert: " + ", ".join(alert.rule for alert in result.alerts)
+    return "Nothing to look at"
 
 
 def _apart(low: Period | None, high: Period | None) -> bool:

@@ -214,10 +214,14 @@ def example_story(*, refused: bool = False, links: tuple[Link, ...] = ()) -> Sto
             Window(lane="first training", kind="train", first_day=37, last_day=43, text="train"),
             Window(lane="first training", kind="delay", first_day=44, last_day=50, text="delay"),
             Window(lane="first training", kind="test", first_day=51, last_day=57, text="test"),
-            Window(lane="served", kind="quiet", first_day=58, last_day=64, text="quiet"),
-            Window(lane="served", kind="changed", first_day=65, last_day=92, text="changed world"),
+            Window(lane="served over HTTP", kind="quiet", first_day=58, last_day=64, text="quiet"),
+            Window(lane="served over HTTP", kind="changed", first_day=65, last_day=92, text="changed world"),
             Window(
-                lane="served", kind="changed" if refused else "swap", first_day=93, last_day=99, text="swap"
+                lane="served over HTTP",
+                kind="changed" if refused else "swap",
+                first_day=93,
+                last_day=99,
+                text="swap",
             ),
             Window(lane="retraining", kind="train", first_day=65, last_day=71, text="train"),
             Window(lane="retraining", kind="delay", first_day=72, last_day=78, text="delay"),
@@ -235,9 +239,9 @@ def example_story(*, refused: bool = False, links: tuple[Link, ...] = ()) -> Sto
             Milestone(day=107, text="the last labels are in, and show what came of it"),
         ),
         trainings=(
-            _training("First training", 37, "gradient-boosting", skill=3.4, incumbent=None),
+            _training("before the change", 37, "gradient-boosting", skill=3.4, incumbent=None),
             _training(
-                "Retraining",
+                "after the change",
                 65,
                 None if refused else "mlp-torch",
                 skill=2.0 if refused else 3.5,

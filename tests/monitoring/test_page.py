@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from monitoring.page import render
+from monitoring.page import render, render_report
 from monitoring.page.bars import cost_bars, drift_bars
 from monitoring.page.words import headline
-from monitoring.results import ColumnDrift
+from monitoring.performance import measure_performance
+from monitoring.results import Alert, ColumnDrift, MonitorResult
 from monitoring.story import Link, Period, Story
-from tests.monitoring.example import example_story
+from tests.monitoring.example import USE_CASE, drift_result, example_story, payments
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,13 @@ def test_a_refusal_is_told_plainly(refused: Story, tmp_path: Path) -> None:
     assert "brought it back" not in words
 
 
+def test_where_nothing_was_retrained_nothing_is_said_to_be_refused(refused: Story, tmp_path: Path) -> None:
+    story = msgspec.structs.replace(refused, trainings=refused.trainings[:1])
+    words = _words(_page(story, tmp_path))
+    assert "no model was retrained" in words and "Monitoring asked for no retraining" in words
+    assert "refuse" not in headline(story)[0] and "Promotion refused" not in words
+
+
 def test_a_loss_or_a_recovery_that_the_intervals_leave_open_is_not_claimed(promoted: Story) -> None:
     before, changed, after, virtual = promoted.periods
 
@@ -137,3 +146,41 @@ def test_costs_of_all_periods_share_one_scale(promoted: Story) -> None:
 
 def test_survives_being_written_down(promoted: Story) -> None:
     assert msgspec.json.decode(msgspec.json.encode(promoted), type=Story) == promoted
+
+
+def _result(**changes: object) -> MonitorResult:
+    served, labels = payments(65, 71, skill=lambda day: 2.0)
+    as_of = datetime(2018, 6, 19, tzinfo=UTC)
+    result = MonitorResult(
+        first_day="2018-06-05",
+        last_day="2018-06-11",
+        as_of=as_of.isoformat(),
+        drift=drift_result(),
+        drift_report="drift.html",
+        performance=measure_performance(served, labels.slice(11), USE_CASE, as_of=as_of),
+        reference_ap=0.8,
+        alerts=(),
+        request=None,
+    )
+    return msgspec.structs.replace(result, **changes)
+
+
+def test_a_report_says_what_was_found_and_what_is_missing(tmp_path: Path) -> None:
+    alert = Alert(rule="drift", observed=0.4, limit=0.2, text="8 of 19 features have drifted: <amount>")
+    result = _result(alerts=(alert,))
+    render_report(result, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    words = _words(page)
+    assert "An alert: drift" in words and "&lt;amount&gt;" in page and "<amount>" not in page
+    assert "11 of them have not come" in words
+    assert 'href="drift.html"' in page
+    for day in result.performance.days:
+        assert day.first_day in words and day.ap is not None and f"{day.ap.value:.3f}" in words
+
+
+def test_a_report_without_labels_or_drift_is_still_a_report(tmp_path: Path) -> None:
+    served, labels = payments(65, 66, skill=lambda day: 2.0)
+    early = measure_performance(served, labels, USE_CASE, as_of=datetime(2018, 6, 7, tzinfo=UTC))
+    render_report(_result(drift=None, drift_report="", performance=early), tmp_path / "report.html")
+    words = _words((tmp_path / "report.html").read_text())
+    assert "Nothing to look at" in words and "the labels of 0 are due" in words
