@@ -20,8 +20,8 @@ from serving.plan import MAX_ID_BYTES, Entry, EntryEncoder, StorePlan, encode_id
 
 __all__ = ["BackfillResult", "backfill"]
 
-_BATCH_ROWS = 250_000
-"""Rows in one transaction: many of a key's events are written at once, and memory stays under a gigabyte."""
+_BATCH_ROWS = 25_000
+"""Rows in one transaction: a server that writes to the same store waits for a fraction of a second."""
 
 
 class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from mlops.errors import ConfigError, MlopsError, SetupError
 from serving.app import create_app
 from serving.follower import Follower
 
-__all__ = ["main"]
+__all__ = ["arguments_of", "main"]
 
 
 class _Server(uvicorn.Server):
@@ -38,7 +38,7 @@ class _Server(uvicorn.Server):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; return the exit code: 0 after SIGTERM, 130 after Ctrl-C, 2 if it could not start."""
-    options = _parser().parse_args(arguments)
+    options = arguments_of(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         if not options.public_key.is_file():
@@ -84,7 +84,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise SetupError(f"cannot listen on port {port}: {error.strerror}", where=host) from None
 
 
-def _parser() -> argparse.ArgumentParser:
+def arguments_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line's options; those of this process if none are given."""
     parser = argparse.ArgumentParser(prog="python -m serving", description="Score raw events over HTTP.")
     parser.add_argument("--pointer", type=Path, required=True, help="the deployment file to follow")
     parser.add_argument("--store", type=Path, required=True, help="folder of the online store")
@@ -93,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 picks a free one")
     parser.add_argument("--poll-seconds", type=float, default=0.5, help="how often the pointer is looked at")
-    return parser
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

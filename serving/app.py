@@ -70,7 +70,7 @@ async def score(request: Request) -> Response:
     service = _service(request)
     raw = decode_json(await _body(request))
     reader = service.scorer.reader
-    with_features = request.query_params.get("features") == "true"
+    with_features = b"features=true" in request.scope["query_string"].split(b"&")
     if isinstance(raw, list):
         answers = service.score(_each(raw, reader.event, MAX_EVENTS))
     else:

@@ -64,18 +64,20 @@ class OnlineFeatures:
             if isinstance(feature, Value) and schema.events.column(feature.column).nullable:
                 raise BundleError("may be null, which serving does not support", where=feature.name)
             self._steps.append((feature.name, feature))
+        self._borders = {border for reads in self._reads for border in reads.borders}
 
     def compute(self, transaction: StoreTransaction, event: Event, entry: Entry) -> list[float]:
         """The values of an event that has been appended, in the order of `names`."""
-        found = []
-        for reads in self._reads:
-            bounds = [
-                up_to_time(entry.time_us - border)
-                if border >= 0
-                else up_to(entry.time_us, entry.id, inclusive=border == _OWN)
-                for border in reads.borders
-            ]
-            found.append(transaction.totals(reads.stream, entry.keys[reads.key], bounds))
+        bounds = {
+            border: up_to_time(entry.time_us - border)
+            if border >= 0
+            else up_to(entry.time_us, entry.id, inclusive=border == _OWN)
+            for border in self._borders
+        }
+        found = [
+            transaction.totals(reads.stream, entry.keys[reads.key], [bounds[b] for b in reads.borders])
+            for reads in self._reads
+        ]
         values: dict[str, float] = {}
         for name, step in self._steps:
             if isinstance(step, _Window):

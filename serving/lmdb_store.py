@@ -51,7 +51,9 @@ class LmdbStore:
             raise SetupError(f"cannot be used as a store: {error}", where=path) from None
         try:
             self._dbs = {table: self._env.open_db(table.encode()) for table in TABLES}
-            self._plan = self._settle(needed)
+            self._meta = self._env.open_db(b"meta")
+            self._written_plan = self._settle(needed)
+            self._plan = self._parsed(self._written_plan)
             self._plan.check_serves(needed, schema, where=path)
         except BaseException:
             self._env.close()
@@ -66,10 +68,12 @@ class LmdbStore:
         """See `OnlineStore`.
 
         Raises:
-            SetupError: the disk or the map is full.
+            SetupError: the disk or the map is full, or another process gave the store another plan.
         """
         try:
             with self._env.begin(write=True) as transaction:
+                if transaction.get(_PLAN, db=self._meta) != self._written_plan:
+                    raise SetupError("the store was made anew", where=self._path, todo="start again")
                 yield Totals(_LmdbTables(transaction, self._dbs), self._plan)
         except (lmdb.MapFullError, lmdb.DiskError) as error:
             raise SetupError(f"cannot be written to: {error}", where=self._path) from None
@@ -78,18 +82,20 @@ class LmdbStore:
         self._env.sync(True)
         self._env.close()
 
-    def _settle(self, needed: StorePlan) -> StorePlan:
-        """The plan of what the store holds, or `needed` if it holds no events yet."""
-        meta = self._env.open_db(b"meta")
+    def _settle(self, needed: StorePlan) -> bytes:
+        """The plan of what the store holds, or `needed` if it holds no events yet, as it is written in the store."""
         with self._env.begin(write=True) as transaction:
-            data = transaction.get(_PLAN, db=meta)
-            if data is not None and transaction.stat(self._dbs["events"])["entries"]:
-                try:
-                    return msgspec.json.decode(data, type=StorePlan)
-                except msgspec.DecodeError as error:
-                    raise ConfigError(f"not a store of this version: {error}", where=self._path) from None
-            transaction.put(_PLAN, msgspec.json.encode(needed), db=meta)
-        return needed
+            written = transaction.get(_PLAN, db=self._meta)
+            if written is None or not transaction.stat(self._dbs["events"])["entries"]:
+                written = msgspec.json.encode(needed)
+                transaction.put(_PLAN, written, db=self._meta)
+        return written
+
+    def _parsed(self, written: bytes) -> StorePlan:
+        try:
+            return msgspec.json.decode(written, type=StorePlan)
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"not a store of this version: {error}", where=self._path) from None
 
 
 class _LmdbTables:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops.bundle import Schema
-from mlops.errors import ConfigError, InputError
+from mlops.errors import ConfigError, InputError, SetupError
 from serving.events import Event, EventReader
 from serving.features import OnlineFeatures
 from serving.lmdb_store import LmdbStore
@@ -23,7 +25,7 @@ from serving.memory_store import InMemoryStore
 from serving.plan import EntryEncoder, StorePlan, encode_id, encode_time
 from serving.store import OnlineStore, up_to_time
 from tests.reference import reference_features
-from tests.serving.example import EVENTS, FEATURES, FEWER, LABEL, NUMBERS, TEXTS
+from tests.serving.example import EVENTS, FEATURES, FEWER, LABEL, NUMBERS, ROOT, TEXTS
 
 START = datetime(2024, 3, 1, 22)
 
@@ -194,6 +196,19 @@ def test_sums_beyond_64_bits_are_right_where_a_window_s_sum_is_not(tmp_path: Pat
 
 def to_us(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+
+
+def test_a_store_that_another_process_made_anew_is_not_written_to(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path, StorePlan.of(FEWER, NUMBERS), NUMBERS)
+    other = (
+        "from pathlib import Path\nfrom tests.serving.example import *\n"
+        "from serving.lmdb_store import LmdbStore\nfrom serving.plan import StorePlan\n"
+        f"LmdbStore(Path({str(tmp_path)!r}), StorePlan.of(FEATURES, NUMBERS), NUMBERS).close()"
+    )
+    subprocess.run([sys.executable, "-c", other], cwd=ROOT, check=True, timeout=60)
+    with pytest.raises(SetupError, match="made anew; start again"):
+        append(store, row(1, 0))
+    store.close()
 
 
 def test_an_empty_store_takes_on_a_plan_and_a_fed_one_names_what_it_lacks(tmp_path: Path) -> None:
