@@ -41,7 +41,8 @@ format: setup ## rewrite the Python files in the house's layout
 lock: setup ## write infra/lock from pyproject.toml (UPGRADE=1: to the newest versions)
 	@UPGRADE='$(UPGRADE)' infra/compile-locks
 
-wheelhouse: setup ## collect all packages in wheelhouse/, for a class room without a network
+wheelhouse: ## collect all packages in wheelhouse/ (or WHEELHOUSE=DIR), for a class room without a network
+	@WHEELHOUSE= infra/setup
 	@infra/wheelhouse
 
 doctor: ## say what is there and what is missing

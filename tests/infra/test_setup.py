@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def test_a_python_that_is_named_but_does_not_start_is_not_replaced_by_another(
 
 
 def test_a_python_without_venv_is_passed_over_and_named_if_there_is_no_other(tree: Path, tools: Path) -> None:
-    script = f'case "$2" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"'
+    script = f'case "$2" in *ensurepip*) exit 1;; esac; exec {shlex.quote(sys.executable)} "$@"'
     _program(tools / "python3.12", script)
     ran = _run(tree, "infra/setup")
     assert ran.returncode == 1
@@ -130,7 +131,7 @@ def test_an_old_wheelhouse_is_named_as_the_reason(tree: Path, tools: Path) -> No
 
 def test_doctor_answers_before_anything_is_installed(tree: Path, tools: Path) -> None:
     # -S: without any installed package.
-    _program(tools / "python3", f'exec {sys._base_executable} -S "$@"')  # type: ignore[attr-defined]
+    _program(tools / "python3", f'exec {shlex.quote(sys._base_executable)} -S "$@"')  # type: ignore[attr-defined]
     ran = _run(tree, "make", "doctor")
     lines = {line.split()[1]: line for line in ran.stdout.splitlines()}
     assert list(lines) == ["python", "java", "memory", "disk", "ports", "wheelhouse", "torch", "chromium"]

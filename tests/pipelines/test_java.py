@@ -22,7 +22,8 @@ from pipelines.java import spark_environment
 os.environ.update(spark_environment())
 from pyspark.sql import SparkSession
 spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
-print(os.environ["JAVA_HOME"], spark.range(1000).filter("id % 2 = 0").count())
+print(os.environ["JAVA_HOME"])
+print(spark.range(1000).filter("id % 2 = 0").count())
 spark.stop()
 """
 
@@ -81,7 +82,7 @@ def test_spark_counts_a_range_without_java_home_java_on_path_or_home(path_withou
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    home, count = ran.stdout.split()[-2:]
+    home, count = ran.stdout.splitlines()[-2:]
     assert count == "500"
     assert (Path(home) / "bin" / "java").read_text().startswith("#!/bin/sh")
 
