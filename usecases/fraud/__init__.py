@@ -19,9 +19,9 @@ USE_CASE = UseCase(
     features=FEATURES,
     candidates=(
         Candidate(
-            name="gradient-boosting",
+            name="extra-trees",
             framework="scikit-learn",
-            builder="usecases.fraud.models:gradient_boosting",
+            builder="usecases.fraud.models:extra_trees",
         ),
         Candidate(name="mlp-torch", framework="pytorch", builder="usecases.fraud.models:mlp_torch"),
         Candidate(name="mlp-keras", framework="tensorflow", builder="usecases.fraud.models:mlp_keras"),
