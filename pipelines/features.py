@@ -116,7 +116,7 @@ def _with_labels(
 ) -> DataFrame:
     type_ = frame.schema[schema.id].dataType
     known = read_parquet(spark, labels).select(
-        F.col(schema.id).cast(type_).alias(schema.id), F.col(label.column).alias("_known")
+        F.col(schema.id).try_cast(type_).alias(schema.id), F.col(label.column).alias("_known")
     )
     joined = frame.join(known, schema.id, "left")
     return joined.select(

@@ -1,4 +1,4 @@
-"""From a column as it stands in a file to a column of the schema, and what is wrong with a value that has no place there."""
+"""From a column as it stands in a file to a column of the schema, and what is wrong with values that do not fit."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
             frame = (
                 spark.read.schema(T.StructType([*fields, T.StructField(WRONG_FIELDS, T.StringType())]))
                 .option("columnNameOfCorruptRecord", WRONG_FIELDS)
-                .options(sep=self.delimiter, header=True, escape='"')
+                .options(sep=self.delimiter, header=True, escape='"', columnPruning=False)
                 .options(ignoreLeadingWhiteSpace=True, ignoreTrailingWhiteSpace=True)
                 .csv(paths)
             )

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from mlops.errors import InputError, SetupError
 from mlops.settings import Settings
+from pipelines.java import spark_environment
 
-__all__ = ["readable_errors", "read_parquet", "session", "stop"]
+__all__ = ["literal_path", "read_parquet", "readable_errors", "session", "stop"]
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 _CONF = {
@@ -39,20 +41,19 @@ _CONF = {
     "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
 }
 # Short jobs on few cores: compiling each method as far as it goes takes longer than it saves.
-_LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
+_LOCAL_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def session(settings: Settings) -> SparkSession:
     """The process's session; started at the first call, the same one afterwards.
 
     Raises:
-        SetupError: there is no Java that Spark runs on, or Spark does not start.
+        SetupError: there is no Java that Spark runs on, or it does not start.
     """
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.update(spark_environment())
     conf = _CONF | {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
     java = f'-Dlog4j2.configurationFile="{_LOG4J.as_uri()}"'
     if settings.spark_master.startswith("local"):
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         java = f"{java} {_LOCAL_JAVA}"
     builder = SparkSession.builder
@@ -99,7 +100,7 @@ def readable_errors() -> Iterator[None]:
     """
     try:
         yield
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         text = str(error)
         if "No space left on device" in text:
             raise SetupError("no space left on the device", todo="free some and run again") from error
@@ -107,9 +108,9 @@ def readable_errors() -> Iterator[None]:
             raise SetupError(
                 "Spark was out of memory", todo="raise MLOPS_SPARK_MEMORY, 2g by default"
             ) from error
-        if match := re.search(r"FAILED_READ_FILE\S* .*?(?:file|reading) (\S+)", text):
+        if match := re.search(r"FAILED_READ_FILE.*? while reading file (file:)?(/{2})?(\S+?)\.? ", text):
             raise InputError(
-                "is damaged: it cannot be read to its end", where=match[1].rstrip(".")
+                "is damaged: it cannot be read to its end", where=unquote(match[3])
             ) from error
         raise
 

@@ -15,7 +15,6 @@ import msgspec
 from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from mlops.errors import InputError
 from mlops.schema import EventSchema, Label
@@ -29,6 +28,7 @@ from pipelines.spark import readable_errors
 __all__ = ["ValidateResult", "validate"]
 
 _REASON, _ROW, _DUPLICATE = "_reason", "_row", "duplicate"
+_MOMENT = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
 _TYPES = {
     "id": "string",
     "timestamp": "timestamp",
@@ -124,16 +124,18 @@ def _checked(spark: SparkSession, files: Files, schema: EventSchema) -> DataFram
         F.when(F.col(WRONG_FIELDS).isNotNull(), "row: more or fewer fields than the header"),
         *(F.concat(F.lit(f"{name}: "), column.problem) for name, column in parsed.items()),
     )
-    theirs = F.struct(*(F.col(ours).alias(field.name) for ours, field in files.columns.items()))
-    row = F.coalesce(F.to_json(F.struct(F.col(WRONG_FIELDS).alias("line")), {"ignoreNullFields": "true"}))
-    row = F.when(F.col(WRONG_FIELDS).isNotNull(), row).otherwise(
-        F.to_json(theirs, {"ignoreNullFields": "false"})
-    )
+    line = _json([F.col(WRONG_FIELDS).alias("line")])
+    fields = _json([F.col(ours).alias(field.name) for ours, field in files.columns.items()])
+    row = F.when(F.col(WRONG_FIELDS).isNotNull(), line).otherwise(fields)
     values = [
         (parsed[c.name].value if c.name in parsed else F.lit(None)).cast(_TYPES[c.type]).alias(c.name)
         for c in schema.columns
     ]
     return frame.select(*values, FILE, reason.alias(_REASON), F.when(reason.isNotNull(), row).alias(_ROW))
+
+
+def _json(columns: Sequence[Column]) -> Column:
+    return F.to_json(F.struct(*columns), {"ignoreNullFields": "false", "timestampFormat": _MOMENT})
 
 
 def _without_repeats(rows: DataFrame, schema: EventSchema) -> DataFrame:
@@ -155,7 +157,6 @@ def _without_repeats(rows: DataFrame, schema: EventSchema) -> DataFrame:
 def _counts(rows: DataFrame, schema: EventSchema) -> dict[str | None, Row]:
     """By reason: how many rows, their first and last event, and whether all ids of a column are whole numbers."""
     moment = F.col(schema.time)
-    shown = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
     ids = [
         F.bool_and(
             F.coalesce(F.col(c.name).try_cast("bigint").cast("string") == F.col(c.name), F.lit(True))
@@ -165,8 +166,8 @@ def _counts(rows: DataFrame, schema: EventSchema) -> dict[str | None, Row]:
     ]
     grouped = rows.groupBy(_REASON).agg(
         F.count(F.lit(1)).alias("rows"),
-        F.date_format(F.min(moment), shown).alias("first"),
-        F.date_format(F.max(moment), shown).alias("last"),
+        F.date_format(F.min(moment), _MOMENT).alias("first"),
+        F.date_format(F.max(moment), _MOMENT).alias("last"),
         *ids,
     )
     return {row[_REASON]: row for row in grouped.collect()}
@@ -211,7 +212,7 @@ def _write_events(rows: DataFrame, folder: Path, schema: EventSchema, numbers: S
 
 def _write_quarantine(rows: DataFrame, folder: Path, schema: EventSchema) -> None:
     bad = rows.where(F.col(_REASON).isNotNull() & (F.col(_REASON) != _DUPLICATE))
-    event = F.to_json(F.struct(*(c.name for c in schema.columns)), {"ignoreNullFields": "false"})
+    event = _json([F.col(c.name) for c in schema.columns])
     bad.coalesce(1).select(
         F.col(_REASON).alias("reason"), F.coalesce(_ROW, event).alias("row"), F.col(FILE).alias("source")
     ).write.mode("append").parquet(str(folder))
