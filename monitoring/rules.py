@@ -100,6 +100,11 @@ def open_request(folder: Path) -> RetrainRequest | None:
     return read_json(path, RetrainRequest) if path.exists() else None
 
 
+def close_request(folder: Path) -> None:
+    """Remove the open request, if there is one: it has been acted on."""
+    (folder / REQUEST).unlink(missing_ok=True)
+
+
 def request_retrain(folder: Path, request: RetrainRequest) -> RetrainRequest:
     """Write the request, unless one is open already: that one stands, and is returned.
 

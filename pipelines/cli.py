@@ -311,6 +311,20 @@ def monitor(
 @cli.command()
 @as_json
 @click.pass_obj
+def report(settings: Settings, json_: bool) -> None:
+    """Write an HTML page of each look that monitoring took."""
+    from pipelines.watching import write_reports
+
+    pages = write_reports(settings)
+    if json_:
+        show(pages, json_=True)
+    else:
+        print("\n".join(str(page) for page in pages))
+
+
+@cli.command()
+@as_json
+@click.pass_obj
 def status(settings: Settings, json_: bool) -> None:
     """Which model should answer, which one does, and where the two differ."""
     from training import registry

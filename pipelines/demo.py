@@ -26,7 +26,7 @@ from mlops.settings import Settings
 from monitoring.monitor import monitor
 from monitoring.performance import between, measure_performance, read_table
 from monitoring.results import MonitorResult, PerformanceResult
-from monitoring.rules import open_request
+from monitoring.rules import close_request, open_request
 from pipelines import lifecycle, spark
 from pipelines.demo_days import (
     CHANGE_DAY,
@@ -69,7 +69,8 @@ def run_demo(
     """
     started = time.monotonic()
     loop = _Loop(settings, {**DEMO_WORLD, **(world or {}), "seed": seed}, view)
-    with _emptied(settings.home), view:
+    with _emptied(settings.home), view, ThreadPoolExecutor(1) as meanwhile:
+        meanwhile.submit(spark.session, settings)  # the JVM starts while Prefect's server does
         facts = run_as_flow("demo", loop.run, home=settings.home / "prefect")
         with view.step("report"):
             return tell(settings, facts, stages=view.seconds, started=started)
@@ -143,6 +144,7 @@ class _Loop:
                 )
                 challenge = step("gate again", lifecycle.release, settings, retrained, pool=pool, table=table)
                 retraining = Retraining(request=request, candidates=retrained, release=challenge)
+                close_request(settings.monitoring)
             version = retraining.release.version if retraining else None
             sent.append(step("replay and swap", self.replay_and_swap, world, url, version))
             sent.append(step("replay the last days", self.replay, world, url, RETRAIN_DAY + 1, LAST_REPLAYED))

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops.bundle import open_bundle
 from mlops.contract import UseCase
 from mlops.deployment import Deployed, Deployment
-from mlops.metrics import precision_recall_curve
+from mlops.metrics import average_precision, precision_recall_curve
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import write_json
@@ -205,7 +206,16 @@ def _story(
             facts.retraining,
             (date.fromisoformat(facts.retraining.request.train_from) - facts.day_zero),
         )
-        trainings.append(_training("After the change", facts, first.days, again.candidates, again.release))
+        trainings.append(
+            _training(
+                "After the change",
+                facts,
+                first.days,
+                again.candidates,
+                again.release,
+                incumbent=_incumbent(facts, again.candidates[0].evaluation),
+            )
+        )
     assert facts.drift.drift is not None, "this step always looks for drift"
     return tale.Story(
         title=facts.use_case.title,
@@ -324,7 +334,12 @@ def _model(deployment: Deployment) -> tale.Model:
 
 
 def _training(
-    title: str, facts: Facts, first: int, results: Sequence[TrainResult], release: Release
+    title: str,
+    facts: Facts,
+    first: int,
+    results: Sequence[TrainResult],
+    release: Release,
+    incumbent: tale.Curve | None = None,
 ) -> tale.Training:
     split = facts.use_case.policy.split
     test = first + split.train_days + split.delay_days
@@ -334,14 +349,30 @@ def _training(
         test_days=(test, test + split.test_days - 1),
         candidates=tuple(_candidate(result, release) for result in results),
         promoted=release.candidate,
+        incumbent=incumbent,
         cp100_oracle=results[0].cp100_oracle,
+    )
+
+
+def _incumbent(facts: Facts, evaluation: Path) -> tale.Curve:
+    """What the champion of the time scored on the same test events: it served them."""
+    tested = pq.read_table(evaluation, columns=["id", "label"])
+    served = read_table(facts.served).select([facts.use_case.events.id, "score"])
+    joined = tested.join(served, keys="id", right_keys=facts.use_case.events.id, join_type="inner")
+    return _curve(joined)
+
+
+def _curve(scored: pa.Table) -> tale.Curve:
+    """From the columns label and score."""
+    label, score = scored["label"].to_numpy(), scored["score"].to_numpy()
+    curve = precision_recall_curve(label, score)
+    return tale.Curve(
+        recall=tuple(curve.recall), precision=tuple(curve.precision), ap=average_precision(label, score)
     )
 
 
 def _candidate(result: TrainResult, release: Release) -> tale.Candidate:
     verdict = release.verdicts[result.name]
-    scored = pq.read_table(result.evaluation, columns=["label", "score"])
-    curve = precision_recall_curve(scored["label"].to_numpy(), scored["score"].to_numpy())
     return tale.Candidate(
         name=result.name,
         framework=result.framework,
@@ -350,7 +381,7 @@ def _candidate(result: TrainResult, release: Release) -> tale.Candidate:
         cp100=result.cp100 or 0.0,
         onnx_max_abs_diff=result.onnx_max_abs_diff,
         seconds=result.seconds,
-        curve=tale.Curve(recall=tuple(curve.recall), precision=tuple(curve.precision), ap=result.ap),
+        curve=_curve(pq.read_table(result.evaluation, columns=["label", "score"])),
         admitted=verdict.admitted,
         checks=tuple(
             tale.Check(

@@ -10,13 +10,15 @@ import msgspec
 from mlops.contract import load_use_case
 from mlops.errors import InputError
 from mlops.settings import Settings
-from monitoring.monitor import monitor
+from mlops.storage import read_json
+from monitoring.monitor import RESULT, monitor
+from monitoring.page import render_report
 from monitoring.performance import between, measure_performance, read_table
 from monitoring.results import MonitorResult
 from pipelines.collect import collect
 from training import registry
 
-__all__ = ["Live", "collect_logs", "live_tables", "monitor_served"]
+__all__ = ["Live", "collect_logs", "live_tables", "monitor_served", "write_reports"]
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,3 +90,20 @@ def monitor_served(
         reference=reference,
         reference_ap=reference_ap,
     )
+
+
+def write_reports(settings: Settings) -> list[Path]:
+    """Write a page beside each result of monitoring, and return the pages, in the order of days.
+
+    Raises:
+        InputError: monitoring has not looked yet, or a result does not parse.
+    """
+    results = sorted(settings.monitoring.glob(f"*/{RESULT}"))
+    if not results:
+        raise InputError(
+            "no result of monitoring", where=settings.monitoring, todo="take a look: mlops monitor"
+        )
+    pages = [path.with_name("report.html") for path in results]
+    for path, page in zip(results, pages, strict=True):
+        render_report(read_json(path, MonitorResult), page)
+    return pages
