@@ -36,7 +36,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pass
 
 
-class Schema(_Part):
+class Schema(_Part, frozen=True, kw_only=True):
     """`schema.json`. `whole_number_ids` names the id columns whose values compare as numbers."""
 
     events: EventSchema
@@ -44,7 +44,7 @@ class Schema(_Part):
     whole_number_ids: tuple[str, ...] = ()
 
 
-class Decisions(_Part):
+class Decisions(_Part, frozen=True, kw_only=True):
     """`policy.json`: a score from `decline_at` on is declined, from `review_at` on reviewed, else approved."""
 
     review_at: float
@@ -58,7 +58,7 @@ class Decisions(_Part):
         return "review" if score >= self.review_at else "approve"
 
 
-class Golden(_Part):
+class Golden(_Part, frozen=True, kw_only=True):
     """`golden.json`: inputs [n, f], the scores [n] expected of them, and how far off a score may be."""
 
     features: list[list[float]]
@@ -66,7 +66,7 @@ class Golden(_Part):
     tolerance: float = 1e-5
 
 
-class Manifest(_Part):
+class Manifest(_Part, frozen=True, kw_only=True):
     """`manifest.json`."""
 
     name: str
@@ -78,7 +78,7 @@ class Manifest(_Part):
     metrics: dict[str, float] = {}
 
 
-class Bundle(_Part):
+class Bundle(_Part, frozen=True, kw_only=True):
     """A bundle whose signature and digests have been checked, parsed. `digest` is that of its manifest."""
 
     path: Path

@@ -60,23 +60,23 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, forbid_unk
     pass
 
 
-class Count(_Base):
+class Count(_Base, frozen=True, kw_only=True):
     """How many events."""
 
 
-class Sum(_Base):
+class Sum(_Base, frozen=True, kw_only=True):
     """The sum of a decimal or integer column."""
 
     column: str
 
 
-class Mean(_Base):
+class Mean(_Base, frozen=True, kw_only=True):
     """The mean of a decimal or integer column."""
 
     column: str
 
 
-class Rate(_Base):
+class Rate(_Base, frozen=True, kw_only=True):
     """The share of events whose boolean or 0/1 column is 1; unknown counts as 0."""
 
     column: str
@@ -85,7 +85,7 @@ class Rate(_Base):
 Agg = Count | Sum | Mean | Rate
 
 
-class Value(_Base):
+class Value(_Base, frozen=True, kw_only=True):
     """A column of the event itself."""
 
     column: str
@@ -97,7 +97,7 @@ class Value(_Base):
         return self.column
 
 
-class Calendar(_Base):
+class Calendar(_Base, frozen=True, kw_only=True):
     """A property of the event time, as 0 or 1: `weekend` (Saturday, Sunday) or `night` (hour ≤ 6)."""
 
     part: Literal["weekend", "night"]
@@ -109,7 +109,7 @@ class Calendar(_Base):
         return f"is_{self.part}"
 
 
-class Ratio(_Base):
+class Ratio(_Base, frozen=True, kw_only=True):
     """One feature divided by another that is declared before it."""
 
     name: str
@@ -132,7 +132,7 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     fallback: float
 
 
-class Rolling(_Base):
+class Rolling(_Base, frozen=True, kw_only=True):
     """An aggregate over a key's recent events, one feature a window."""
 
     key: str

@@ -15,7 +15,7 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class Split(_Strict):
+class Split(_Strict, frozen=True, kw_only=True):
     """Days of training, of waiting for labels, and of testing, one after the other."""
 
     train_days: int = 7
@@ -27,7 +27,7 @@ class Split(_Strict):
         return self.train_days + self.delay_days + self.test_days
 
 
-class Gate(_Strict):
+class Gate(_Strict, frozen=True, kw_only=True):
     """What a candidate must show before it may be served.
 
     `baseline_margin` is the average precision that it must have above the best single feature's;
@@ -45,7 +45,7 @@ class Gate(_Strict):
     parity_rows: int = 2000
 
 
-class Costs(_Strict):
+class Costs(_Strict, frozen=True, kw_only=True):
     """What decisions cost, in the currency of the amounts.
 
     A review costs `review` and stops the fraud; a declined genuine payment costs `false_decline`; an approved
@@ -57,7 +57,7 @@ class Costs(_Strict):
     chargeback: float = 15.0
 
 
-class Drift(_Strict):
+class Drift(_Strict, frozen=True, kw_only=True):
     """When the distribution of a feature counts as drifted, and when enough of them make it an alert.
 
     `method` and `threshold` are Evidently's per-column statistic and its limit; `share` is the share of features.
@@ -68,7 +68,7 @@ class Drift(_Strict):
     share: float = 0.2
 
 
-class Performance(_Strict):
+class Performance(_Strict, frozen=True, kw_only=True):
     """When a loss of average precision becomes a request to retrain.
 
     The loss counts if the upper end of the current interval lies `min_drop` under the reference value.
@@ -80,7 +80,7 @@ class Performance(_Strict):
     min_frauds: int = 20
 
 
-class Policy(_Strict):
+class Policy(_Strict, frozen=True, kw_only=True):
     """A use case's `policy.yaml`, whole."""
 
     split: Split = Split()

@@ -55,7 +55,9 @@ def _read(folder: Path, pattern: str, type_: type[Record]) -> Iterator[Record]:
                 try:
                     yield decoder.decode(line)
                 except msgspec.DecodeError as error:
-                    raise InputError(f"line {number} is not a {type_.__name__}: {error}", where=path) from None
+                    raise InputError(
+                        f"line {number} is not a {type_.__name__}: {error}", where=path
+                    ) from None
 
 
 def read_decisions(folder: Path) -> Iterator[Decision]:

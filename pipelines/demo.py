@@ -115,7 +115,7 @@ class _Loop:
             step("simulate", self.simulate)
             validated = step("validate", lifecycle.validate_events, settings, self.archive)
             step("features", lifecycle.compute_features, settings)
-            trained = step("train", lifecycle.train, settings, self.date(TRAIN_DAY), pool=pool, seed=seed)
+            trained = step("train", lifecycle.train, settings, self.day(TRAIN_DAY), pool=pool, seed=seed)
             released = step("gate", lifecycle.release, settings, trained, pool=pool)
             if released.version is None:
                 raise MlopsError("the gate admitted no candidate", where=settings.home / lifecycle.RELEASE)
@@ -137,7 +137,7 @@ class _Loop:
 
             retraining = None
             request = open_request(settings.monitoring)
-            if request is not None and date.fromisoformat(request.not_before) <= self.date(RETRAIN_DAY):
+            if request is not None and date.fromisoformat(request.not_before) <= self.day(RETRAIN_DAY):
                 table, first_day = self.live_features, date.fromisoformat(request.train_from)
                 retrained = step(
                     "retrain", lifecycle.train, settings, first_day, pool=pool, table=table, seed=seed
@@ -155,7 +155,7 @@ class _Loop:
             use_case=self.use_case,
             seed=seed,
             knobs=dict(self.knobs),
-            day_zero=self.date(0),
+            day_zero=self.day(0),
             validated=validated,
             trained=trained,
             released=released,
@@ -186,20 +186,20 @@ class _Loop:
         """What happens from the first served day on."""
         return Recording(self.files()[SERVE_DAY:], self.use_case.events, self.use_case.label)
 
-    def date(self, day: int) -> date:
-        """The date of a day of the world."""
-        return date.fromisoformat(self.files()[day].stem)
+    def day(self, number: int) -> date:
+        """The date of a day of the world, whose first is 0."""
+        return date.fromisoformat(self.files()[number].stem)
 
     def replay(self, world: Recording, url: str, first: int, last: int, singles: int = 0) -> ReplayResult:
         """Send the days `first` to `last`, and the labels that fall due."""
-        return replay(world, url, first_day=self.date(first), last_day=self.date(last), singles=singles)
+        return replay(world, url, first_day=self.day(first), last_day=self.day(last), singles=singles)
 
     def replay_and_swap(self, world: Recording, url: str, version: str | None) -> ReplayResult:
         """Replay the day of the promotion: event by event until the server has swapped, in lists from then on.
 
         Without a version to promote it is a day like any other.
         """
-        day = self.date(RETRAIN_DAY)
+        day = self.day(RETRAIN_DAY)
         if version is None:
             return replay(world, url, first_day=day, last_day=day)
         asked = 0
@@ -224,7 +224,7 @@ class _Loop:
 
     def send_labels(self, world: Recording, url: str) -> ReplayResult:
         """Send the labels that fall due after the last replayed day."""
-        first, last = self.date(LAST_REPLAYED + 1), self.date(LAST_LABELS)
+        first, last = self.day(LAST_REPLAYED + 1), self.day(LAST_LABELS)
         return replay(world, url, first_day=first, last_day=last, events=False)
 
     def collect(self) -> None:
@@ -247,7 +247,7 @@ class _Loop:
 
     def midnight(self, day: int) -> datetime:
         """The start of a day of the world, in UTC."""
-        return datetime.combine(self.date(0), datetime.min.time(), UTC) + timedelta(days=day)
+        return datetime.combine(self.day(0), datetime.min.time(), UTC) + timedelta(days=day)
 
     def monitor_quiet_week(self, pool: Executor) -> MonitorResult:
         """Nothing has changed yet: the served week against the test week of the training."""
@@ -293,7 +293,7 @@ class _Loop:
 
     def week(self, first: int) -> tuple[date, date]:
         """The first and the last date of the week that begins with a day of the world."""
-        return self.date(first), self.date(first + WEEK - 1)
+        return self.day(first), self.day(first + WEEK - 1)
 
     def performance(self, served: Path, first: int, last: int, *, as_of: int) -> PerformanceResult:
         """Performance of the days `first` to `last` as things are known at the start of day `as_of`."""
@@ -302,8 +302,8 @@ class _Loop:
             self.live.labels,
             self.use_case,
             as_of=self.midnight(as_of),
-            first_day=self.date(first),
-            last_day=self.date(last),
+            first_day=self.day(first),
+            last_day=self.day(last),
         )
 
 

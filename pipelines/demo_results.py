@@ -83,7 +83,7 @@ class CandidateScores(msgspec.Struct, frozen=True, kw_only=True):
     framework: str
     auc: float
     ap: float
-    cp100: float
+    cp100: float | None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +250,7 @@ def _story(
 
 
 def _windows(trainings: Sequence[tale.Training]) -> tuple[tale.Window, ...]:
-    windows = []
+    windows: list[tale.Window] = []
     for training, lane in zip(trainings, ("first model", "retrained model"), strict=False):
         (first, last), (test, end) = training.train_days, training.test_days
         windows += [
@@ -258,15 +258,20 @@ def _windows(trainings: Sequence[tale.Training]) -> tuple[tale.Window, ...]:
             tale.Window(lane=lane, kind="delay", first_day=last + 1, last_day=test - 1, text="labels"),
             tale.Window(lane=lane, kind="test", first_day=test, last_day=end, text="test"),
         ]
-    served = [
-        ("quiet", SERVE_DAY, CHANGE_DAY - 1, "quiet"),
-        ("changed", CHANGE_DAY, RETRAIN_DAY - 1, "the world has changed"),
-        ("swap", RETRAIN_DAY, LAST_REPLAYED, "swap"),
-        ("labels", LAST_REPLAYED + 1, LAST_LABELS, "labels"),
-    ]
+    lane = "served over HTTP"
     windows += [
-        tale.Window(lane="served over HTTP", kind=kind, first_day=first, last_day=last, text=text)
-        for kind, first, last, text in served
+        tale.Window(lane=lane, kind="quiet", first_day=SERVE_DAY, last_day=CHANGE_DAY - 1, text="quiet"),
+        tale.Window(
+            lane=lane,
+            kind="changed",
+            first_day=CHANGE_DAY,
+            last_day=RETRAIN_DAY - 1,
+            text="the world has changed",
+        ),
+        tale.Window(lane=lane, kind="swap", first_day=RETRAIN_DAY, last_day=LAST_REPLAYED, text="swap"),
+        tale.Window(
+            lane=lane, kind="labels", first_day=LAST_REPLAYED + 1, last_day=LAST_LABELS, text="labels"
+        ),
     ]
     return tuple(windows)
 

@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from typing import TextIO
 
 import msgspec
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
 
 __all__ = ["View"]
 
@@ -33,7 +38,7 @@ class View:
         self._title = title
         self._stream = stream or sys.stderr
         self._rows: list[_Row] = []
-        self._live = None
+        self._live: Live | None = None
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -42,9 +47,6 @@ class View:
 
     def __enter__(self) -> View:
         if self._stream.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
             console = Console(file=self._stream)
             self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8)
             self._live.start()
@@ -79,21 +81,17 @@ class View:
         if self._live is None:
             print(text, file=self._stream, flush=True)
 
-    def _table(self) -> object:
-        from rich.spinner import Spinner
-        from rich.table import Table
-        from rich.text import Text
-
+    def _table(self) -> Table:
         table = Table(title=self._title, title_justify="left", box=None, padding=(0, 1))
         for heading in ("", "step", "seconds", ""):
             table.add_column(heading, justify="right" if heading == "seconds" else "left")
         for row in self._rows:
-            if row.seconds is None:
-                mark, seconds = Spinner("dots"), time.monotonic() - row.started
-            else:
-                mark, seconds = (
-                    Text("✗" if row.failed else "✓", "red" if row.failed else "green"),
-                    row.seconds,
-                )
-            table.add_row(mark, row.title, f"{seconds:.1f}", Text(row.note, "dim"))
+            seconds = time.monotonic() - row.started if row.seconds is None else row.seconds
+            table.add_row(_mark(row), row.title, f"{seconds:.1f}", Text(row.note, "dim"))
         return table
+
+
+def _mark(row: _Row) -> RenderableType:
+    if row.seconds is None:
+        return Spinner("dots")
+    return Text("✗", "red") if row.failed else Text("✓", "green")
