@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.resources
+import importlib
+from pathlib import Path
 
 import msgspec
 
@@ -13,7 +14,7 @@ from training.parity import Parity
 
 __all__ = ["CardFacts", "model_card"]
 
-PROSE = "model_card.md"  # in the use case's folder: intended use and limits, what only a person knows
+PROSE = "model_card.md"  # beside the use case: intended use and limits, what only a person knows
 
 
 class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +62,7 @@ def model_card(
 
 
 def _prose(package: str) -> str:
-    page = importlib.resources.files(package) / PROSE
+    page = Path(str(importlib.import_module(package).__file__)).with_name(PROSE)
     return page.read_text(encoding="utf-8").strip() if page.is_file() else ""
 
 

@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from mlops.quiet import telemetry_off
 from mlops.settings import Settings
+from mlops.storage import replace_file
 
 # MLflow reads its environment when it is imported.
 telemetry_off()
@@ -40,16 +43,31 @@ __all__ = [
 
 
 def client(settings: Settings) -> MlflowClient:
-    """A client of the tracking and registry store; makes the database if it is not there."""
+    """A client of the tracking and registry store; makes the local database if it is not there."""
     if not settings.tracking_uri:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        _make_database(settings)
     return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+
+
+def _make_database(settings: Settings) -> None:
+    """Aside, and by one process: MLflow's migrations take a second, and two at once break each other."""
+    database = Path(settings.mlflow_uri.removeprefix("sqlite:///"))
+    if database.exists():
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_suffix(".lock")):
+        if not database.exists():
+            with replace_file(database) as aside:
+                MlflowClient(tracking_uri=f"sqlite:///{aside}")
 
 
 def prepare_tracking(settings: Settings, experiment: str) -> str:
     """Make the database and the experiment if they are not there; return the experiment's id.
 
     Several processes may call it at once.
+
+    Raises:
+        SetupError: the device is full.
     """
     mlflow = client(settings)
     found = mlflow.get_experiment_by_name(experiment)

@@ -52,7 +52,7 @@ class Fit(Protocol):
 
 
 class Epochs(msgspec.Struct, frozen=True, kw_only=True):
-    """How a network is fitted. `learning_rate` is Adam's; a Keras model comes compiled with its own."""
+    """How a network is fitted: with Adam, or with the optimizer that a Keras model was compiled with."""
 
     epochs: int = 15
     batch_size: int = 128

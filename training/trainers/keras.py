@@ -69,6 +69,7 @@ def fit(
         if isinstance(layer, keras.layers.Normalization):
             # Left as eager tensors, tf2onnx would make inputs of the graph out of them.
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
+    model.optimizer.learning_rate = epochs.learning_rate
     history = model.fit(
         features,
         labels.astype(np.float32),

@@ -65,9 +65,7 @@ def mlp_torch(*, seed: int, n_features: int, hidden: int = 64, dropout: float = 
     )
 
 
-def mlp_keras(
-    *, seed: int, n_features: int, hidden: int = 64, dropout: float = 0.3, learning_rate: float = 2e-3
-) -> Any:
+def mlp_keras(*, seed: int, n_features: int, hidden: int = 64, dropout: float = 0.3) -> Any:
     """Two hidden layers, as a compiled Keras model that gives probabilities [n, 1]."""
     import keras
     from keras import layers
@@ -79,5 +77,5 @@ def mlp_keras(
         x = layers.Dense(hidden, activation="relu")(x)
         x = layers.Dropout(dropout)(x)
     model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x))
-    model.compile(optimizer=keras.optimizers.Adam(learning_rate), loss="binary_crossentropy")
+    model.compile(optimizer="adam", loss="binary_crossentropy")
     return model

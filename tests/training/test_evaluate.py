@@ -1,0 +1,101 @@
+"""Figures and thresholds come from the days that they should come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from mlops.bundle import Decisions
+from mlops.errors import InputError
+from mlops.metrics import average_precision
+from mlops.policy import Costs, Policy
+from tests.training.example import FIRST_DAY, USE_CASE
+from training.dataset import Dataset, load_dataset
+from training.evaluate import NEVER, choose_thresholds, clusters_of, evaluate
+from training.split import Windows, split_windows
+
+DECISIONS = Decisions(review_at=0.5, decline_at=0.9)
+
+
+@pytest.fixture
+def data(features: Path) -> Dataset:
+    return load_dataset(features, USE_CASE, first_day=FIRST_DAY, days=8)
+
+
+@pytest.fixture
+def windows(data: Dataset) -> Windows:
+    return split_windows(data, USE_CASE.policy.split)
+
+
+def knowing(data: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Scores that know the labels of `rows`, and nothing of the others."""
+    scores = np.full(len(data), 0.3, np.float32)
+    scores[rows] = np.where(data.label[rows] == 1, 0.8, 0.2)
+    return scores
+
+
+def test_only_the_given_rows_are_judged(data: Dataset, windows: Windows) -> None:
+    scores = knowing(data, windows.test)
+    found = evaluate(scores, data, windows.test, DECISIONS, USE_CASE.policy, seed=0)
+    assert (found.auc, found.ap.value) == (1, 1)
+    assert found.card_precision is not None
+    assert found.card_precision.value == found.card_precision.oracle
+    assert found.cost.reviewed == (0, found.frauds)
+    assert found.cost.total == 5 * found.frauds < found.cost_approve_all
+
+
+def test_the_baseline_is_the_best_single_feature_in_its_better_direction(
+    data: Dataset, windows: Windows
+) -> None:
+    label = data.label[windows.test]
+    found = evaluate(knowing(data, windows.test), data, windows.test, DECISIONS, USE_CASE.policy, seed=0)
+    assert found.baseline == "high load"
+    assert found.baseline_ap == average_precision(label, data.features[windows.test, 0])
+    upside_down = msgspec.structs.replace(data, features=-data.features)
+    turned = evaluate(
+        knowing(data, windows.test), upside_down, windows.test, DECISIONS, USE_CASE.policy, seed=0
+    )
+    assert (turned.baseline, turned.baseline_ap) == ("low load", found.baseline_ap)
+
+
+def test_thresholds_are_chosen_on_the_waiting_days(data: Dataset, windows: Windows) -> None:
+    found = choose_thresholds(knowing(data, windows.wait), data, windows, USE_CASE.policy)
+    assert 0.2 < found.review_at <= 0.8
+    assert f"{len(windows.wait):,} events" in found.chosen_by
+    assert "between training and test" in found.chosen_by
+
+
+def test_without_waiting_days_the_training_days_have_to_do_and_that_is_said(
+    data: Dataset, windows: Windows
+) -> None:
+    without = msgspec.structs.replace(windows, wait=np.array([], np.int64))
+    found = choose_thresholds(knowing(data, windows.train), data, without, USE_CASE.policy)
+    assert 0.2 < found.review_at <= 0.8
+    assert "training days, which flatters them" in found.chosen_by
+
+
+def test_a_decision_that_never_pays_gets_a_threshold_that_no_score_reaches(
+    data: Dataset, windows: Windows
+) -> None:
+    dear = Policy(costs=Costs(review=1e6, false_decline=1e6, chargeback=0))
+    useless = np.full(len(data), 0.5, np.float32)
+    found = choose_thresholds(useless, data, windows, dear)
+    assert (found.review_at, found.decline_at) == (NEVER, NEVER)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Decisions) == found
+
+
+def test_events_of_a_card_on_a_day_are_drawn_together_and_without_cards_alone(data: Dataset) -> None:
+    rows = np.arange(len(data))
+    cluster = clusters_of(data, rows)
+    pairs = {(d, c) for d, c in zip(data.day, data.card, strict=True)}
+    assert cluster.max() + 1 == len(pairs) < len(data)
+    assert (clusters_of(msgspec.structs.replace(data, card=None), rows) == rows).all()
+
+
+def test_test_days_of_one_class_are_refused(data: Dataset, windows: Windows) -> None:
+    genuine = windows.test[data.label[windows.test] == 0]
+    with pytest.raises(InputError, match="no positive label"):
+        evaluate(knowing(data, genuine), data, genuine, DECISIONS, USE_CASE.policy, seed=0)

@@ -1,0 +1,125 @@
+"""The gate admits what is good enough and better than the champion, and says why it refuses the rest."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mlops.errors import InputError, IntegrityError
+from mlops.settings import Settings
+from tests.training import example
+from tests.training.example import USE_CASE, rewrite, write_feature_table
+from training.gate import Check, Verdict, judge
+from training.train import TrainResult, train_candidate
+
+
+@pytest.fixture(scope="session")
+def retrained(home: Path, turned: Path, trees: TrainResult) -> TrainResult:
+    """A model of the turned world."""
+    return train_candidate(example.spec(home, turned, out=home / "retrained"))
+
+
+def judged(
+    result: TrainResult, features: Path, public_key: Path, champion: TrainResult | None = None
+) -> Verdict:
+    return judge(
+        result,
+        USE_CASE,
+        champion=champion.bundle if champion else None,
+        features=features,
+        public_key=public_key,
+    )
+
+
+def check(verdict: Verdict, name: str) -> Check:
+    (found,) = (check for check in verdict.checks if check.name == name)
+    return found
+
+
+def test_the_first_model_is_admitted_if_it_is_good_enough(
+    trees: TrainResult, features: Path, public_key: Path
+) -> None:
+    verdict = judged(trees, features, public_key)
+    assert verdict.admitted
+    assert [c.name for c in verdict.checks] == ["test_frauds", "auc", "baseline", "onnx_parity"]
+    assert verdict.refusals == ()
+    assert verdict.champion is None
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("test_frauds", {"test_frauds": 9}, "9 frauds among the .* test events; at least 10"),
+        ("auc", {"auc": 0.69}, r"ROC curve of 0\.690; at least 0\.700"),
+        ("baseline", {"baseline_ap": 0.99}, "best single feature's 0.990"),
+        ("onnx_parity", {"onnx_max_abs_diff": 0.09}, r"9\.0e-02 from the original's .* at most 1\.0e-05"),
+    ],
+)
+def test_each_failed_check_refuses_with_what_was_seen_and_what_is_asked_for(
+    trees: TrainResult, features: Path, public_key: Path, name: str, change: dict[str, float], words: str
+) -> None:
+    verdict = judged(msgspec.structs.replace(trees, **change), features, public_key)
+    assert not verdict.admitted
+    assert [c.name for c in verdict.checks if not c.passed] == [name]
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(*verdict.refusals)
+
+
+def test_a_retrained_model_replaces_a_champion_whose_world_has_changed(
+    trees: TrainResult, retrained: TrainResult, turned: Path, public_key: Path
+) -> None:
+    verdict = judged(retrained, turned, public_key, champion=trees)
+    found = check(verdict, "champion")
+    assert verdict.admitted
+    assert found.observed > 0.3
+    assert verdict.champion == trees.digest
+    assert verdict.champion_ap is not None
+    assert verdict.champion_ap < retrained.ap - found.observed
+
+
+def test_a_model_that_is_no_better_than_the_champion_is_refused(
+    trees: TrainResult, features: Path, public_key: Path
+) -> None:
+    verdict = judged(trees, features, public_key, champion=trees)
+    assert not verdict.admitted
+    assert check(verdict, "champion").observed == 0
+    assert verdict.champion_ap == pytest.approx(trees.ap)
+    assert verdict.refusals == (check(verdict, "champion").text,)
+    assert "Refused" in verdict.refusals[0]
+
+
+def test_where_nothing_can_be_learned_the_retrained_model_is_refused(
+    settings: Settings, home: Path, trees: TrainResult, public_key: Path
+) -> None:
+    features = write_feature_table(settings.features, seed=2, hopeless=True)
+    hopeless = train_candidate(example.spec(settings.home, features))
+    verdict = judged(hopeless, features, public_key, champion=trees)
+    assert not verdict.admitted
+    assert {"auc", "champion"} <= {c.name for c in verdict.checks if not c.passed}
+
+
+def test_a_verdict_survives_json(trees: TrainResult, features: Path, public_key: Path) -> None:
+    verdict = judged(trees, features, public_key, champion=trees)
+    assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
+
+
+def test_a_champion_that_was_tampered_with_is_not_compared_with(
+    trees: TrainResult, features: Path, public_key: Path, tmp_path: Path
+) -> None:
+    forged = msgspec.structs.replace(trees, bundle=tmp_path / "bundle")
+    shutil.copytree(trees.bundle, forged.bundle)
+    (forged.bundle / "model.onnx").write_bytes(b"")
+    with pytest.raises(IntegrityError):
+        judged(trees, features, public_key, champion=forged)
+
+
+def test_features_of_other_events_than_the_evaluations_are_refused(
+    trees: TrainResult, features: Path, public_key: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(features, tmp_path / "features")
+    rewrite(tmp_path / "features", event=[f"x{i}" for i in range(3_200)])
+    with pytest.raises(InputError, match="events of the evaluation are not in it"):
+        judged(trees, tmp_path / "features", public_key, champion=trees)

@@ -1,0 +1,65 @@
+"""The record of runs can be begun by several processes at once, and tells how a run ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops.settings import Settings
+from training import tracking
+
+
+def test_two_processes_may_begin_on_one_fresh_database(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from mlops.settings import Settings; "
+        "from training import tracking\n"
+        f"settings = Settings(home=Path({str(tmp_path)!r}))\n"
+        "with tracking.tracked_run(settings, 'fraud', sys.argv[1], {}): pass\n"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", code, name], stderr=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    settings = Settings(home=tmp_path)
+    experiment = tracking.prepare_tracking(settings, "fraud")
+    runs = tracking.client(settings).search_runs([experiment])
+    assert {run.info.run_name for run in runs} == {"one", "two"}
+
+
+def test_artefacts_lie_in_the_home(settings: Settings) -> None:
+    experiment = tracking.prepare_tracking(settings, "fraud")
+    assert experiment == tracking.prepare_tracking(settings, "fraud")
+    held = tracking.client(settings).get_experiment(experiment)
+    assert held.artifact_location == settings.artifacts.as_uri()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")]
+)
+def test_a_run_says_how_it_ended(settings: Settings, error: type[BaseException] | None, status: str) -> None:
+    try:
+        with tracking.tracked_run(settings, "fraud", "a run", {}) as run:
+            if error:
+                raise error
+    except (ValueError, KeyboardInterrupt):
+        pass
+    assert tracking.client(settings).get_run(run.info.run_id).info.status == status
+
+
+def test_telemetry_is_off() -> None:
+    from mlflow.telemetry.client import get_telemetry_client
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
+    assert get_telemetry_client() is None
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    root = Path(tracking.__file__).parent
+    ran = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    assert tracking.git_commit() == ran.stdout.strip()
