@@ -1,0 +1,89 @@
+"""Files and folders are there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mlops.errors import InputError, SetupError
+from mlops.storage import is_leftover, publish_dir, read_json, replace_file, write_json
+
+
+class Point(msgspec.Struct):
+    x: int
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_that_is_replaced_is_the_new_one(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        with replace_file(tmp_path / "deep" / "file") as path:
+            path.write_text(text)
+    assert (tmp_path / "deep" / "file").read_text() == "new"
+    assert names(tmp_path / "deep") == ["file"]
+
+
+def test_a_folder_that_is_replaced_keeps_nothing_of_the_old_one(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        with publish_dir(tmp_path / "table") as folder:
+            (folder / name).write_text(name)
+    assert names(tmp_path) == ["table"]
+    assert names(tmp_path / "table") == ["new"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_writer_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    write_json(tmp_path / "file", Point(1))
+    with publish_dir(tmp_path / "table") as folder:
+        (folder / "part").write_text("old")
+    with pytest.raises(error), publish_dir(tmp_path / "table") as folder:
+        (folder / "part").write_text("half of the n")
+        raise error
+    with pytest.raises(error), replace_file(tmp_path / "file") as path:
+        path.write_text("half of the n")
+        raise error
+    assert names(tmp_path) == ["file", "table"]
+    assert (tmp_path / "table" / "part").read_text() == "old"
+    assert read_json(tmp_path / "file", Point) == Point(1)
+
+
+def test_a_killed_writer_leaves_only_what_is_known_as_a_leftover(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from mlops.storage import publish_dir\n"
+        "with publish_dir(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'part').write_text('half'); print('ready', flush=True); time.sleep(60)"
+    )
+    target = tmp_path / "table"
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", code, target], cwd=root, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+    assert not target.exists()
+    assert all(is_leftover(path) for path in tmp_path.iterdir())
+    with publish_dir(target) as folder:
+        (folder / "part").write_text("whole")
+    assert (target / "part").read_text() == "whole"
+
+
+def test_a_full_device_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="no space left on the device"), publish_dir(tmp_path / "table"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_what_is_not_the_json_asked_for_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_json(tmp_path / "absent", Point)
+    (tmp_path / "file").write_text('{"x": "one"}')
+    with pytest.raises(InputError, match=r"file: not a valid Point: .*\$\.x"):
+        read_json(tmp_path / "file", Point)
