@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +18,7 @@ def qualifications() -> ModuleType:
     spec = importlib.util.spec_from_file_location("qualifications", ROOT / "docs" / "qualifications.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # msgspec looks up annotations there
     spec.loader.exec_module(module)
     return module
 
