@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -19,19 +22,43 @@ PUBLIC_KEY = "verify-key.pem"
 
 
 def ensure_keys(folder: Path) -> None:
-    """Make a key pair in `folder` if it holds none. The private key is readable by its owner only."""
-    if (folder / PRIVATE_KEY).exists() and (folder / PUBLIC_KEY).exists():
+    """Make a key pair in `folder` if it holds none. The private key is readable by its owner only.
+
+    Several processes may call it at once: the first private key stays, and the public one follows from it.
+    """
+    private, public = folder / PRIVATE_KEY, folder / PUBLIC_KEY
+    if private.exists() and public.exists():
         return
-    key = Ed25519PrivateKey.generate()
-    pem = serialization.Encoding.PEM
-    with replace_file(folder / PRIVATE_KEY) as path:
-        path.touch(mode=0o600)
-        path.write_bytes(
-            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        )
-    with replace_file(folder / PUBLIC_KEY) as path:
-        path.write_bytes(key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+    folder.mkdir(parents=True, exist_ok=True)
     os.chmod(folder, 0o700)
+    pem = serialization.Encoding.PEM
+    if not private.exists():
+        made = Ed25519PrivateKey.generate()
+        with _aside(private) as path, suppress(FileExistsError):
+            path.touch(mode=0o600)
+            path.write_bytes(
+                made.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            )
+            os.link(path, private)  # unlike a rename, it does not replace one that is there by now
+    key = _private_key(folder).public_key()
+    with replace_file(public) as path:
+        path.write_bytes(key.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    path = target.with_name(f".tmp-{target.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _private_key(folder: Path) -> Ed25519PrivateKey:
+    key = serialization.load_pem_private_key(_read(folder / PRIVATE_KEY), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError("not an Ed25519 key", where=folder / PRIVATE_KEY)
+    return key
 
 
 def _read(path: Path) -> bytes:
@@ -49,10 +76,7 @@ def sign(folder: Path, message: bytes) -> bytes:
     Raises:
         ConfigError: there is no key, or it is of another kind.
     """
-    key = serialization.load_pem_private_key(_read(folder / PRIVATE_KEY), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError("not an Ed25519 key", where=folder / PRIVATE_KEY)
-    return key.sign(message)
+    return _private_key(folder).sign(message)
 
 
 def verify(public_key: Path, message: bytes, signature: bytes) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -11,7 +13,7 @@ from mlops.bundle import Bundle, Decisions, Golden, Schema, open_bundle, write_b
 from mlops.errors import BundleError, ConfigError, IntegrityError
 from mlops.features import Count, FeatureSet, Rolling, Value
 from mlops.schema import Column, EventSchema, Label
-from mlops.signing import PUBLIC_KEY, ensure_keys, sign
+from mlops.signing import PRIVATE_KEY, PUBLIC_KEY, ensure_keys, sign, verify
 
 FEATURES = FeatureSet((Value(column="amount"), Rolling(key="card", agg=Count(), windows=("1d", "7d"))))
 SCHEMA = Schema(
@@ -139,6 +141,29 @@ def test_a_write_that_fails_leaves_the_old_bundle(bundle: Path, keys: Path, tmp_
         write(bundle, tmp_path / "no-keys", model=b"unsigned")
     assert read(bundle, keys).digest == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "keys"]
+
+
+def test_writers_that_make_keys_at_once_end_with_one_pair(tmp_path: Path) -> None:
+    for number in range(20):
+        folder = tmp_path / str(number)
+        together = Barrier(6)
+
+        def make(folder: Path = folder, together: Barrier = together) -> None:
+            together.wait()
+            ensure_keys(folder)
+
+        with ThreadPoolExecutor(6) as pool:
+            for done in [pool.submit(make) for _ in range(6)]:
+                done.result()
+        verify(folder / PUBLIC_KEY, b"message", sign(folder, b"message"))
+        assert sorted(path.name for path in folder.iterdir()) == [PRIVATE_KEY, PUBLIC_KEY]
+        assert (folder / PRIVATE_KEY).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lost_public_key_is_made_from_the_private_one(keys: Path, bundle: Path) -> None:
+    (keys / PUBLIC_KEY).unlink()
+    ensure_keys(keys)
+    assert read(bundle, keys).model == b"a graph"
 
 
 def test_decisions_include_their_thresholds() -> None:
