@@ -69,7 +69,11 @@ def run_demo(
     """
     started = time.monotonic()
     loop = _Loop(settings, {**DEMO_WORLD, **(world or {}), "seed": seed}, view)
-    with _emptied(settings.home), view, ThreadPoolExecutor(1) as meanwhile:
+    with ExitStack() as stack:
+        stack.enter_context(_emptied(settings.home))
+        stack.enter_context(view)
+        stack.callback(spark.stop)
+        meanwhile = stack.enter_context(ThreadPoolExecutor(1))
         meanwhile.submit(spark.session, settings)  # the JVM starts while Prefect's server does
         facts = run_as_flow("demo", loop.run, home=settings.home / "prefect")
         with view.step("report"):
@@ -110,7 +114,6 @@ class _Loop:
         step, settings, seed = self.engine.run, self.settings, int(self.knobs["seed"])
         with ExitStack() as stack:
             pool = stack.enter_context(lifecycle.workers())
-            stack.callback(spark.stop)
 
             step("simulate", self.simulate)
             validated = step("validate", lifecycle.validate_events, settings, self.archive)

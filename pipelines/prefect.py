@@ -18,10 +18,10 @@ R = TypeVar("R")
 def configure(home: Path) -> None:
     """Settings for a quiet embedded server whose database lies in `home`; call it before Prefect is imported.
 
-    Whoever sets PREFECT_API_URL uses a server of their own, and keeps every setting that is set already.
+    Settings that are set already are kept: PREFECT_API_URL leads to a server of one's own.
     """
+    os.environ["PREFECT_HOME"] = str(home)  # profiles elsewhere may lead to other servers
     settings = {
-        "PREFECT_HOME": str(home),
         "PREFECT_MEMO_STORE_PATH": str(home / "memo_store.toml"),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",

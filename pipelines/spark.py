@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -56,6 +57,7 @@ def session(settings: Settings) -> SparkSession:
     if settings.spark_master.startswith("local"):
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         java = f"{java} {_LOCAL_JAVA}"
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # what it would log is raised as well
     builder = SparkSession.builder
     for key, value in (conf | {"spark.driver.extraJavaOptions": java}).items():
         builder = builder.config(key, value)
@@ -68,16 +70,26 @@ def session(settings: Settings) -> SparkSession:
 
 
 def stop() -> None:
-    """Stop the session and end its Java process; without a session, nothing."""
-    if (running := SparkSession.getActiveSession()) is not None:
-        running.stop()
-    if (gateway := SparkContext._gateway) is not None:
+    """Stop the session and end its Java process; without a session, nothing.
+
+    Where a call to Java was interrupted, its connection is broken: then the process is ended without a word.
+    """
+    gateway = SparkContext._gateway
+    if gateway is None:
+        return
+    process: Any = getattr(gateway, "proc", None)  # none where Spark itself started Python
+    try:
+        if (context := SparkContext._active_spark_context) is not None:
+            context.stop()
         gateway.shutdown()
-        process: Any = getattr(gateway, "proc", None)  # none where Spark itself started Python
+    except (Py4JError, OSError):
+        if process is not None:
+            process.kill()
+    finally:
         if process is not None:
             process.stdin.close()  # which tells it to end
             process.wait(timeout=30)
-        SparkContext._gateway = SparkContext._jvm = None
+        SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
 
 
 def read_parquet(spark: SparkSession, folder: Path) -> DataFrame:
@@ -109,9 +121,7 @@ def readable_errors() -> Iterator[None]:
                 "Spark was out of memory", todo="raise MLOPS_SPARK_MEMORY, 2g by default"
             ) from error
         if match := re.search(r"FAILED_READ_FILE.*? while reading file (file:)?(/{2})?(\S+?)\.? ", text):
-            raise InputError(
-                "is damaged: it cannot be read to its end", where=unquote(match[3])
-            ) from error
+            raise InputError("is damaged: it cannot be read to its end", where=unquote(match[3])) from error
         raise
 
 

@@ -1,0 +1,38 @@
+"""Ctrl-C ends everything that the demo started."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.demo import demo_command
+
+
+@pytest.mark.parametrize("stage", ["simulate", "features", "backfill"])
+def test_ctrl_c_stops_servers_spark_and_workers_and_exits_with_130(tmp_path: Path, stage: str) -> None:
+    with subprocess.Popen(
+        demo_command(tmp_path / "demo", knobs={"customers": 400}),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("done") and line.strip().endswith(stage):
+                break
+        time.sleep(1.0)  # into the step after
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130, rest[-2000:]
+    assert rest.strip().endswith("mlops: interrupted")
+    assert "Traceback" not in rest
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
