@@ -27,6 +27,8 @@ _CONF = {
     "spark.app.name": "mlops",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
+    # Else each column expression looks up where in Python it was written, which costs seconds.
+    "spark.python.sql.dataFrameDebugging.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.caseSensitive": "true",
     # Many small shuffle partitions, which adaptive execution merges: as many as cores for a laptop's tables, none

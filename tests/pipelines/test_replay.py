@@ -1,0 +1,159 @@
+"""Replay: what is sent, in which order, and that labels go ahead of the events that may see them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops.contract import load_use_case
+from mlops.errors import InputError
+from pipelines.replay import MAX_BATCH, Recording, replay
+
+USE_CASE = load_use_case("usecases.fraud")
+START = datetime(2018, 4, 1, 6)
+
+
+class _Server(ThreadingHTTPServer):
+    """Answers as the scoring server does, and keeps what it was sent."""
+
+    received: list[tuple[str, Any]]
+    status = 200
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((self.path, json.loads(body)))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    running = _Server(("127.0.0.1", 0), _Handler)
+    running.received = []
+    thread = threading.Thread(target=running.serve_forever)
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    """Ten days with 30 events each, half of a minute apart."""
+    times = [START + timedelta(days=day, seconds=30 * i) for day in range(10) for i in range(30)]
+    table = pa.table(
+        {
+            "TRANSACTION_ID": list(range(len(times))),
+            "TX_DATETIME": pa.array(times, pa.timestamp("ns")),
+            "CUSTOMER_ID": [1] * len(times),
+            "TERMINAL_ID": [2] * len(times),
+            "TX_AMOUNT": [9.99] * len(times),
+            "TX_FRAUD": [i % 2 for i in range(len(times))],
+        }
+    )
+    pq.write_table(table, tmp_path / "events.parquet")
+    return Recording.read(tmp_path, USE_CASE.events, USE_CASE.label)
+
+
+def _url(server: _Server) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def test_singles_go_first_then_lists_of_at_most_a_hundred(server: _Server, recording: Recording) -> None:
+    result = replay(
+        recording, _url(server), first_day=date(2018, 4, 1), last_day=date(2018, 4, 10), singles=20
+    )
+    scored = [body for path, body in server.received if path == "/v1/score"]
+    assert all(isinstance(body, dict) for body in scored[:20])
+    assert [len(body) for body in scored[20:]] == [100, 100, 80]
+    assert max(len(body) for body in scored[20:]) <= MAX_BATCH
+    assert (result.events, result.failed) == (300, 0)
+    assert result.requests == len(server.received)
+
+
+def test_the_label_is_not_sent_with_the_event(server: _Server, recording: Recording) -> None:
+    replay(recording, _url(server), first_day=date(2018, 4, 1), last_day=date(2018, 4, 1), singles=1)
+    _, event = server.received[0]
+    assert event == {
+        "transaction_id": 0,
+        "event_time": "2018-04-01T06:00:00+00:00",
+        "customer_id": 1,
+        "terminal_id": 2,
+        "amount": 9.99,
+    }
+
+
+def test_a_label_goes_ahead_of_each_event_that_may_see_it_and_never_before_it_is_due(
+    server: _Server, recording: Recording
+) -> None:
+    first = date(2018, 4, 1)
+    replay(recording, _url(server), first_day=first, last_day=date(2018, 4, 10), singles=300)
+    known: set[int] = set()
+    now = datetime(2018, 4, 1, tzinfo=UTC)
+    delay = timedelta(days=USE_CASE.label.delay_days)
+    for path, body in server.received:
+        if path == "/v1/labels":
+            known |= {label["event_id"] for label in body}
+            continue
+        now = datetime.fromisoformat(body["event_time"])
+        due = {
+            i
+            for i, time in enumerate(recording.table["event_time"].to_pylist())
+            if time.replace(tzinfo=UTC) + delay <= now
+        }
+        assert known == due
+
+
+def test_only_labels_are_sent_where_events_are_not_wanted(server: _Server, recording: Recording) -> None:
+    result = replay(
+        recording, _url(server), first_day=date(2018, 4, 8), last_day=date(2018, 4, 9), events=False
+    )
+    assert {path for path, _ in server.received} == {"/v1/labels"}
+    assert (result.events, result.labels) == (0, 60)
+
+
+def test_a_refused_request_is_counted_and_quoted(server: _Server, recording: Recording) -> None:
+    server.status = 503
+    result = replay(recording, _url(server), first_day=date(2018, 4, 1), last_day=date(2018, 4, 1))
+    assert (result.requests, result.failed) == (1, 1)
+    assert "503" in result.errors[0]
+
+
+def test_events_go_one_by_one_until_what_happens_meanwhile_has_happened(
+    server: _Server, recording: Recording
+) -> None:
+    calls = iter([False] * 5 + [True])
+    replay(
+        recording,
+        _url(server),
+        first_day=date(2018, 4, 1),
+        last_day=date(2018, 4, 1),
+        during=lambda: next(calls),
+    )
+    assert [len(body) if isinstance(body, list) else 1 for _, body in server.received] == [1] * 5 + [25]
+
+
+def test_files_without_a_known_layout_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="no column"):
+        Recording.read(tmp_path, USE_CASE.events, USE_CASE.label)
