@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +23,9 @@ from mlops.contract import load_use_case
 from mlops.deployment import read_deployment
 from mlops.errors import ConfigError, MlopsError
 from mlops.settings import Settings
+from mlops.storage import write_json
 from monitoring.monitor import monitor
+from monitoring.page import render
 from monitoring.performance import between, measure_performance, read_table
 from monitoring.results import MonitorResult, PerformanceResult
 from monitoring.rules import close_request, open_request
@@ -38,7 +40,8 @@ from pipelines.demo_days import (
     TEST_DAY,
     TRAIN_DAY,
 )
-from pipelines.demo_results import Facts, Retraining, Summary, tell
+from pipelines.demo_results import PAGE, SUMMARY, Facts, Retraining, Summary, summarise
+from pipelines.demo_story import measure_periods, tell_story
 from pipelines.engine import Engine
 from pipelines.parity import ParityResult, compare
 from pipelines.ports import free_port
@@ -68,16 +71,24 @@ def run_demo(
         ConfigError: the home holds something else than a demo, or another demo runs there.
     """
     started = time.monotonic()
-    loop = _Loop(settings, {**DEMO_WORLD, **(world or {}), "seed": seed}, view)
+    home = settings.home
     with ExitStack() as stack:
-        stack.enter_context(_emptied(settings.home))
+        stack.enter_context(_emptied(home))
         stack.enter_context(view)
+        starting = stack.enter_context(ExitStack())
+        starting.enter_context(view.step("start Prefect"))
+        loop = _Loop(settings, {**DEMO_WORLD, **(world or {}), "seed": seed}, view, ready=starting.close)
         stack.callback(spark.stop)
         meanwhile = stack.enter_context(ThreadPoolExecutor(1))
         meanwhile.submit(spark.session, settings)  # the JVM starts while Prefect's server does
-        facts = run_as_flow("demo", loop.run, home=settings.home / "prefect")
+        facts = run_as_flow("demo", loop.run, home=home / "prefect")
         with view.step("report"):
-            return tell(settings, facts, stages=view.seconds, started=started)
+            periods = measure_periods(settings, facts)
+            seconds = time.monotonic() - started
+            summary = summarise(facts, periods, stages=view.seconds, seconds=seconds)
+            render(tell_story(settings, facts, summary, periods), home / PAGE)
+            write_json(home / SUMMARY, summary)
+    return summary
 
 
 @contextmanager
@@ -101,8 +112,10 @@ def _emptied(home: Path) -> Iterator[None]:
 class _Loop:
     """The steps of the demo, and what they share: settings, the knobs of the world, and where things lie."""
 
-    def __init__(self, settings: Settings, knobs: Mapping[str, Any], view: View) -> None:
-        self.settings, self.knobs, self.view = settings, knobs, view
+    def __init__(
+        self, settings: Settings, knobs: Mapping[str, Any], view: View, ready: Callable[[], None]
+    ) -> None:
+        self.settings, self.knobs, self.view, self.ready = settings, knobs, view, ready
         self.use_case = load_use_case(settings.usecase)
         self.engine: Engine = PrefectEngine(view)
         home = settings.home
@@ -111,17 +124,20 @@ class _Loop:
 
     def run(self) -> Facts:
         """The loop. Prefect runs this function as a flow, and each of its steps as a task."""
-        step, settings, seed = self.engine.run, self.settings, int(self.knobs["seed"])
+        self.ready()
+        step, note, settings, seed = self.engine.run, self.view.note, self.settings, int(self.knobs["seed"])
         with ExitStack() as stack:
             pool = stack.enter_context(lifecycle.workers())
 
             step("simulate", self.simulate)
             validated = step("validate", lifecycle.validate_events, settings, self.archive)
+            note(f"{validated.good:,} of {validated.rows_in:,} rows are good")
             step("features", lifecycle.compute_features, settings)
             trained = step("train", lifecycle.train, settings, self.day(TRAIN_DAY), pool=pool, seed=seed)
             released = step("gate", lifecycle.release, settings, trained, pool=pool)
             if released.version is None:
                 raise MlopsError("the gate admitted no candidate", where=settings.home / lifecycle.RELEASE)
+            note(released.sentence)
             step("backfill", lifecycle.fill_store, settings, released.version)
             before = step("promote", lifecycle.promote, settings, released.version)
 
@@ -129,6 +145,7 @@ class _Loop:
             world = self.recording()
             sent = [step("replay a quiet week", self.replay, world, url, SERVE_DAY, CHANGE_DAY - 1, SINGLES)]
             parity = step("compare features", self.compare_features)
+            note(f"largest difference {parity.max_abs_diff:g} over {parity.compared:,} events")
             quiet = step("monitor the quiet week", self.monitor_quiet_week, pool)
 
             sent.append(
@@ -136,7 +153,9 @@ class _Loop:
             )
             parity_later = step("compare features again", self.compare_features)
             drift = step("monitor drift", self.monitor_drift, pool)
+            self.say_alerts(drift)
             loss = step("monitor performance", self.monitor_loss, pool)
+            self.say_alerts(loss)
 
             retraining = None
             request = open_request(settings.monitoring)
@@ -148,6 +167,7 @@ class _Loop:
                 challenge = step("gate again", lifecycle.release, settings, retrained, pool=pool, table=table)
                 retraining = Retraining(request=request, candidates=retrained, release=challenge)
                 close_request(settings.monitoring)
+                note(challenge.sentence)
             version = retraining.release.version if retraining else None
             sent.append(step("replay and swap", self.replay_and_swap, world, url, version))
             sent.append(step("replay the last days", self.replay, world, url, RETRAIN_DAY + 1, LAST_REPLAYED))
@@ -173,6 +193,10 @@ class _Loop:
             served=self.live.served,
             labels=self.live.labels,
         )
+
+    def say_alerts(self, result: MonitorResult) -> None:
+        """Say what monitoring found."""
+        self.view.note("; ".join(alert.text for alert in result.alerts) or "no alert")
 
     def simulate(self) -> None:
         """Simulate the world; the files of the first days are the archive that the platform starts from."""

@@ -59,6 +59,13 @@ class Release(msgspec.Struct, frozen=True, kw_only=True):
     candidate: str | None
     version: str | None
 
+    @property
+    def sentence(self) -> str:
+        """The outcome in a few words."""
+        if self.version is None:
+            return f"the gate refused all {len(self.verdicts)} candidates"
+        return f"the gate admitted {self.candidate} as version {self.version}"
+
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """What `mlops run` did."""

@@ -12,7 +12,6 @@ from functools import reduce
 from pathlib import Path
 
 import msgspec
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
@@ -70,32 +69,30 @@ def validate(
     started = time.monotonic()
     groups = event_files(source, schema, label)
     rows = reduce(DataFrame.unionByName, (_checked(spark, files, schema) for files in groups))
-    rows = _without_repeats(rows, schema).persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        with readable_errors():
-            counts = _counts(rows, schema)
-            good = counts.pop(None, None)
-            duplicates = counts.pop(_DUPLICATE, None)
-            reasons = {reason or "": row["rows"] for reason, row in counts.items()}
-            _refuse_unreadable_columns(spark, source, groups, schema, reasons)
-            if good is None:
-                most = max(reasons, key=reasons.__getitem__, default="")
-                what = f"not one good row; most often {most} ({reasons[most]} rows)" if reasons else "no rows"
-                raise InputError(what, where=source)
-            numbers = tuple(c.name for c in schema.columns if c.type == "id" and good[c.name])
-            with publish_dir(target) as events, publish_dir(quarantine) as bad:
-                _write_quarantine(rows, bad, schema)
-                digest = _write_events(rows, events, schema, numbers)
-                table = EventTable(
-                    rows=good["rows"],
-                    whole_number_ids=numbers,
-                    first_event=good["first"],
-                    last_event=good["last"],
-                    fingerprint=digest,
-                )
-                write_table_meta(events, table)
-    finally:
-        rows.unpersist()
+    with readable_errors():
+        # Three jobs read the rows. As a checkpoint they are kept as they are; a cache would first turn them to columns.
+        rows = _without_repeats(rows, schema).localCheckpoint()
+        counts = _counts(rows, schema)
+        good = counts.pop(None, None)
+        duplicates = counts.pop(_DUPLICATE, None)
+        reasons = {reason or "": row["rows"] for reason, row in counts.items()}
+        _refuse_unreadable_columns(spark, source, groups, schema, reasons)
+        if good is None:
+            most = max(reasons, key=reasons.__getitem__, default="")
+            what = f"not one good row; most often {most} ({reasons[most]} rows)" if reasons else "no rows"
+            raise InputError(what, where=source)
+        numbers = tuple(c.name for c in schema.columns if c.type == "id" and good[c.name])
+        with publish_dir(target) as events, publish_dir(quarantine) as bad:
+            _write_quarantine(rows, bad, schema)
+            digest = _write_events(rows, events, schema, numbers)
+            table = EventTable(
+                rows=good["rows"],
+                whole_number_ids=numbers,
+                first_event=good["first"],
+                last_event=good["last"],
+                fingerprint=digest,
+            )
+            write_table_meta(events, table)
     repeated = duplicates["rows"] if duplicates else 0
     return ValidateResult(
         rows_in=table.rows + sum(reasons.values()) + repeated,
