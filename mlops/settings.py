@@ -87,8 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def keys(self) -> Path:
-        """The key pair that signs and verifies bundles, unless `signing_key` names another."""
-        return self.home / "keys"
+        """The folder with the key pair that signs and verifies bundles; `signing_key` names another."""
+        return Path(self.signing_key).expanduser().absolute() if self.signing_key else self.home / "keys"
 
     @property
     def mlflow_uri(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import click
 import msgspec
 
-from mlops.errors import ConfigError, MlopsError
+from mlops.errors import ConfigError, MlopsError, UserError
 from mlops.quiet import telemetry_off
 from mlops.settings import Settings
 
@@ -38,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     except MlopsError as error:
         print(f"mlops: {error.line()}", file=sys.stderr)
         code = error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = error.filename or "the disk"
+        print(f"mlops: {where}: no space left on the device; free some and run again", file=sys.stderr)
+        code = UserError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

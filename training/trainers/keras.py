@@ -58,6 +58,7 @@ def fit(
     Layers with a method `adapt`, such as Normalization, are adapted to what reaches them from the training features.
     """
     epochs, params = epochs_of(params)
+    tf.get_logger().setLevel("ERROR")  # it warns of retracing where each call brings a new model
     _one_thread()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
