@@ -96,9 +96,9 @@ def cli(ctx: click.Context, home: Path | None, usecase: str | None) -> None:
 def show(result: Any, json_: bool = False) -> None:
     """Print a step's result: as JSON, or a field a line."""
     if json_:
-        print(msgspec.json.encode(result).decode())
+        print(msgspec.json.encode(result, enc_hook=str).decode())  # paths as text
         return
-    for name, value in msgspec.to_builtins(result).items():
+    for name, value in msgspec.to_builtins(result, enc_hook=str).items():
         if isinstance(value, dict):
             value = ", ".join(f"{key}: {part}" for key, part in value.items()) or "none"
         elif isinstance(value, float):

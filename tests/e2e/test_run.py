@@ -1,0 +1,154 @@
+"""A user's own file, as awkward as real ones are, becomes a champion that is served."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops.settings import Settings
+from pipelines.lifecycle import RunResult
+from pipelines.ports import free_port
+from pipelines.server import running_server
+from usecases.fraud.simulator import simulate
+from usecases.fraud.world import World
+
+pytestmark = pytest.mark.timeout(300)
+
+MLOPS = Path(sys.executable).with_name("mlops")
+
+
+def _mlops(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [MLOPS, *map(str, words)], capture_output=True, text=True, timeout=240, env=dict(os.environ), cwd=cwd
+    )
+
+
+@pytest.fixture(scope="module")
+def payments() -> pd.DataFrame:
+    """58 days of payments with 600 cards."""
+    return simulate(World(customers=600, days=58, seed=3)).to_pandas()
+
+
+@pytest.fixture(scope="module")
+def awkward(payments: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file a day, rows in no order, ids as text, timestamps in nanoseconds, Parquet and CSV side by side."""
+    folder = tmp_path_factory.mktemp("payments")
+    rows = payments.sample(frac=1, random_state=0)
+    rows["TX_DATETIME"] = rows["TX_DATETIME"].astype("datetime64[ns]")
+    for column in ("TRANSACTION_ID", "CUSTOMER_ID", "TERMINAL_ID"):
+        rows[column] = rows[column].astype(str)
+    for number, (day, part) in enumerate(rows.groupby(rows["TX_DATETIME"].dt.date)):
+        if number % 10:
+            part.to_parquet(folder / f"{day}.parquet", index=False)
+        else:
+            part.to_csv(folder / f"{day}.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(awkward: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    """The home that `mlops run` wrote, called from another folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    done = _mlops("run", "--events", awkward, "--out", "mine", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "mine", _result(done.stdout)
+
+
+def test_every_row_is_accounted_for(ran: tuple[Path, RunResult], payments: pd.DataFrame) -> None:
+    rows = ran[1].validated
+    assert (rows.rows_in, rows.good) == (len(payments), len(payments))
+    assert (rows.quarantined, rows.duplicates) == (0, 0)
+
+
+def test_three_frameworks_compete_and_the_best_admitted_one_is_promoted(
+    ran: tuple[Path, RunResult],
+) -> None:
+    home, result = ran
+    assert {c.framework for c in result.candidates} == {"scikit-learn", "pytorch", "tensorflow"}
+    admitted = [c for c in result.candidates if result.release.verdicts[c.name].admitted]
+    assert result.release.candidate == max(admitted, key=lambda c: c.ap).name
+    status = _mlops("--home", home, "status", "--json", cwd=home)
+    told = json.loads(status.stdout)
+    assert told["champion"] == result.release.version == told["deployment"]["champion"]["version"]
+    assert told["differences"] == []
+
+
+def test_the_champion_is_served_with_the_history_of_the_file(
+    ran: tuple[Path, RunResult], payments: pd.DataFrame
+) -> None:
+    home, _ = ran
+    last = payments.iloc[-1]
+    event = {
+        "transaction_id": int(payments["TRANSACTION_ID"].max()) + 1,
+        "event_time": (last["TX_DATETIME"] + pd.Timedelta(minutes=1)).isoformat(),
+        "customer_id": str(last["CUSTOMER_ID"]),
+        "terminal_id": int(last["TERMINAL_ID"]),
+        "amount": 12.34,
+    }
+    with running_server(Settings(home=home), port=free_port()) as url:
+        answer = _post(f"{url}/v1/score?features=true", event)
+    month = payments[
+        (payments["CUSTOMER_ID"] == last["CUSTOMER_ID"])
+        & (payments["TX_DATETIME"] > pd.Timestamp(event["event_time"]) - pd.Timedelta(days=30))
+    ]
+    assert answer["features"]["customer_id_count_30d"] == len(month) + 1
+    assert answer["decision"] in ("approve", "review", "decline")
+    assert 0 <= answer["score"] <= 1
+
+
+def test_a_taken_port_is_one_line_and_exit_code_2(ran: tuple[Path, RunResult]) -> None:
+    home, _ = ran
+    with running_server(Settings(home=home), port=free_port()) as url:
+        port = url.rpartition(":")[2]
+        refused = _mlops("--home", home, "serve", "--port", port, cwd=home)
+    assert refused.returncode == 2
+    assert f"port {port} is taken" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_running_again_gives_the_same_figures(ran: tuple[Path, RunResult], awkward: Path) -> None:
+    home, first = ran
+    done = _mlops("run", "--events", awkward, "--out", home, "--json", cwd=home)
+    # The same model again is not better than itself, so the gate refuses it and the champion stays.
+    assert done.returncode == 1, done.stderr
+    again = _result(done.stdout)
+    assert [(c.auc, c.ap, c.cp100) for c in again.candidates] == [
+        (c.auc, c.ap, c.cp100) for c in first.candidates
+    ]
+    assert "the gate admitted no candidate" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("frauds", "said"), [(0, "one class"), (9, "frauds")], ids=["one class only", "too few frauds"]
+)
+def test_labels_that_nobody_can_learn_from_are_refused(
+    payments: pd.DataFrame, tmp_path: Path, frauds: int, said: str
+) -> None:
+    rows = payments[payments["TX_TIME_DAYS"] < 22].copy()
+    rows["TX_FRAUD"] = 0
+    rows.loc[rows.index[np.linspace(0, len(rows) - 1, frauds, dtype=int)], "TX_FRAUD"] = 1
+    rows.to_csv(tmp_path / "payments.csv", index=False)
+    done = _mlops("run", "--events", tmp_path / "payments.csv", "--out", tmp_path / "home", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+def _result(text: str) -> RunResult:
+    return msgspec.json.decode(text, type=RunResult, dec_hook=lambda type_, value: type_(value))
+
+
+def _post(url: str, body: object) -> Any:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
