@@ -11,6 +11,7 @@ SWITCHES = {
     "DO_NOT_TRACK": "true",  # Prefect's SDK, Evidently and MLflow honour it
     "EVIDENTLY_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
 

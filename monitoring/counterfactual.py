@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pyarrow as pa
 
 from mlops.bundle import Bundle
 from mlops.errors import InputError
+from mlops.model import Model
 from monitoring.performance import read_table
 
 __all__ = ["rescore"]
@@ -28,10 +28,7 @@ def rescore(served: Path | pa.Table, bundle: Bundle, *, version: str) -> pa.Tabl
     if missing := [name for name in names if name not in table.column_names]:
         raise InputError(f"has no column {', '.join(missing)}", where="served events")
     features = np.stack([table[name].cast(pa.float64()).to_numpy() for name in names], axis=1)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
-    (scores,) = session.run(["score"], {"features": features.astype(np.float32)})
+    scores = Model(bundle.model)(features.astype(np.float32))
     columns = {
         "score": pa.array(np.asarray(scores, np.float64)),
         "decision": pa.array([bundle.decisions.decide(score) for score in scores.tolist()]),

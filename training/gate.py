@@ -14,9 +14,9 @@ from mlops import metrics
 from mlops.bundle import open_bundle
 from mlops.contract import UseCase
 from mlops.errors import InputError
+from mlops.model import Model
 from training.dataset import load_dataset
 from training.evaluate import clusters_of
-from training.parity import onnx_scores
 from training.train import TrainResult
 
 __all__ = ["Check", "Verdict", "judge"]
@@ -136,7 +136,7 @@ def _against_champion(
     evaluation = pq.read_table(result.evaluation)
     label, score = evaluation["label"].to_numpy(), evaluation["score"].to_numpy()
     rows = _rows_of(evaluation["id"].to_numpy(), data.ids, features)
-    theirs = onnx_scores(bundle.model, data.features[rows])
+    theirs = Model(bundle.model)(data.features[rows])
     difference = metrics.paired_bootstrap(
         label,
         score,

@@ -18,12 +18,12 @@ from mlops.bundle import Bundle, open_bundle
 from mlops.contract import load_use_case
 from mlops.deployment import Deployed, Deployment, read_deployment, write_deployment
 from mlops.errors import BundleError, ConfigError, InputError
+from mlops.model import open_model
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import write_json
 from training import tracking
 from training.gate import Verdict
-from training.parity import check_golden
 from training.tracking import MlflowClient, MlflowException
 from training.train import TrainResult
 
@@ -106,7 +106,7 @@ def promote(settings: Settings, version: str) -> Deployment:
             "the gate refused it", where=f"model {name}, version {version}", todo=entry.description or ""
         )
     bundle = _bundle(settings, entry)
-    check_golden(bundle)
+    open_model(bundle)
 
     if _version_of(mlflow, name, CHAMPION) != version:
         mlflow.set_registered_model_alias(name, CHAMPION, version)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mlops.bundle import Decisions, Golden, Schema, write_bundle
 from mlops.contract import Candidate, Framework, UseCase, load_dotted, load_use_case
 from mlops.errors import ConfigError
+from mlops.model import Model
 from mlops.settings import Settings
 from mlops.signing import ensure_keys
 from mlops.storage import replace_file
@@ -23,7 +24,7 @@ from training import tracking
 from training.card import CardFacts, model_card
 from training.dataset import Dataset, load_dataset, parse_day
 from training.evaluate import Evaluation, choose_thresholds, evaluate
-from training.parity import Parity, compare, fresh_sample, onnx_scores
+from training.parity import Parity, compare, fresh_sample
 from training.split import Windows, split_windows
 from training.trainers import trainer_for
 
@@ -130,7 +131,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         model = fitted.export()
         sample = fresh_sample(data.features[windows.test], gate.parity_rows, seed=spec.seed)
         parity = compare(fitted.predict, model, sample)
-        scores = onnx_scores(model, data.features)  # what is served is judged, not what it was exported from
+        scores = Model(model)(data.features)  # what is served is judged, not what it was exported from
         decisions = choose_thresholds(scores, data, windows, use_case.policy)
         evaluation = evaluate(scores, data, windows.test, decisions, use_case.policy, seed=spec.seed)
 

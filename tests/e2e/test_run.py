@@ -128,7 +128,9 @@ def test_running_again_gives_the_same_figures(ran: tuple[Path, RunResult], awkwa
 
 
 @pytest.mark.parametrize(
-    ("frauds", "said"), [(0, "one class"), (9, "frauds")], ids=["one class only", "too few frauds"]
+    ("frauds", "said"),
+    [(0, "one class"), (9, "too few to train on")],
+    ids=["one class only", "too few frauds"],
 )
 def test_labels_that_nobody_can_learn_from_are_refused(
     payments: pd.DataFrame, tmp_path: Path, frauds: int, said: str

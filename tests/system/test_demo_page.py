@@ -1,7 +1,7 @@
 """The demo's page in a real browser: nothing overflows, no picture is empty, no error, no dead link.
 
-`MLOPS_DEMO_PAGE` names a page to look at, such as the one that the demo has just written; without it a page is
-rendered from a small computation.
+Three pages: the one that the demo has just written, and from a small computation one with a promotion and one with a
+refusal. `MLOPS_DEMO_PAGE` names another page to look at instead.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from mlops.policy import Drift
 from monitoring.page import render
 from monitoring.story import Link
 from tests.monitoring.example import example_story
+from tests.system.conftest import Offline
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 FLAGS = (
     "--no-sandbox",
@@ -66,10 +67,13 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="module", params=["promoted", "refused"])
+@pytest.fixture(scope="module", params=["demo", "promoted", "refused"])
 def page_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if named := os.environ.get("MLOPS_DEMO_PAGE"):
         return Path(named).resolve()
+    if request.param == "demo":
+        offline: Offline = request.getfixturevalue("offline_demo")
+        return offline.home / "index.html"
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "card.md").write_text("# A model card\n")
     links = (

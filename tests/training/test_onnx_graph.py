@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlops.errors import ParityError
+from mlops.model import Model
 from training.onnx_graph import serving_graph
-from training.parity import onnx_scores
 
 
 def graph(operator: str = "Sigmoid", *, output: str = "y", inputs: tuple[str, ...] = ("x",)) -> bytes:
@@ -32,12 +32,12 @@ def graph(operator: str = "Sigmoid", *, output: str = "y", inputs: tuple[str, ..
 @pytest.mark.parametrize("output", ["y", "score"])
 def test_input_and_output_get_their_names_and_the_output_loses_its_column(output: str) -> None:
     rows = np.array([[0, 0], [1, -1], [100, 1]], np.float32)
-    assert onnx_scores(serving_graph(graph(output=output)), rows) == pytest.approx([0.5, 0.5, 1])
+    assert Model(serving_graph(graph(output=output)))(rows) == pytest.approx([0.5, 0.5, 1])
 
 
 def test_a_column_of_probabilities_is_picked_out() -> None:
     model = serving_graph(graph("Identity"), column=0)
-    assert onnx_scores(model, np.array([[0.25, 0.5]], np.float32)).tolist() == [0.75]
+    assert Model(model)(np.array([[0.25, 0.5]], np.float32)).tolist() == [0.75]
 
 
 def test_nothing_of_the_machine_stays_in_the_graph() -> None:

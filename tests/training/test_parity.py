@@ -10,9 +10,10 @@ import pytest
 
 from mlops.bundle import open_bundle
 from mlops.errors import BundleError, ParityError
+from mlops.model import Model, open_model
 from tests.training.test_onnx_graph import graph
 from training.onnx_graph import serving_graph
-from training.parity import check_golden, compare, fresh_sample, onnx_scores
+from training.parity import compare, fresh_sample
 from training.train import TrainResult
 
 ROWS = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
@@ -43,10 +44,10 @@ def test_scores_that_are_no_numbers_are_an_error_and_not_a_difference() -> None:
 
 
 def test_what_onnx_runtime_does_not_take_is_an_error() -> None:
-    with pytest.raises(ParityError, match="does not take"):
-        onnx_scores(b"no graph", ROWS)
-    with pytest.raises(ParityError, match="does not take"):
-        onnx_scores(serving_graph(graph()), np.zeros((3, 5), np.float32))
+    with pytest.raises(BundleError, match="ONNX Runtime"):
+        Model(b"no graph")
+    with pytest.raises(BundleError, match="ONNX Runtime"):
+        Model(serving_graph(graph()))(np.zeros((3, 5), np.float32))
 
 
 def test_a_fresh_sample_has_real_altered_and_barely_moved_rows() -> None:
@@ -65,7 +66,7 @@ def test_a_fresh_sample_has_real_altered_and_barely_moved_rows() -> None:
 
 def test_golden_rows_catch_a_model_that_scores_otherwise(trees: TrainResult, public_key: Path) -> None:
     bundle = open_bundle(trees.bundle, public_key=public_key)
-    check_golden(bundle)
+    open_model(bundle)
     wrong = msgspec.structs.replace(bundle.golden, scores=[*bundle.golden.scores[:-1], 0.1])
     with pytest.raises(BundleError, match="golden rows"):
-        check_golden(msgspec.structs.replace(bundle, golden=wrong))
+        open_model(msgspec.structs.replace(bundle, golden=wrong))

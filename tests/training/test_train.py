@@ -13,12 +13,12 @@ from mlops import metrics
 from mlops.bundle import open_bundle
 from mlops.contract import Candidate
 from mlops.errors import ConfigError, InputError
+from mlops.model import Model, open_model
 from mlops.settings import Settings
 from tests.training import example
 from tests.training.example import FIRST_DAY, USE_CASE, write_feature_table
 from training import tracking
 from training.dataset import load_dataset
-from training.parity import check_golden, onnx_scores
 from training.split import split_windows
 from training.train import TrainResult, train_candidate
 
@@ -45,11 +45,11 @@ def test_the_graph_takes_any_number_of_rows_and_gives_probabilities(
 ) -> None:
     model = open_bundle(result.bundle, public_key=public_key).model
     data = load_dataset(features, USE_CASE, first_day=FIRST_DAY, days=8)
-    many = onnx_scores(model, data.features)
+    many = Model(model)(data.features)
     assert many.shape == (3_200,)
     assert many.dtype == np.float32
     assert ((many >= 0) & (many <= 1)).all()
-    assert onnx_scores(model, data.features[7:8]) == pytest.approx(many[7:8], abs=1e-6)
+    assert Model(model)(data.features[7:8]) == pytest.approx(many[7:8], abs=1e-6)
     # Probabilities, not just a ranking: on the test days they add up to about the failures that there were.
     test = split_windows(data, USE_CASE.policy.split).test
     assert many[test].sum() == pytest.approx(data.label[test].sum(), rel=0.25)
@@ -59,7 +59,7 @@ def test_the_bundle_is_signed_names_its_run_and_scores_its_golden_rows(
     result: TrainResult, public_key: Path
 ) -> None:
     bundle = open_bundle(result.bundle, public_key=public_key)
-    check_golden(bundle)
+    open_model(bundle)
     assert bundle.digest == result.digest
     assert (bundle.manifest.run_id, bundle.manifest.framework) == (result.run_id, result.framework)
     assert bundle.features == USE_CASE.features
