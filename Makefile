@@ -7,7 +7,7 @@ BIN = .venv/bin
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-system lint format lock wheelhouse doctor clean
+.PHONY: help setup demo serve test test-system prove bench lint format lock wheelhouse doctor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,12 @@ test: setup ## every test that needs no root and no services
 test-system: setup ## install Debian packages, then the tests that need a browser and services
 	@infra/system-packages
 	@$(BIN)/python -m pytest -m system $(ARGS)
+
+prove: setup ## the long tests: the loop at several seeds
+	@$(BIN)/python -m pytest -m prove $(ARGS)
+
+bench: setup ## measure time and memory; writes JSON under runs/bench
+	@$(BIN)/mlops bench demo
 
 lint: setup ## ruff, mypy, and whether the lock files are current
 	@echo "ruff check"; $(BIN)/ruff check

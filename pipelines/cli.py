@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,15 @@ def show(result: Any, json_: bool = False) -> None:
         print(f"{name.replace('_', ' '):<22} {value}")
 
 
+def watched(title: str, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Run one step, and show on standard error that it runs."""
+    from pipelines.engine import LocalEngine
+    from pipelines.view import View
+
+    with View(f"mlops {title}") as view:
+        return LocalEngine(view).run(title, step, *args, **kwargs)
+
+
 @cli.command()
 @click.option(
     "--out",
@@ -174,7 +183,8 @@ def simulate(settings: Settings, out: Path, seed: int, knobs: tuple[str, ...], j
     """Write simulated events, one file a day, into the folder OUT."""
     from pipelines import lifecycle
 
-    show(lifecycle.simulate(settings, {**_knobs(knobs), "seed": seed}, out), json_)
+    result = watched("simulate", lifecycle.simulate, settings, {**_knobs(knobs), "seed": seed}, out)
+    show(result, json_)
 
 
 @cli.command()
@@ -185,7 +195,7 @@ def validate(settings: Settings, events: Path, json_: bool) -> None:
     """Check events against the schema; bad rows go to the quarantine with the reason."""
     from pipelines import lifecycle
 
-    show(lifecycle.validate_events(settings, events), json_)
+    show(watched("validate", lifecycle.validate_events, settings, events), json_)
 
 
 @cli.command()
@@ -195,7 +205,7 @@ def features(settings: Settings, json_: bool) -> None:
     """Compute the feature table of the validated events."""
     from pipelines import lifecycle
 
-    show(lifecycle.compute_features(settings), json_)
+    show(watched("features", lifecycle.compute_features, settings), json_)
 
 
 @cli.command()
@@ -211,8 +221,8 @@ def train(settings: Settings, train_from: date | None, only: tuple[str, ...], se
 
     with lifecycle.workers() as pool:
         first_day = train_from or lifecycle.default_training_day(settings)
-        results = lifecycle.train(settings, first_day, pool=pool, seed=seed, only=only)
-        outcome = lifecycle.release(settings, results, pool=pool)
+        results = watched("train", lifecycle.train, settings, first_day, pool=pool, seed=seed, only=only)
+        outcome = watched("gate", lifecycle.release, settings, results, pool=pool)
     if json_:
         show({"candidates": results, "release": outcome}, json_=True)
     else:
@@ -237,8 +247,8 @@ def promote(settings: Settings, version: str | None, rollback: bool, json_: bool
         raise ConfigError(
             "there is no version to promote", where=settings.mlflow_uri, todo="train one: mlops train"
         )
-    lifecycle.fill_store(settings, version)
-    show(lifecycle.promote(settings, version), json_)
+    watched("backfill", lifecycle.fill_store, settings, version)
+    show(watched("promote", lifecycle.promote, settings, version), json_)
 
 
 @cli.command()
@@ -279,7 +289,7 @@ def replay(
 
     use_case = load_use_case(settings.usecase)
     recording = Recording.read(events, use_case.events, use_case.label)
-    result = send(recording, url, first_day=first_day, last_day=last_day, singles=singles)
+    result = watched("replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles)
     show(result, json_)
     if result.failed:
         raise MlopsError(
@@ -306,8 +316,14 @@ def monitor(
     from pipelines import watching
     from pipelines.tables import monitor_table
 
-    result = watching.monitor_served(
-        settings, as_of=as_of, first_day=first_day, last_day=last_day, against=against
+    result = watched(
+        "monitor",
+        watching.monitor_served,
+        settings,
+        as_of=as_of,
+        first_day=first_day,
+        last_day=last_day,
+        against=against,
     )
     if json_:
         show(result, json_=True)
@@ -337,6 +353,21 @@ def status(settings: Settings, json_: bool) -> None:
     from training import registry
 
     show(registry.status(settings), json_)
+
+
+@cli.group()
+def bench() -> None:
+    """What things cost in time and memory, as JSON under runs/bench."""
+
+
+@bench.command("demo")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@as_json
+def bench_the_demo(out: Path, json_: bool) -> None:
+    """Wall-clock time and peak memory of the demo, all processes together."""
+    from pipelines.bench import bench_demo
+
+    show(bench_demo(out.absolute()), json_)
 
 
 @cli.command()

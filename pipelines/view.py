@@ -18,6 +18,9 @@ from rich.text import Text
 __all__ = ["View"]
 
 
+_FRAME = 4  # lines: title, headings, and room for the prompt
+
+
 class _Row(msgspec.Struct):
     title: str
     started: float
@@ -48,13 +51,20 @@ class View:
     def __enter__(self) -> View:
         if self._stream.isatty():
             console = Console(file=self._stream)
-            self._live = Live(get_renderable=self._table, console=console, refresh_per_second=8)
+            fitting = console.height - _FRAME  # of more rows the last ones are shown, until all is done
+            self._live = Live(
+                get_renderable=lambda: self._table(fitting),
+                console=console,
+                refresh_per_second=8,
+                transient=True,
+            )
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+            self._live.console.print(self._table(len(self._rows)))
             self._live = None
 
     @contextmanager
@@ -81,11 +91,13 @@ class View:
         if self._live is None:
             print(text, file=self._stream, flush=True)
 
-    def _table(self) -> Table:
-        table = Table(title=self._title, title_justify="left", box=None, padding=(0, 1))
-        for heading in ("", "step", "seconds", ""):
-            table.add_column(heading, justify="right" if heading == "seconds" else "left")
-        for row in self._rows:
+    def _table(self, last: int) -> Table:
+        table = Table(title=self._title, title_justify="left", box=None, padding=(0, 1), expand=True)
+        for heading in ("", "step"):
+            table.add_column(heading)
+        table.add_column("seconds", justify="right")
+        table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")  # gives way on a narrow terminal
+        for row in self._rows[-last:]:
             seconds = time.monotonic() - row.started if row.seconds is None else row.seconds
             table.add_row(_mark(row), row.title, f"{seconds:.1f}", Text(row.note, "dim"))
         return table

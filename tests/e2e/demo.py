@@ -25,13 +25,14 @@ def demo_command(out: Path, *, seed: int = 0, knobs: Mapping[str, object] | None
 def run_demo(
     out: Path,
     *,
+    seed: int = 0,
     knobs: Mapping[str, object] | None = None,
     prefix: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Summary:
     """Run the demo to its end, and return the summary that it printed, which is the one that it wrote."""
     done = subprocess.run(
-        [*prefix, *demo_command(out, knobs=knobs)],
+        [*prefix, *demo_command(out, seed=seed, knobs=knobs)],
         capture_output=True,
         text=True,
         timeout=600,
