@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from markupsafe import Markup
 
 from monitoring.page.svg import Canvas, Scale
@@ -26,8 +28,7 @@ def draw_curves(training: Training) -> Markup:
     canvas.text(0, 12, "precision", "tick")
 
     def draw(curve: Curve, cls: str, tip: str) -> None:
-        points = [(x(r), y(p)) for r, p in zip(curve.recall, curve.precision, strict=True)]
-        canvas.path(points, f"mark curve {cls}", tip)
+        canvas.path([(x(r), y(p)) for r, p in _steps(curve)], f"mark curve {cls}", tip)
 
     if training.incumbent is not None:
         draw(training.incumbent, "incumbent", f"the champion of the time: AP {training.incumbent.ap:.3f}")
@@ -38,3 +39,12 @@ def draw_curves(training: Training) -> Markup:
         chosen = " promoted" if candidate.name == training.promoted else ""
         draw(candidate.curve, f"c{number % 3}{chosen}", f"{candidate.name}: AP {candidate.ap:.3f}")
     return canvas.svg()
+
+
+def _steps(curve: Curve) -> Iterator[tuple[float, float]]:
+    """Recall and precision as average precision sums them: up to each recall at the precision reached there."""
+    before = 0.0
+    for recall, precision in zip(curve.recall, curve.precision, strict=True):
+        yield before, precision
+        yield recall, precision
+        before = recall
