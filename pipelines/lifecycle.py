@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -263,6 +264,7 @@ def workers(count: int = 2) -> Iterator[Executor]:
 def _initialise_worker() -> None:
     """Ctrl-C is the parent's to handle; one thread a worker, since there is a worker a core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which cleans up, as a bare end would not
     for name in (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",

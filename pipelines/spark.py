@@ -59,7 +59,9 @@ def session(settings: Settings) -> SparkSession:
     if settings.spark_master.startswith("local"):
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         java = f"{java} {_LOCAL_JAVA}"
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # what it would log is raised as well
+    # What py4j logs it raises as well; an interrupted call it reports to the root logger.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_not_of_py4j)
     builder = SparkSession.builder
     for key, value in (conf | {"spark.driver.extraJavaOptions": java}).items():
         builder = builder.config(key, value)
@@ -125,6 +127,10 @@ def readable_errors() -> Iterator[None]:
         if match := re.search(r"FAILED_READ_FILE.*? while reading file (file:)?(/{2})?(\S+?)\.? ", text):
             raise InputError("is damaged: it cannot be read to its end", where=unquote(match[3])) from error
         raise
+
+
+def _not_of_py4j(record: logging.LogRecord) -> bool:
+    return record.module != "java_gateway"
 
 
 def _first_line(error: Exception) -> str:
