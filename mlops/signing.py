@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -19,6 +19,8 @@ __all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "ensure_keys", "sign", "verify"]
 
 PRIVATE_KEY = "signing-key.pem"
 PUBLIC_KEY = "verify-key.pem"
+_NO_KEY = ValueError, TypeError, UnsupportedAlgorithm
+"""What cryptography raises for a file that holds no key, one behind a password, or one of a kind it does not know."""
 
 
 def ensure_keys(folder: Path) -> None:
@@ -55,7 +57,11 @@ def _aside(target: Path) -> Iterator[Path]:
 
 
 def _private_key(folder: Path) -> Ed25519PrivateKey:
-    key = serialization.load_pem_private_key(_read(folder / PRIVATE_KEY), password=None)
+    pem = _read(folder / PRIVATE_KEY)
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except _NO_KEY:
+        raise ConfigError("not a private key in PEM without a password", where=folder / PRIVATE_KEY) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError("not an Ed25519 key", where=folder / PRIVATE_KEY)
     return key
@@ -68,13 +74,15 @@ def _read(path: Path) -> bytes:
         raise ConfigError(
             "no such key", where=path, todo="bundles are signed with the keys in this folder"
         ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=path) from None
 
 
 def sign(folder: Path, message: bytes) -> bytes:
     """The signature of `message` under the private key in `folder`.
 
     Raises:
-        ConfigError: there is no key, or it is of another kind.
+        ConfigError: there is no key, or it cannot be read, or it is of another kind.
     """
     return _private_key(folder).sign(message)
 
@@ -83,10 +91,14 @@ def verify(public_key: Path, message: bytes, signature: bytes) -> None:
     """Check `signature` with the public key in the file `public_key`.
 
     Raises:
-        ConfigError: there is no key, or it is of another kind.
+        ConfigError: there is no key, or it cannot be read, or it is of another kind.
         IntegrityError: the signature is not this key's over this message.
     """
-    key = serialization.load_pem_public_key(_read(public_key))
+    pem = _read(public_key)
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except _NO_KEY:
+        raise ConfigError("not a public key in PEM", where=public_key) from None
     if not isinstance(key, Ed25519PublicKey):
         raise ConfigError("not an Ed25519 key", where=public_key)
     try:
