@@ -10,8 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from mlops.contract import load_dotted, load_use_case
-from mlops.deployment import Deployment, read_deployment
+from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import ConfigError, InputError
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
@@ -189,14 +189,15 @@ def release(
 ) -> Release:
     """Send each candidate through the gate, and enter all of them into the registry with its verdict.
 
-    The best that it admits becomes the challenger; promotion is another step. The verdicts are in `release.json` too.
+    The best that it admits becomes the challenger; promotion is another step. If it admits none there is no challenger:
+    an earlier one may have been judged against another champion. The verdicts are in `release.json` too.
     """
     use_case = load_use_case(settings.usecase)
     deployment = read_deployment(settings.pointer)
     judge = partial(
         gate.judge,
         use_case=use_case,
-        champion=Path(deployment.champion.uri) if deployment else None,
+        champion=bundle_path(settings.pointer, deployment.champion) if deployment else None,
         features=table or settings.features,
         public_key=settings.keys / PUBLIC_KEY,
     )
@@ -207,6 +208,8 @@ def release(
         entry = registry.register(settings, result, verdict)
         if verdict.admitted:
             candidate, version = result.name, entry
+    if version is None:
+        registry.withdraw_challenger(settings)
     outcome = Release(
         verdicts={verdict.candidate: verdict for verdict in verdicts}, candidate=candidate, version=version
     )
@@ -250,7 +253,7 @@ def run(
 def workers(count: int = 2) -> Iterator[Executor]:
     """Processes for what imports a framework; they end with the block, however it ends."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_initialise_worker)
+    pool = _Pool(count, mp_context=context, initializer=_initialise_worker)
     try:
         yield pool
     except BaseException:
@@ -261,10 +264,33 @@ def workers(count: int = 2) -> Iterator[Executor]:
     pool.shutdown()
 
 
+class _Pool(ProcessPoolExecutor):
+    """A pool whose workers begin nothing new once they were told to end."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(_unless_ending, fn, *args, **kwargs)
+
+
+_ending = False  # of a worker: it was told to end
+
+
+def _unless_ending(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    if _ending:
+        raise SystemExit(1)
+    return fn(*args, **kwargs)
+
+
+def _end(*_: object) -> None:
+    """End what runs now. The pool takes the exit for a result and goes on to the next task, which the flag stops."""
+    global _ending
+    _ending = True
+    sys.exit(1)
+
+
 def _initialise_worker() -> None:
     """Ctrl-C is the parent's to handle; one thread a worker, since there is a worker a core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which cleans up, as a bare end would not
+    signal.signal(signal.SIGTERM, _end)
     for name in (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",

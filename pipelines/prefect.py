@@ -3,43 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from pipelines.ports import free_port
+from pipelines.process import running
 from pipelines.view import View
 
-__all__ = ["PrefectEngine", "configure", "run_as_flow"]
+__all__ = ["PrefectEngine", "run_as_flow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def configure(home: Path) -> None:
-    """Settings for a quiet embedded server whose database lies in `home`; call it before Prefect is imported.
+_SETTINGS = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # what fails is raised, and told in one line
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # it would write to the home folder
+    "PREFECT_SERVER_UI_ENABLED": "false",
+}
 
-    Settings that are set already are kept: PREFECT_API_URL leads to a server of one's own.
-    """
-    os.environ["PREFECT_HOME"] = str(home)  # profiles elsewhere may lead to other servers
-    settings = {
-        "PREFECT_MEMO_STORE_PATH": str(home / "memo_store.toml"),
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
-        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_LOGGING_TO_API_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_FOREMAN_ENABLED": "false",
-        "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": "false",
-    }
+
+@contextmanager
+def _server(home: Path) -> Iterator[None]:
+    """Prefect's own server with its database in `home`, or the one that PREFECT_API_URL names."""
     home.mkdir(parents=True, exist_ok=True)
-    for name, value in settings.items():
+    os.environ["PREFECT_HOME"] = str(home)  # profiles elsewhere may lead to other servers
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    if "PREFECT_API_URL" in os.environ:
+        yield
+        return
+    port = str(free_port())
+    line = [sys.executable, "-m", "prefect", "server", "start", "--no-services", "--port", port]
+    url = f"http://127.0.0.1:{port}/api"
+    with running("Prefect", line, health=f"{url}/health", log=home / "server.log", patience_s=90):
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            yield
+        finally:
+            del os.environ["PREFECT_API_URL"]
 
 
 class PrefectEngine:
@@ -58,8 +65,12 @@ class PrefectEngine:
 
 
 def run_as_flow(name: str, body: Callable[[], R], *, home: Path) -> R:
-    """Run `body`, whose steps go through a `PrefectEngine`, as one flow run."""
-    configure(home)
-    from prefect import flow
+    """Run `body`, whose steps go through a `PrefectEngine`, as one flow run.
 
-    return flow(body, name=name, persist_result=False)()
+    Raises:
+        SetupError: Prefect's server does not start.
+    """
+    with _server(home):
+        from prefect import flow
+
+        return flow(body, name=name, persist_result=False)()

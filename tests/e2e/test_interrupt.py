@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -29,10 +30,11 @@ def test_ctrl_c_stops_servers_spark_and_workers_and_exits_with_130(tmp_path: Pat
         time.sleep(1.0)  # into the step after
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that it started
         rest = process.stderr.read()
         assert process.wait(timeout=60) == 130, rest[-2000:]
     assert rest.strip().endswith("mlops: interrupted")
     assert "Traceback" not in rest
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
+    assert not list((tmp_path / "demo" / "bundles").glob("**/manifest.json")) or stage == "backfill"
