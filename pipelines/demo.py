@@ -28,7 +28,6 @@ from monitoring.monitor import monitor
 from monitoring.page import render
 from monitoring.performance import between, measure_performance, read_table
 from monitoring.results import MonitorResult, PerformanceResult
-from monitoring.rules import close_request, open_request
 from pipelines import lifecycle, spark
 from pipelines.demo_days import (
     CHANGE_DAY,
@@ -40,13 +39,14 @@ from pipelines.demo_days import (
     TEST_DAY,
     TRAIN_DAY,
 )
-from pipelines.demo_results import PAGE, SUMMARY, Facts, Retraining, Summary, summarise
+from pipelines.demo_results import PAGE, SUMMARY, Facts, Summary, summarise
 from pipelines.demo_story import measure_periods, tell_story
 from pipelines.engine import Engine
 from pipelines.parity import ParityResult, compare
 from pipelines.ports import free_port
 from pipelines.prefect import PrefectEngine, run_as_flow
 from pipelines.replay import Recording, ReplayResult, replay
+from pipelines.retrain import compute_live_features, due_request, retrain
 from pipelines.server import running_server
 from pipelines.view import View
 from pipelines.watching import collect_logs, live_tables
@@ -120,7 +120,7 @@ class _Loop:
         self.engine: Engine = PrefectEngine(view)
         home = settings.home
         self.world, self.archive = home / "world", home / "archive"
-        self.live, self.live_features = live_tables(settings), home / "live" / "features"
+        self.live = live_tables(settings)
 
     def run(self) -> Facts:
         """The loop. Prefect runs this function as a flow, and each of its steps as a task."""
@@ -158,16 +158,9 @@ class _Loop:
             self.say_alerts(loss)
 
             retraining = None
-            request = open_request(settings.monitoring)
-            if request is not None and date.fromisoformat(request.not_before) <= self.day(RETRAIN_DAY):
-                table, first_day = self.live_features, date.fromisoformat(request.train_from)
-                retrained = step(
-                    "retrain", lifecycle.train, settings, first_day, pool=pool, table=table, seed=seed
-                )
-                challenge = step("gate again", lifecycle.release, settings, retrained, pool=pool, table=table)
-                retraining = Retraining(request=request, candidates=retrained, release=challenge)
-                close_request(settings.monitoring)
-                note(challenge.sentence)
+            if (request := due_request(settings, self.day(RETRAIN_DAY))) is not None:
+                retraining = retrain(self.engine, settings, request, pool=pool, seed=seed)
+                note(retraining.release.sentence)
             version = retraining.release.version if retraining else None
             sent.append(step("replay and swap", self.replay_and_swap, world, url, version))
             sent.append(step("replay the last days", self.replay, world, url, RETRAIN_DAY + 1, LAST_REPLAYED))
@@ -261,15 +254,9 @@ class _Loop:
     def compare_features(self) -> ParityResult:
         """Compute with Spark the features of all that was served, and compare them with what was served."""
         self.collect()
-        lifecycle.compute_features(
-            self.settings,
-            events=[self.settings.events, self.live.events],
-            labels=self.live.labels,
-            target=self.live_features,
-            since=self.midnight(SERVE_DAY),
-        )
+        compute_live_features(self.settings, self.day(SERVE_DAY))
         return compare(
-            self.live.served, self.live_features, self.use_case.features.names, self.use_case.events.id
+            self.live.served, self.live.features, self.use_case.features.names, self.use_case.events.id
         )
 
     def midnight(self, day: int) -> datetime:

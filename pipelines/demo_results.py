@@ -11,25 +11,18 @@ import msgspec
 
 from mlops.contract import UseCase
 from mlops.deployment import Deployed, Deployment
-from monitoring.results import MonitorResult, RetrainRequest
+from monitoring.results import MonitorResult
 from monitoring.story import Period
 from pipelines.lifecycle import Release
 from pipelines.parity import ParityResult
 from pipelines.replay import ReplayResult
+from pipelines.retrain import Retraining
 from pipelines.validate import ValidateResult
 from training.train import TrainResult
 
-__all__ = ["PAGE", "SUMMARY", "Facts", "Retraining", "Summary", "summarise"]
+__all__ = ["PAGE", "SUMMARY", "Facts", "Summary", "summarise"]
 
 PAGE, SUMMARY = "index.html", "summary.json"
-
-
-class Retraining(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for, what was trained, and what the gate said of it."""
-
-    request: RetrainRequest
-    candidates: tuple[TrainResult, ...]
-    release: Release
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):

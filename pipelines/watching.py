@@ -22,17 +22,18 @@ __all__ = ["Live", "collect_logs", "live_tables", "monitor_served", "write_repor
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """The tables that the server's logs become."""
+    """The tables that the server's logs become, and the features that Spark computes of them."""
 
     events: Path
     labels: Path
     served: Path
+    features: Path
 
 
 def live_tables(settings: Settings) -> Live:
     """Where the tables lie."""
     folder = settings.home / "live"
-    return Live(events=folder / "events", labels=folder / "labels", served=folder / "served")
+    return Live(**{name: folder / name for name in Live.__struct_fields__})
 
 
 def collect_logs(settings: Settings) -> Live:

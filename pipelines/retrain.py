@@ -1,0 +1,75 @@
+"""Acting on monitoring's request: train on what was served since the change, and let the gate decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from datetime import UTC, date, datetime
+
+import msgspec
+
+from mlops.errors import InputError
+from mlops.settings import Settings
+from monitoring.results import RetrainRequest
+from monitoring.rules import close_request, open_request
+from pipelines import lifecycle
+from pipelines.engine import Engine
+from pipelines.features import FeaturesResult
+from pipelines.watching import live_tables
+from training.train import TrainResult
+
+__all__ = ["Retraining", "compute_live_features", "due_request", "retrain"]
+
+
+class Retraining(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for, what was trained, and what the gate said of it."""
+
+    request: RetrainRequest
+    candidates: tuple[TrainResult, ...]
+    release: lifecycle.Release
+
+
+def due_request(settings: Settings, today: date) -> RetrainRequest | None:
+    """The open request, if there is one and its test days have passed with their labels.
+
+    Raises:
+        InputError: the file of the request is damaged.
+    """
+    request = open_request(settings.monitoring)
+    return request if request and date.fromisoformat(request.not_before) <= today else None
+
+
+def compute_live_features(settings: Settings, since: date) -> FeaturesResult:
+    """Compute with Spark the features of what was served from `since` on, with the labels that have come in.
+
+    Raises:
+        InputError: the logs were not collected yet.
+    """
+    live = live_tables(settings)
+    if not live.events.exists():
+        raise InputError(
+            "nothing collected yet", where=live.events, todo="look at what was served: mlops monitor"
+        )
+    return lifecycle.compute_features(
+        settings,
+        events=[settings.events, live.events],
+        labels=live.labels,
+        target=live.features,
+        since=datetime.combine(since, datetime.min.time(), UTC),
+    )
+
+
+def retrain(
+    engine: Engine, settings: Settings, request: RetrainRequest, *, pool: Executor, seed: int = 0
+) -> Retraining:
+    """Train on the live features as the request asks, send the candidates through the gate, and close the request.
+
+    Promotion of what the gate admitted is another step.
+    """
+    table, first_day = live_tables(settings).features, date.fromisoformat(request.train_from)
+    results: Sequence[TrainResult] = engine.run(
+        "retrain", lifecycle.train, settings, first_day, pool=pool, table=table, seed=seed
+    )
+    release = engine.run("gate again", lifecycle.release, settings, results, pool=pool, table=table)
+    close_request(settings.monitoring)
+    return Retraining(request=request, candidates=tuple(results), release=release)
