@@ -1,7 +1,9 @@
 """The online store on one machine: LMDB, a memory-mapped B+ tree in a folder.
 
 Commits are not flushed to the disk one by one. They survive the death of the process (the page cache belongs to the
-kernel) but not a loss of power, after which the store is rebuilt from the event tables and the decision log.
+kernel) but not a loss of power, which may also leave the file damaged. `mlops backfill` fills a new store from the
+event tables. What was served since those tables were made is in the decision log, and no command puts it back: its
+events are missing in the new store's windows, and a repeat of one of them is scored again.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ class LmdbStore:
 
     Raises:
         ConfigError: it holds events, and lacks totals or is of other events.
-        SetupError: the folder cannot be used.
+        SetupError: the folder cannot be used, or what is in it is no store.
     """
 
     def __init__(self, path: Path, needed: StorePlan, schema: Schema) -> None:
@@ -55,6 +57,9 @@ class LmdbStore:
             self._written_plan = self._settle(needed)
             self._plan = self._parsed(self._written_plan)
             self._plan.check_serves(needed, schema, where=path)
+        except lmdb.Error as error:
+            self._env.close()
+            raise SetupError(f"cannot be used as a store: {error}", where=path) from None
         except BaseException:
             self._env.close()
             raise
@@ -68,19 +73,24 @@ class LmdbStore:
         """See `OnlineStore`.
 
         Raises:
-            SetupError: the disk or the map is full, or another process gave the store another plan.
+            SetupError: the disk or the map is full, or another process gave the store another plan, or LMDB
+                reports another error.
         """
         try:
             with self._env.begin(write=True) as transaction:
                 if transaction.get(_PLAN, db=self._meta) != self._written_plan:
                     raise SetupError("the store was made anew", where=self._path, todo="start again")
                 yield Totals(_LmdbTables(transaction, self._dbs), self._plan)
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
+        except lmdb.Error as error:
             raise SetupError(f"cannot be written to: {error}", where=self._path) from None
 
     def close(self) -> None:
-        self._env.sync(True)
-        self._env.close()
+        try:
+            self._env.sync(True)
+        except lmdb.Error as error:
+            raise SetupError(f"cannot be flushed to the disk: {error}", where=self._path) from None
+        finally:
+            self._env.close()
 
     def _settle(self, needed: StorePlan) -> bytes:
         """The plan of what the store holds, or `needed` if it holds no events yet, as it is written in the store."""
@@ -95,7 +105,9 @@ class LmdbStore:
         try:
             return msgspec.json.decode(written, type=StorePlan)
         except msgspec.DecodeError as error:
-            raise ConfigError(f"not a store of this version: {error}", where=self._path) from None
+            raise ConfigError(
+                f"not a store of this version: {error}", where=self._path, todo="backfill an empty one"
+            ) from None
 
 
 class _LmdbTables:
