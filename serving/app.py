@@ -18,8 +18,9 @@ from starlette.routing import Route
 
 from mlops.errors import InputError, SetupError
 from serving.events import decode_json
-from serving.follower import MAX_EVENTS, Follower
+from serving.follower import MAX_EVENTS, MAX_LABELS, Follower
 from serving.service import Answer, Service
+from serving.store import ConflictError
 
 __all__ = ["create_app"]
 
@@ -38,11 +39,13 @@ def create_app(follower: Follower, *, poll_seconds: float) -> Starlette:
         _put_next(follower, follower.check())
         task = asyncio.create_task(_follow(follower, poll_seconds))
         task.add_done_callback(_report)
-        yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        follower.close()
+        app.state.following = task
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])  # unlike `await task` it does not raise what ended the task
+            follower.close()
 
     app = Starlette(
         routes=[
@@ -54,6 +57,7 @@ def create_app(follower: Follower, *, poll_seconds: float) -> Starlette:
         ],
         lifespan=lifespan,
         exception_handlers={
+            ConflictError: _conflict,
             InputError: _input_error,
             SetupError: _setup_error,
             HTTPException: _http_error,
@@ -72,7 +76,7 @@ async def score(request: Request) -> Response:
     reader = service.scorer.reader
     with_features = b"features=true" in request.scope["query_string"].split(b"&")
     if isinstance(raw, list):
-        answers = service.score(_each(raw, reader.event, MAX_EVENTS))
+        answers = service.score(_each(raw, reader.event, MAX_EVENTS, "events"))
     else:
         answers = service.score([reader.event(raw)])
     if not with_features:
@@ -81,12 +85,12 @@ async def score(request: Request) -> Response:
 
 
 async def labels(request: Request) -> Response:
-    """A list of labels → how many were applied, and the ids of those held for events that did not come yet."""
+    """A list of at most 1,000 labels → how many were applied, and the ids held for events that did not come yet."""
     service = _service(request)
     raw = decode_json(await _body(request))
     if not isinstance(raw, list):
         raise InputError("the body must be a list of labels")
-    unknown = service.label(_each(raw, service.scorer.reader.label))
+    unknown = service.label(_each(raw, service.scorer.reader.label, MAX_LABELS, "labels"))
     return _json(_encode({"accepted": len(raw) - len(unknown), "unknown": unknown}))
 
 
@@ -116,16 +120,19 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 if a model answers, else 503; in both cases what was refused last, and why."""
+    """200 if a model answers and the pointer is followed, else 503; and what was refused last, and why."""
     follower: Follower = request.app.state.follower
     service = follower.service
+    following = not request.app.state.following.done()
+    ready = service is not None and following
     state = {
-        "status": "ready" if service else "not ready",
+        "status": "ready" if ready else "not ready",
+        "following": following,
         "version": service.scorer.version if service else None,
         "digest": service.scorer.bundle.digest if service else None,
         "refused": follower.refused,
     }
-    return _json(_encode(state), 200 if service else 503)
+    return _json(_encode(state), 200 if ready else 503)
 
 
 async def _follow(follower: Follower, poll_seconds: float) -> None:
@@ -151,9 +158,9 @@ def _service(request: Request) -> Service:
     return service
 
 
-def _each(raw: list[Any], read: Callable[[Any, str], T], limit: int | None = None) -> list[T]:
-    if limit is not None and len(raw) > limit:
-        raise InputError(f"{len(raw)} events in one request", todo=f"send at most {limit}")
+def _each(raw: list[Any], read: Callable[[Any, str], T], limit: int, what: str) -> list[T]:
+    if len(raw) > limit:
+        raise InputError(f"{len(raw)} {what} in one request", todo=f"send at most {limit}")
     return [
         read(item, f"[{place}]" if type(item) is not dict else f"[{place}].")
         for place, item in enumerate(raw)
@@ -179,9 +186,13 @@ def _problem(status: int, detail: str, **more: Any) -> Response:
     return Response(_encode(document | more), status, media_type="application/problem+json")
 
 
-async def _input_error(request: Request, error: Exception) -> Response:
+async def _input_error(request: Request, error: Exception, status: int = 422) -> Response:
     assert isinstance(error, InputError)
-    return _problem(422, error.line(), **({"field": error.where} if error.where else {}))
+    return _problem(status, error.line(), **({"field": error.where} if error.where else {}))
+
+
+async def _conflict(request: Request, error: Exception) -> Response:
+    return await _input_error(request, error, 409)
 
 
 async def _setup_error(request: Request, error: Exception) -> Response:

@@ -6,13 +6,16 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from mlops.errors import SetupError
-from mlops.records import Decision
+from mlops.records import Decision, LabelRecord
 
-__all__ = ["AppendLog", "last_decisions"]
+__all__ = ["AppendLog", "last_decisions", "last_labels"]
+
+Record = TypeVar("Record", Decision, LabelRecord)
 
 
 class AppendLog:
@@ -66,14 +69,27 @@ def last_decisions(folder: Path, count: int) -> list[Decision]:
     Raises:
         SetupError: a line is not a decision.
     """
-    files = sorted(folder.glob("decisions-*.jsonl"))
+    return _last(folder, "decisions", count, Decision)
+
+
+def last_labels(folder: Path, count: int) -> list[LabelRecord]:
+    """The last `count` whole lines of the newest label log in `folder`.
+
+    Raises:
+        SetupError: a line is not a label.
+    """
+    return _last(folder, "labels", count, LabelRecord)
+
+
+def _last(folder: Path, prefix: str, count: int, type_: type[Record]) -> list[Record]:
+    files = sorted(folder.glob(f"{prefix}-*.jsonl"))
     if not files:
         return []
     lines = [line for line in _tail(files[-1], count + 1) if line.endswith(b"\n")]
     try:
-        return [msgspec.json.decode(line, type=Decision) for line in lines[-count:]]
+        return [msgspec.json.decode(line, type=type_) for line in lines[-count:]]
     except msgspec.DecodeError as error:
-        raise SetupError(f"a line is not a decision: {error}", where=files[-1]) from None
+        raise SetupError(f"a line is not a {type_.__name__}: {error}", where=files[-1]) from None
 
 
 def _tail(path: Path, lines: int) -> list[bytes]:

@@ -96,15 +96,15 @@ class EventReader:
     It reads as validation reads tables: spaces around text are dropped, empty text is null, decimals are rounded to
     their digits, and an id may be written as a number or as text.
 
-    Every error is an `InputError` whose `where` is the field.
+    Every error is an `InputError` whose `where` is the field. `id` is the name of the events' id.
     """
 
     def __init__(self, schema: Schema) -> None:
-        self._id, self._time = schema.events.id, schema.events.time
+        self.id, self._time = schema.events.id, schema.events.time
         columns = [c for c in schema.events.columns if c.name != schema.label.column]
         self._columns = [(c.name, c.nullable, _check(c, schema)) for c in columns]
         self._names = {c.name for c in columns}
-        self._check_id = _check(schema.events.column(self._id), schema)
+        self._check_id = _check(schema.events.column(self.id), schema)
         time = schema.events.column(self._time)
         self._low = -math.inf if time.minimum is None else time_us(f"{time.minimum}T00:00")
         self._high = math.inf if time.maximum is None else time_us(f"{time.maximum}T00:00")
@@ -134,7 +134,7 @@ class EventReader:
         if not raw.keys() <= self._names:
             unknown = min(raw.keys() - self._names)
             raise InputError("is not a field of an event", where=f"{at}{unknown[:80]}", todo="leave it out")
-        return Event(values[self._id], moment, values)
+        return Event(values[self.id], moment, values)
 
     def label(self, raw: Any, at: str = "") -> LabelRecord:
         """The label in a decoded JSON object."""

@@ -9,18 +9,21 @@ from pathlib import Path
 import msgspec
 
 from mlops.bundle import open_bundle
-from mlops.deployment import Deployed, Deployment, read_deployment
+from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import BundleError, MlopsError
-from serving.decisions import AppendLog, last_decisions
+from serving.decisions import AppendLog, last_decisions, last_labels
 from serving.lmdb_store import LmdbStore
 from serving.plan import StorePlan
 from serving.scorer import Scorer
 from serving.service import Service
 
-__all__ = ["MAX_EVENTS", "Follower", "Refusal"]
+__all__ = ["MAX_EVENTS", "MAX_LABELS", "Follower", "Refusal"]
 
 MAX_EVENTS = 100
 """Events in one request, and so at most this many are in the log but not in the store when a process dies."""
+
+MAX_LABELS = 1000
+"""Labels in one request: the same holds for them, and other requests wait for a fraction of a second."""
 
 _RETRY_SECONDS = 5.0
 _log = logging.getLogger("serving")
@@ -100,7 +103,7 @@ class Follower:
 
     def _load(self, deployment: Deployment) -> Scorer:
         champion = deployment.champion
-        bundle = open_bundle(self._folder(champion), public_key=self._public_key)
+        bundle = open_bundle(bundle_path(self._pointer, champion), public_key=self._public_key)
         if bundle.digest != champion.digest:
             raise BundleError(f"has the digest {bundle.digest}, not {champion.digest}", where=bundle.path)
         needed = StorePlan.of(bundle.features, bundle.schema)
@@ -111,16 +114,11 @@ class Follower:
         store = LmdbStore(self._store, needed, bundle.schema)
         try:
             service = Service(store, Scorer(bundle, champion.version, store.plan), *self._logs)
-            if recovered := service.recover(last_decisions(self._decisions, MAX_EVENTS)):
+            decisions = last_decisions(self._decisions, MAX_EVENTS)
+            if recovered := service.recover(decisions, last_labels(self._decisions, MAX_LABELS)):
                 _log.info("recovered %d events from the decision log", recovered)
         except BaseException:
             store.close()
             raise
         self.service = service
         return service.scorer
-
-    def _folder(self, deployed: Deployed) -> Path:
-        uri = deployed.uri.removeprefix("file://")
-        if "://" in uri:
-            raise BundleError("only local folders are followed", where=deployed.uri)
-        return self._pointer.parent / uri

@@ -11,7 +11,7 @@ Bytes keep the order of what they encode, also inside a longer key: a whole numb
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -97,7 +97,7 @@ class StorePlan(_Part, frozen=True, kw_only=True):
     label: str
     whole_number_ids: tuple[str, ...]
     streams: tuple[Stream, ...]
-    format: int = 1
+    format: Literal[2] = 2
 
     @classmethod
     def of(cls, features: FeatureSet, schema: Schema) -> StorePlan:

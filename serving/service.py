@@ -1,16 +1,21 @@
 """What happens to a request, in its order: count the events, compute, score, write down, answer.
 
 All of it is one transaction of the store, committed when the decisions are in the log, and answered after that. So a
-process that dies leaves one of three things behind: nothing; lines in the log that the store does not know, which
+process that dies leaves one of three things behind: nothing; lines in the logs that the store does not know, which
 `recover` gives it at the next start; or an answer that was not sent, which a repeated request gets.
+
+The store keeps with each answer a digest of the event that it was given to, so that a repeated event is told from
+another one under the same id.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
@@ -20,10 +25,12 @@ from serving.decisions import AppendLog
 from serving.events import Event
 from serving.plan import Entry, EntryEncoder, encode_id
 from serving.scorer import Scorer
-from serving.store import OnlineStore
+from serving.store import ConflictError, OnlineStore
 
 __all__ = ["Answer", "AnswerWithFeatures", "Service"]
 
+_DIGEST_BYTES = 16
+_canonical = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger("serving")
 
 
@@ -60,26 +67,38 @@ class Service:
         The events of one call are all counted before the first one's features are computed.
 
         Raises:
-            InputError: an id was seen with another time or key, or a feature is out of range; nothing is counted.
+            ConflictError: an id was seen with another event; nothing is counted.
+            InputError: a feature is out of range; nothing is counted.
             SetupError: the store or the log cannot be written to; nothing is answered.
         """
         scorer = self.scorer
         ids = [encode_id(event.id) for event in events]
+        digests = [_digest(event.values) for event in events]
         with self.store.begin() as transaction:
-            answers = dict(zip(ids, transaction.answers(ids), strict=True))
+            saved = {id_: known for id_, known in zip(ids, transaction.answers(ids), strict=True) if known}
+            first = {id_: known[:_DIGEST_BYTES] for id_, known in saved.items()}
             fresh: dict[bytes, tuple[Event, Entry]] = {}
-            for id_, event in zip(ids, events, strict=True):
-                if answers[id_] is None and id_ not in fresh:
+            for id_, digest, event in zip(ids, digests, events, strict=True):
+                if first.setdefault(id_, digest) != digest:
+                    raise ConflictError(
+                        f"another event came before under the id {event.id!r}",
+                        where=scorer.reader.id,
+                        todo="send an event again as it was, or under an id of its own",
+                    )
+                if id_ not in saved and id_ not in fresh:
                     fresh[id_] = event, self._encode(event.id, event.time_us, event.values)
             if fresh:
                 transaction.append([entry for _, entry in fresh.values()])
                 rows = [scorer.features.compute(transaction, *pair) for pair in fresh.values()]
                 decisions = self._decide([event for event, _ in fresh.values()], rows, scorer.score(rows))
-                new = dict(zip(fresh, map(self._answer, decisions), strict=True))
+                new = {
+                    id_: first[id_] + self._answer(decision)
+                    for id_, decision in zip(fresh, decisions, strict=True)
+                }
                 transaction.save_answers(new)
-                answers |= new
+                saved |= new
                 self._decisions.write(decisions)
-        return [answer for id_ in ids if (answer := answers[id_]) is not None]
+        return [saved[id_][_DIGEST_BYTES:] for id_ in ids]
 
     def label(self, labels: Sequence[LabelRecord]) -> list[int | str]:
         """Take labels; return the ids of those held until their event arrives.
@@ -92,14 +111,19 @@ class Service:
             self._labels.write(labels)
         return [labels[position].event_id for position in unknown]
 
-    def recover(self, logged: Sequence[Decision]) -> int:
+    def recover(self, decisions: Sequence[Decision], labels: Sequence[LabelRecord]) -> int:
         """Give the store what was logged but not committed when the process died; return how many events.
 
-        Events that do not fit the schema any more are passed over, with a warning.
+        Events that do not fit the schema any more are passed over, with a warning. Labels are set once more in
+        their order, which changes nothing but what a backfill, or another server, has set otherwise since.
+
+        Args:
+            decisions: the last ones of their log.
+            labels: the last ones of theirs, in its order.
         """
         recovered = 0
         with self.store.begin() as transaction:
-            for decision in logged:
+            for decision in decisions:
                 id_ = encode_id(decision.event_id)
                 if transaction.answers([id_]) != [None]:
                     continue
@@ -109,8 +133,9 @@ class Service:
                 except InputError as error:
                     _log.warning("logged event %s is not recovered: %s", decision.event_id, error)
                     continue
-                transaction.save_answers({id_: self._answer(decision)})
+                transaction.save_answers({id_: _digest(event.values) + self._answer(decision)})
                 recovered += 1
+            transaction.label([(encode_id(label.event_id), label.label) for label in labels])
         return recovered
 
     def _decide(
@@ -147,3 +172,9 @@ class Service:
                 features=dict(zip(scorer.features.names, decision.features, strict=True)) if same else {},
             )
         )
+
+
+def _digest(values: Mapping[str, Any]) -> bytes:
+    """Of an event's canonical columns. A null counts as an absent column, as a later schema may add one."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return blake2b(_canonical(given), digest_size=_DIGEST_BYTES).digest()

@@ -14,9 +14,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from mlops.errors import InputError
 from serving.plan import Entry, StorePlan, encode_time
 
-__all__ = ["OnlineStore", "OrderedTables", "StoreTransaction", "up_to", "up_to_time"]
+__all__ = ["ConflictError", "OnlineStore", "OrderedTables", "StoreTransaction", "up_to", "up_to_time"]
+
+
+class ConflictError(InputError):
+    """An event comes under the id of another one."""
 
 
 def up_to_time(time_us: int) -> bytes:
@@ -40,7 +45,7 @@ class StoreTransaction(Protocol):
         """Count the events that were not counted yet, in any order; return how many.
 
         Raises:
-            InputError: an id was counted before with another time or key.
+            ConflictError: an id was counted before with another time or key.
         """
         ...
 

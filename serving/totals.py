@@ -13,9 +13,8 @@ from operator import itemgetter
 
 import msgspec
 
-from mlops.errors import InputError
 from serving.plan import Entry, StorePlan, encode_time
-from serving.store import OrderedTables
+from serving.store import ConflictError, OrderedTables
 
 __all__ = ["TABLES", "Totals"]
 
@@ -58,7 +57,7 @@ class Totals:
             known = new.get(entry.id) or self._counted(entry.id)
             if known is not None:
                 if (known.time_us, known.keys) != (entry.time_us, entry.keys):
-                    raise InputError(
+                    raise ConflictError(
                         "was seen before with another time or key", where=self._plan.id, todo="ids are unique"
                     )
                 if entry.label is not None and entry.id not in new:

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 
 from mlops.records import read_decisions, read_labels
+from serving.events import EventReader
+from serving.lmdb_store import LmdbStore
+from serving.plan import EntryEncoder, StorePlan
 from tests.reference import reference_features
-from tests.serving.example import EVENTS, FEATURES, LABEL, ROOT, Server, World, payment, payments
+from tests.serving.example import EVENTS, FEATURES, LABEL, NUMBERS, ROOT, Server, World, payment, payments
 
 
 @pytest.fixture(scope="module")
@@ -182,18 +185,65 @@ def test_a_malformed_label_is_a_problem_that_names_the_field(
     assert (reply.status, reply.type, reply.body.get("field")) == (422, "application/problem+json", field)
 
 
+def test_a_request_takes_a_thousand_labels_and_no_more(server: Server) -> None:
+    label = {"event_id": 6000, "label": 1, "known_at": "2024-06-01T00:00:00"}
+    assert server.post("/v1/labels", [label] * 1000).status == 200
+    reply = server.post("/v1/labels", [label] * 1001)
+    assert (reply.status, reply.body["detail"]) == (422, "1001 labels in one request; send at most 1000")
+
+
 def test_a_list_with_one_malformed_event_counts_none_of_them(server: Server) -> None:
     assert server.post("/v1/score", [payment(3000, card=3000), payment(3001, amount=-1)]).status == 422
     counted = server.post("/v1/score?features=true", payment(3002, card=3000)).body["features"]
     assert counted["card_count_7d"] == 1
 
 
-def test_an_id_that_comes_back_with_another_card_is_refused_unless_answered(world: World) -> None:
+OTHERS: list[dict[str, Any]] = [
+    {"amount": 99_999.00},
+    {"card": 6},
+    {"at": "2024-03-02T01:15:01"},
+    {"note": "x"},
+    {"items": None},
+]
+
+
+def test_another_event_under_a_known_id_is_a_conflict_and_not_given_the_first_one_s_answer(
+    world: World,
+) -> None:
     with world.server() as server:
+        first = server.post("/v1/score?features=true", payment(1)).body
+        for changes in OTHERS:
+            for body in (payment(1, **changes), [payment(2), payment(1, **changes)]):
+                reply = server.post("/v1/score", body)
+                assert (reply.status, reply.type) == (409, "application/problem+json")
+                assert (reply.body["status"], reply.body["field"]) == (409, "payment")
+                assert "another event came before under the id 1" in reply.body["detail"]
+        assert server.post("/v1/score", [payment(3), payment(3, card=6)]).status == 409
+        assert server.post("/v1/score?features=true", payment(1)).body == first
+        counted = server.post("/v1/score?features=true", payment(8, card=1, at=payment(1)["at"])).body
+        assert counted["features"]["card_count_7d"] == 2
+    assert [decision.event_id for decision in read_decisions(world.decisions)] == [1, 8]
+
+
+def test_the_same_event_written_in_another_way_is_a_repeat(server: Server) -> None:
+    first = server.post("/v1/score", payment(5000, amount=1)).body
+    same = payment(
+        5000, amount=1.001, card=str(payment(5000)["card"]), at=payment(5000)["at"] + "Z", note=" "
+    )
+    del same["note"]
+    backwards = dict(reversed(same.items()))
+    assert server.post("/v1/score", [same, backwards, {**same, "note": " "}]).body == [first] * 3
+
+
+def test_an_id_that_the_history_has_with_another_card_is_a_conflict(world: World) -> None:
+    store = LmdbStore(world.store, StorePlan.of(FEATURES, NUMBERS), NUMBERS)
+    event = EventReader(NUMBERS).event(payment(1))
+    with store.begin() as transaction:
+        transaction.append([EntryEncoder(store.plan)(event.id, event.time_us, event.values)])
+    store.close()
+    with world.server() as server:
+        assert server.post("/v1/score", payment(1, card=6)).status == 409
         assert server.post("/v1/score", payment(1)).status == 200
-        assert server.post("/v1/score", payment(1, card=6)).body["event_id"] == 1
-        twice = [payment(2), payment(2, card=6)]
-        assert [a["event_id"] for a in server.post("/v1/score", twice).body] == [2, 2]
 
 
 def test_other_routes_methods_and_bodies_too_large_are_problems_too(server: Server) -> None:
@@ -223,6 +273,13 @@ def test_a_taken_port_is_one_line_and_exit_code_2(world: World) -> None:
     assert ended.stderr.splitlines() == [
         f"127.0.0.1: port {port} is taken; end what listens there, or name another with --port"
     ]
+
+
+@pytest.mark.parametrize("port", [70000, -1])
+def test_a_port_that_is_none_is_one_line_and_exit_code_2(world: World, port: int) -> None:
+    ended = subprocess.run(world.command(port), cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [f"--port: {port} is not a port; name one from 0 to 65535"]
 
 
 def test_a_missing_key_is_one_line_and_exit_code_2(world: World) -> None:

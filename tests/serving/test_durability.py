@@ -79,12 +79,43 @@ def test_a_decision_that_was_logged_but_not_committed_is_the_one_that_a_repeat_g
         file.write(msgspec.json.encode(orphan) + b"\n" + msgspec.json.encode(orphan)[:50])
     with world.server() as server:
         assert "recovered 1 events" in (world.home / "serving.log").read_text()
-        again = server.post("/v1/score?features=true", payment(2, card=5, at=payment(1)["at"])).body
+        assert server.post("/v1/score", payment(2, card=5, at=payment(1)["at"], amount=77)).status == 409
+        again = server.post("/v1/score?features=true", payment(1, payment=2, card=5)).body
         assert (again["decision_id"], again["score"]) == ("orphan", logged.score)
         assert list(again["features"].values()) == logged.features
         third = server.post("/v1/score?features=true", payment(3, card=5, at=payment(1)["at"])).body
         assert third["features"]["card_count_7d"] == 3
     assert [d.event_id for d in read_decisions(world.decisions)] == [1, 2, 3]
+
+
+def test_labels_that_were_logged_but_not_committed_are_set_at_the_next_start(world: World) -> None:
+    later = "2024-03-12T00:00:00"
+
+    def fraud_rate(server: Server, number: int) -> float:
+        event = payment(number, shop=3, at=later)
+        features: dict[str, float] = server.post("/v1/score?features=true", event).body["features"]
+        return features["shop_rate_fraud_7d"]
+
+    with world.server() as server:
+        for number in (1, 2):
+            assert server.post("/v1/score", payment(number, shop=3)).status == 200
+        assert server.post(
+            "/v1/labels", [{"event_id": 1, "label": 0, "known_at": "2024-03-09T00:00:00"}]
+        ).body == {"accepted": 1, "unknown": []}
+        assert fraud_rate(server, 10) == 0
+    log = next(world.decisions.glob("labels-*.jsonl"))
+    lost = [
+        LabelRecord(event_id=event_id, label=label, known_at="2024-03-10T00:00:00+00:00")
+        for event_id, label in [(1, 1), (2, 1), (2, 0), (11, 1)]
+    ]
+    with log.open("ab") as file:
+        file.write(b"".join(msgspec.json.encode(label) + b"\n" for label in lost) + b'{"event_id": 2, "la')
+    for start in range(2):
+        with world.server() as server:
+            assert fraud_rate(server, 20 + start) == 1 / 2
+    with world.server() as server:  # the label that came before its event was held
+        assert server.post("/v1/score", payment(11, shop=3, at="2024-03-03T03:00:00")).status == 200
+        assert fraud_rate(server, 30) == 2 / 3
 
 
 def test_the_last_lines_of_a_long_log_are_found(tmp_path: Path) -> None:
@@ -133,3 +164,19 @@ def test_a_store_that_is_full_says_so_and_keeps_what_it_had(
     with store.begin() as transaction:
         assert transaction.append([encode(1, 0, rows[1]), encode(2, 0, rows[2])]) == 1
     store.close()
+
+
+@pytest.mark.parametrize("pages", [1, 4, 8])
+def test_a_store_for_which_there_is_no_room_is_an_error_that_names_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    monkeypatch.setattr(serving.lmdb_store, "MAP_BYTES", pages * 4096)
+    with pytest.raises(SetupError, match=f"{tmp_path}: cannot be used as a store: .*MDB_MAP_FULL"):
+        LmdbStore(tmp_path, StorePlan.of(FEATURES, NUMBERS), NUMBERS)
+
+
+def test_a_store_that_was_closed_says_so(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path, StorePlan.of(FEATURES, NUMBERS), NUMBERS)
+    store.close()
+    with pytest.raises(SetupError, match=r"cannot be written to: .*closed"), store.begin():
+        pass

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import shutil
 import threading
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
 from mlops.deployment import Deployed, Deployment, write_deployment
+from mlops.errors import SetupError
 from mlops.features import Count, FeatureSet, Rolling
-from tests.serving.example import FEATURES, World, payment, payments
+from mlops.schema import Column
+from mlops.signing import PUBLIC_KEY
+from serving.app import create_app
+from serving.follower import Follower
+from serving.scorer import Scorer
+from tests.serving.example import EVENTS, FEATURES, NUMBERS, World, payment, payments
 
 
 def test_without_a_deployment_it_is_alive_but_not_ready_until_one_comes(tmp_path: Path) -> None:
@@ -148,6 +156,84 @@ def test_a_bundle_that_is_no_good_at_the_start_leaves_it_not_ready_with_the_reas
         ready = server.get("/readyz")
         assert (ready.status, ready.body["refused"]["version"]) == (503, "1")
         assert "is not the file that was signed" in ready.body["refused"]["reason"]
+
+
+def test_a_spoilt_key_is_a_refusal_and_the_pointer_is_followed_on(world: World) -> None:
+    key = world.keys / PUBLIC_KEY
+    good = key.read_bytes()
+    with world.server() as server:
+        key.write_bytes(b"garbage")
+        world.deploy("2", world.bundle("second", seed=1))
+        assert "not a public key in PEM" in server.wait_for("refused", ...)["reason"]
+        assert server.get("/readyz").body["following"] is True
+        key.write_bytes(good)
+        world.deploy("3", world.bundle("third", seed=3))
+        server.wait_for("version", "3")
+        assert server.get("/readyz").body["refused"] is None
+    assert "Traceback" not in (world.home / "serving.log").read_text()
+
+
+def test_started_with_a_spoilt_key_it_is_not_ready_until_the_key_is_mended(world: World) -> None:
+    key = world.keys / PUBLIC_KEY
+    good = key.read_bytes()
+    key.write_bytes(b"garbage")
+    with world.server() as server:
+        ready = server.get("/readyz")
+        assert (ready.status, ready.body["refused"]["version"]) == (503, "1")
+        assert "not a public key in PEM" in ready.body["refused"]["reason"]
+        key.write_bytes(good)
+        world.deploy("2", world.bundle("second", seed=1))
+        server.wait_for("version", "2")
+
+
+class Failing(Follower):
+    """Fails, once there is something to fail over, with an error that nobody foresaw."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.pointer, world.keys / PUBLIC_KEY, world.store, world.decisions)
+        self.fails = False
+
+    def check(self) -> Scorer | None:
+        if self.fails:
+            raise ZeroDivisionError
+        return super().check()
+
+
+def test_when_the_pointer_is_not_followed_any_more_it_is_not_ready_and_still_closes_what_it_holds(
+    world: World,
+) -> None:
+    follower = Failing(world)
+    asyncio.run(asyncio.wait_for(fail_and_end(follower), timeout=20))
+    assert follower.service is not None
+    with pytest.raises(SetupError, match="closed"), follower.service.store.begin():
+        pass
+
+
+async def fail_and_end(follower: Failing) -> None:
+    app = create_app(follower, poll_seconds=0.01)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client,
+    ):
+        assert (await client.get("/readyz")).json()["following"] is True
+        assert (await client.post("/v1/score", json=payment(1))).status_code == 200
+        follower.fails = True
+        while (ready := await client.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.01)
+        assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+        assert ready.json()["following"] is False
+        assert (await client.post("/v1/score", json=payment(2))).status_code == 200
+
+
+def test_a_repeat_after_the_schema_has_got_a_column_is_still_a_repeat(world: World) -> None:
+    columns = (Column(name="channel", type="text", nullable=True), *EVENTS.columns)
+    wider = msgspec.structs.replace(NUMBERS, events=msgspec.structs.replace(EVENTS, columns=columns))
+    with world.server() as server:
+        first = server.post("/v1/score", payment(1)).body
+        world.deploy("2", world.bundle("second", schema=wider))
+        server.wait_for("version", "2")
+        assert server.post("/v1/score", payment(1)).body == first
+        assert server.post("/v1/score", payment(1, channel="web")).status == 409
 
 
 def test_a_relative_uri_starts_at_the_pointer(world: World) -> None:

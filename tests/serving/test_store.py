@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -180,6 +181,20 @@ def test_a_label_in_advance_is_held_and_reported(open_store: Any) -> None:
         with store.begin() as transaction:
             positives = store.plan.find("shop", labels=True)
             assert transaction.totals(positives, encode_id(1), [up_to_time(2**62)]) == [(2,)]
+
+
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    plan = StorePlan.of(FEATURES, NUMBERS)
+    store = LmdbStore(tmp_path, plan, NUMBERS)
+    append(store, row(1, 0))
+    store.close()
+    environment = lmdb.open(str(tmp_path), max_dbs=5)
+    with environment.begin(write=True) as transaction:
+        old = msgspec.json.encode(plan).replace(b'"format":2', b'"format":1')
+        transaction.put(b"plan", old, db=environment.open_db(b"meta", transaction))
+    environment.close()
+    with pytest.raises(ConfigError, match=r"not a store of this version: .*; backfill an empty one"):
+        LmdbStore(tmp_path, plan, NUMBERS)
 
 
 def test_sums_beyond_64_bits_are_right_where_a_window_s_sum_is_not(tmp_path: Path) -> None:
