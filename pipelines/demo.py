@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from mlops.contract import load_use_case
 from mlops.deployment import read_deployment
@@ -30,6 +31,7 @@ from monitoring.performance import between, measure_performance, read_table
 from monitoring.results import MonitorResult, PerformanceResult
 from pipelines import lifecycle, spark
 from pipelines.demo_days import (
+    CALENDAR_KNOBS,
     CHANGE_DAY,
     DEMO_WORLD,
     LAST_LABELS,
@@ -67,10 +69,16 @@ def run_demo(
     Args:
         world: knobs of the use case's simulator that differ from `DEMO_WORLD`.
 
+    The demo has a registry and keys of its own, whatever the settings name.
+
     Raises:
-        ConfigError: the home holds something else than a demo, or another demo runs there.
+        ConfigError: the home holds something else than a demo, another demo runs there, or a knob would change the
+            calendar.
     """
     started = time.monotonic()
+    if fixed := CALENDAR_KNOBS & set(world or {}):
+        raise ConfigError(f"the demo's calendar is fixed: {', '.join(sorted(fixed))}", where="--set")
+    settings = msgspec.structs.replace(settings, tracking_uri="", signing_key="")
     home = settings.home
     with ExitStack() as stack:
         stack.enter_context(_emptied(home))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "CALENDAR_KNOBS",
     "CHANGE_DAY",
     "DEMO_WORLD",
     "LAST_LABELS",
@@ -31,3 +32,5 @@ DEMO_WORLD: dict[str, Any] = {
     "defects": 0.002,
     "defects_until_day": SERVE_DAY,
 }
+
+CALENDAR_KNOBS = {"days", "change_day", "defects_until_day"}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops.bundle import open_bundle
-from mlops.deployment import Deployment
+from mlops.deployment import Deployment, bundle_path
 from mlops.metrics import average_precision, precision_recall_curve
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
@@ -37,7 +37,8 @@ def measure_periods(settings: Settings, facts: Facts) -> tuple[tale.Period, ...]
         ("changed", "After the change", str(before), (CHANGE_DAY, RETRAIN_DAY - 1), table),
     ]
     if after != before:
-        old = open_bundle(Path(facts.before.champion.uri), public_key=settings.keys / PUBLIC_KEY)
+        path = bundle_path(settings.pointer, facts.before.champion)
+        old = open_bundle(path, public_key=settings.keys / PUBLIC_KEY)
         virtual = rescore(
             between(table, facts.use_case.events.time, *_dates(facts, last)), old, version="old"
         )
@@ -188,7 +189,7 @@ def _links(settings: Settings, facts: Facts) -> tuple[tale.Link, ...]:
         tale.Link(
             title="Model card",
             text=f"of {_model(facts.after)}, as it lies in the signed bundle",
-            href=relative(Path(facts.after.champion.uri) / "card.md"),
+            href=relative(bundle_path(settings.pointer, facts.after.champion) / "card.md"),
         ),
         tale.Link(
             title="Decision log",
@@ -254,7 +255,7 @@ def _candidate(result: TrainResult, release: Release) -> tale.Candidate:
         framework=result.framework,
         auc=result.auc,
         ap=result.ap,
-        cp100=result.cp100 or 0.0,
+        cp100=result.cp100,
         onnx_max_abs_diff=result.onnx_max_abs_diff,
         seconds=result.seconds,
         curve=_curve(pq.read_table(result.evaluation, columns=["label", "score"])),

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.cli import cli, main
+from pipelines.cli import main
+from pipelines.commands import cli
 
 ROW = {
     "TRANSACTION_ID": [1, 2],
@@ -58,7 +59,13 @@ def test_each_step_of_the_lifecycle_is_a_command() -> None:
         (["replay", "--events", "{tmp}", "--from", "yesterday", "--to", "2018-04-02"], "not a date"),
         (["serve"], "no champion to serve"),
         (["monitor", "--as-of", "2018-04-01", "--from", "2018-04-02", "--to", "2018-04-01"], "after"),
+        (["monitor", "--as-of", "0001-01-01"], "between 1970 and 2200"),
         (["report"], "no result of monitoring"),
+        (["retrain"], "no request is due"),
+        (["serve", "--port", "70000"], "70000"),
+        (["demo", "--out", "{tmp}/file"], "file"),
+        (["demo", "--out", "{tmp}/demo", "--set", "days=60"], "days"),
+        (["simulate", "{tmp}/file/below"], "file"),
         (["simulate", "{tmp}/w", "--set", "customers=many"], "customers"),
         (["simulate", "{tmp}/w", "--set", "colour=red"], "no knob colour"),
         (["--usecase", "usecases.nothing", "features"], "usecases.nothing"),
@@ -67,6 +74,7 @@ def test_each_step_of_the_lifecycle_is_a_command() -> None:
 def test_bad_input_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, argv: list[str], said: str
 ) -> None:
+    (tmp_path / "file").write_text("not a folder")
     code, error = _main(capsys, "--home", tmp_path / "home", *[word.format(tmp=tmp_path) for word in argv])
     assert code == 2, error
     assert said in error
