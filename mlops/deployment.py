@@ -1,4 +1,8 @@
-"""`deployments/current.json`: the file that serving follows. Promotion writes it; nothing else does."""
+"""`deployments/current.json`: the file that serving follows. Promotion writes it; nothing else does.
+
+The champion's bundle lies beside it, in `bundles/<digest>`, so that the folder `deployments` is all that serving has to
+be given.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from mlops.storage import read_json, write_json
+from mlops.storage import local_path, read_json, write_json
 
-__all__ = ["Deployed", "Deployment", "read_deployment", "write_deployment"]
+__all__ = ["Deployed", "Deployment", "bundle_path", "read_deployment", "write_deployment"]
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bundle in its role: registry version, where it lies, and the digest of its manifest."""
+    """A bundle in its role: registry version, where it lies (see `bundle_path`), and the digest of its manifest."""
 
     version: str
     candidate: str = ""
@@ -22,13 +26,21 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who answers. `share` is the share of traffic that the challenger answers, 0 while it only shadows."""
+    """Who answers, and who did before this promotion, if anybody: the one to roll back to."""
 
     name: str
     champion: Deployed
-    challenger: Deployed | None = None
-    share: float = 0.0
+    previous: Deployed | None = None
     written_at: str = ""
+
+
+def bundle_path(pointer: Path, deployed: Deployed) -> Path:
+    """The folder of a bundle: its URI is a path from the pointer's folder, an absolute path or a `file://` URI.
+
+    Raises:
+        ConfigError: the URI has another scheme.
+    """
+    return local_path(deployed.uri, base=pointer.parent)
 
 
 def read_deployment(path: Path) -> Deployment | None:

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -287,10 +288,18 @@ def _end(*_: object) -> None:
     sys.exit(1)
 
 
+def _end_with_parent() -> None:
+    """A parent that was killed can tell its workers nothing, and they would wait for tasks for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _initialise_worker() -> None:
-    """Ctrl-C is the parent's to handle; one thread a worker, since there is a worker a core."""
+    """Ctrl-C is the parent's to handle, and its end is ours; one thread a worker, since there is a worker a core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",

@@ -1,36 +1,48 @@
 """MLflow's model registry, and the file that serving follows.
 
-The alias `champion` says which version should answer, `deployments/current.json` which one does. Promotion moves the
-alias first and writes the file after; where it was interrupted in between, promoting again repairs it.
+The alias `champion` says which version should answer, `deployments/current.json` which one does. Promotion copies the
+bundle to where serving reads it, moves the alias, and writes the file last; where it was interrupted in between,
+promoting again repairs it.
 """
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import msgspec
 
 from mlops.bundle import Bundle, open_bundle
 from mlops.contract import load_use_case
-from mlops.deployment import Deployed, Deployment, read_deployment, write_deployment
+from mlops.deployment import Deployed, Deployment, bundle_path, read_deployment, write_deployment
 from mlops.errors import BundleError, ConfigError, InputError
 from mlops.model import open_model
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
-from mlops.storage import write_json
+from mlops.storage import local_path, publish_dir, write_json
 from training import tracking
 from training.gate import Verdict
 from training.tracking import MlflowClient, MlflowException
 from training.train import TrainResult
 
-__all__ = ["Status", "bundle_of", "feature_names", "promote", "register", "rollback", "status"]
+__all__ = [
+    "Status",
+    "bundle_of",
+    "feature_names",
+    "promote",
+    "register",
+    "rollback",
+    "status",
+    "withdraw_challenger",
+]
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _GATE = "gate"  # the tag that says what the gate said
+_AGAINST = "champion"  # the tag with the digest of the champion that it was compared with
+_NOBODY = "none"
 _MISSING = (
     "RESOURCE_DOES_NOT_EXIST",
     "INVALID_PARAMETER_VALUE",
@@ -83,6 +95,7 @@ def register(settings: Settings, result: TrainResult, verdict: Verdict) -> str:
         "candidate": result.name,
         "framework": result.framework,
         "digest": result.digest,
+        _AGAINST: verdict.champion or _NOBODY,
     }.items():
         mlflow.set_model_version_tag(name, version, key, value)
     if verdict.admitted:
@@ -90,38 +103,61 @@ def register(settings: Settings, result: TrainResult, verdict: Verdict) -> str:
     return version
 
 
-def promote(settings: Settings, version: str) -> Deployment:
-    """Make a registered version the champion: check its bundle, move the alias, then write the pointer.
+def withdraw_challenger(settings: Settings) -> None:
+    """Let no version be the challenger."""
+    mlflow, name = tracking.client(settings), load_use_case(settings.usecase).name
+    if _version_of(mlflow, name, CHALLENGER) is not None:
+        mlflow.delete_registered_model_alias(name, CHALLENGER)
 
-    Called again, it changes nothing, or repairs what differs.
+
+def promote(settings: Settings, version: str) -> Deployment:
+    """Make a registered version the champion: check and publish its bundle, move the alias, then write the pointer.
+
+    The gate's verdict counts only against the champion that it was about. So a version can follow that one, or come
+    back as the champion before the present one. Called again, it changes nothing, or repairs what differs.
 
     Raises:
-        ConfigError: there is no such version, or the gate refused it.
+        ConfigError: there is no such version, the gate refused it, or it was compared with another champion.
         BundleError: its bundle is not what was signed, or does not score its golden rows as it should.
+        InputError: the pointer is not a deployment, and the version is not the champion that would repair it.
+        SetupError: the device is full.
     """
     mlflow, name = tracking.client(settings), load_use_case(settings.usecase).name
     entry = _entry(settings, mlflow, name, version)
+    where = f"model {name}, version {version}"
     if entry.tags.get(_GATE) != "admitted":
+        raise ConfigError("the gate refused it", where=where, todo=entry.description or "")
+    champion = _version_of(mlflow, name, CHAMPION)
+    held = _pointer(settings, repair=champion == version)
+    if not _may_answer(entry, held, champion):
+        answers = f"version {held.champion.version} answers" if held else "no version answers"
         raise ConfigError(
-            "the gate refused it", where=f"model {name}, version {version}", todo=entry.description or ""
+            f"the gate did not compare it with today's champion: {answers}",
+            where=where,
+            todo="train again, or go back with --rollback",
         )
     bundle = _bundle(settings, entry)
     open_model(bundle)
 
-    if _version_of(mlflow, name, CHAMPION) != version:
+    wanted = _deployed(version, bundle)
+    _publish(settings, bundle, bundle_path(settings.pointer, wanted))
+    if champion != version:
         mlflow.set_registered_model_alias(name, CHAMPION, version)
     if _version_of(mlflow, name, CHALLENGER) == version:
         mlflow.delete_registered_model_alias(name, CHALLENGER)
-    wanted = Deployment(
+    previous = None
+    if held is not None:
+        if held.champion == wanted:
+            return held
+        previous = held.previous if _is_champion(entry, held, champion) else held.champion
+    deployment = Deployment(
         name=name,
-        champion=_deployed(version, bundle),
+        champion=wanted,
+        previous=previous,
         written_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    held = _pointer(settings)
-    if held is not None and msgspec.structs.replace(held, written_at=wanted.written_at) == wanted:
-        return held
-    write_deployment(settings.pointer, wanted)
-    return wanted
+    write_deployment(settings.pointer, deployment)
+    return deployment
 
 
 def bundle_of(settings: Settings, version: str) -> Bundle:
@@ -147,22 +183,20 @@ def feature_names(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 
 def rollback(settings: Settings) -> Deployment:
-    """Promote the admitted version before the champion again.
+    """Promote the champion before the present one again. Called twice, it undoes itself.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there was none.
         BundleError: as for `promote`.
+        InputError: the pointer is not a deployment.
     """
-    mlflow, name = tracking.client(settings), load_use_case(settings.usecase).name
-    champion = _version_of(mlflow, name, CHAMPION)
-    before = [
-        int(entry.version)
-        for entry in mlflow.search_model_versions(f"name='{name}'")
-        if entry.tags.get(_GATE) == "admitted" and champion is not None and int(entry.version) < int(champion)
-    ]
-    if not before:
-        raise ConfigError("no earlier admitted version to go back to", where=f"model {name}")
-    return promote(settings, str(max(before)))
+    held = read_deployment(settings.pointer)
+    if held is None or held.previous is None:
+        raise ConfigError(
+            "there was no champion before this one to go back to" if held else "nothing was ever promoted",
+            where=settings.pointer,
+        )
+    return promote(settings, held.previous.version)
 
 
 def status(settings: Settings) -> Status:
@@ -199,7 +233,40 @@ def _differences(
         return [f"The champion's bundle must not be served: {error}."]
     if deployment.champion != wanted:
         return [f"The pointer's bundle is not that of version {champion}: {todo}."]
+    try:
+        _open(settings, bundle_path(settings.pointer, wanted), wanted.digest)
+    except BundleError as error:
+        return [f"What serving reads is not the champion's bundle ({error}): {todo}."]
     return []
+
+
+def _may_answer(entry: Any, held: Deployment | None, champion: str | None) -> bool:
+    """Whether the gate's verdict holds now, or the version is promoted again, or comes back."""
+    against = entry.tags.get(_AGAINST)
+    if held is None:
+        return against == _NOBODY or champion == str(entry.version)
+    return (
+        against == held.champion.digest
+        or _is_champion(entry, held, champion)
+        or (held.previous is not None and held.previous.digest == entry.tags.get("digest"))
+    )
+
+
+def _is_champion(entry: Any, held: Deployment, champion: str | None) -> bool:
+    """Whether the pointer names this version already, be it with a wrong version or, by the alias, a wrong digest."""
+    version, digest = str(entry.version), entry.tags.get("digest")
+    return held.champion.digest == digest or held.champion.version == champion == version
+
+
+def _publish(settings: Settings, bundle: Bundle, target: Path) -> None:
+    """Copy a bundle to where serving reads it, unless it is there; what is put there has been checked."""
+    try:
+        _open(settings, target, bundle.digest)
+    except BundleError:
+        with publish_dir(target) as folder:
+            for name in (*bundle.manifest.files, "manifest.json", "manifest.sig"):
+                shutil.copyfile(bundle.path / name, folder / name)
+            _open(settings, folder, bundle.digest)
 
 
 def _entry(settings: Settings, mlflow: MlflowClient, name: str, version: str) -> Any:
@@ -233,16 +300,14 @@ def _version_of(mlflow: MlflowClient, name: str, alias: str) -> str | None:
 
 
 def _bundle(settings: Settings, entry: Any) -> Bundle:
-    source = urlparse(entry.source)
-    if source.scheme not in ("", "file"):
-        raise ConfigError(
-            "is not a local path, and serving reads bundles from one",
-            where=entry.source,
-            todo="use an artefact store that this machine mounts",
-        )
-    bundle = open_bundle(Path(unquote(source.path)), public_key=settings.keys / PUBLIC_KEY)
-    if bundle.digest != entry.tags.get("digest"):
-        raise BundleError("is not the bundle that the gate judged", where=bundle.path)
+    path = local_path(entry.source, base=settings.home)
+    return _open(settings, path, entry.tags.get("digest"))
+
+
+def _open(settings: Settings, path: Path, digest: str | None) -> Bundle:
+    bundle = open_bundle(path, public_key=settings.keys / PUBLIC_KEY)
+    if bundle.digest != digest:
+        raise BundleError("is not the bundle that the gate judged", where=path)
     return bundle
 
 
@@ -251,13 +316,15 @@ def _deployed(version: str, bundle: Bundle) -> Deployed:
         version=version,
         candidate=bundle.manifest.candidate,
         framework=bundle.manifest.framework,
-        uri=str(bundle.path),
+        uri=f"bundles/{bundle.digest}",
         digest=bundle.digest,
     )
 
 
-def _pointer(settings: Settings) -> Deployment | None:
+def _pointer(settings: Settings, *, repair: bool) -> Deployment | None:
     try:
         return read_deployment(settings.pointer)
     except InputError:
-        return None  # unreadable: promotion writes it anew
+        if not repair:
+            raise
+        return None  # promotion writes it anew

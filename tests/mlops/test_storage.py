@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,39 @@ def test_a_killed_writer_leaves_only_what_is_known_as_a_leftover(tmp_path: Path)
     with publish_dir(target) as folder:
         (folder / "part").write_text("whole")
     assert (target / "part").read_text() == "whole"
+
+
+def leave(folder: Path, *, hours: float) -> Path:
+    """What a writer that was killed so long ago has left."""
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "part").write_text("half")
+    then = time.time() - 3600 * hours
+    for path in (folder / "deep" / "part", folder / "deep", folder):
+        os.utime(path, (then, then))
+    return folder
+
+
+def test_what_killed_writers_left_is_removed_when_the_same_folder_is_next_replaced(tmp_path: Path) -> None:
+    leave(tmp_path / ".tmp-table-0123abcd", hours=1.1)
+    kept = {
+        leave(tmp_path / ".tmp-table-00000001", hours=0.9).name,
+        leave(tmp_path / ".tmp-table-2-00000002", hours=2).name,  # of the folder table-2
+        leave(tmp_path / ".tmp-tables-00000003", hours=2).name,
+    }
+    running = leave(tmp_path / ".tmp-table-00000004", hours=2)
+    (running / "deep" / "part").write_text("more")
+    (tmp_path / "table").mkdir()
+    with publish_dir(tmp_path / "table"):
+        pass
+    assert {*names(tmp_path)} == {"table", running.name, *kept}
+
+
+def test_what_lies_aside_stays_while_there_is_nothing_else(tmp_path: Path) -> None:
+    """A writer killed between its two renames leaves the old folder and the new one aside, and none in place."""
+    old = leave(tmp_path / ".tmp-table-0123abcd", hours=2)
+    with pytest.raises(RuntimeError), publish_dir(tmp_path / "table"):
+        raise RuntimeError
+    assert names(tmp_path) == [old.name]
 
 
 def test_a_full_device_is_told_in_a_line(tmp_path: Path) -> None:

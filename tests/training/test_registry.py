@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from mlops.deployment import read_deployment, write_deployment
-from mlops.errors import BundleError, ConfigError, IntegrityError
+from mlops.bundle import open_bundle
+from mlops.deployment import Deployment, bundle_path, read_deployment, write_deployment
+from mlops.errors import BundleError, ConfigError, InputError, IntegrityError
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from tests.training import example
@@ -16,6 +18,14 @@ from tests.training.example import USE_CASE
 from training import registry, tracking
 from training.gate import Verdict, judge
 from training.train import TrainResult, train_candidate
+
+# A gate that lets models of one world follow one another.
+LENIENT = msgspec.structs.replace(
+    USE_CASE,
+    policy=msgspec.structs.replace(
+        USE_CASE.policy, gate=msgspec.structs.replace(USE_CASE.policy.gate, champion_margin=-1.0)
+    ),
+)
 
 
 class House:
@@ -27,11 +37,43 @@ class House:
     def train(self, seed: int = 0) -> tuple[TrainResult, Verdict]:
         out = self.settings.bundles / str(seed)
         result = train_candidate(example.spec(self.settings.home, self.features, seed=seed, out=out))
-        key = self.settings.keys / PUBLIC_KEY
-        return result, judge(result, USE_CASE, champion=None, features=self.features, public_key=key)
+        return result, self.judge(result)
+
+    def judge(self, result: TrainResult) -> Verdict:
+        pointer = self.settings.pointer
+        held = read_deployment(pointer)
+        return judge(
+            result,
+            LENIENT,
+            champion=bundle_path(pointer, held.champion) if held else None,
+            features=self.features,
+            public_key=self.settings.keys / PUBLIC_KEY,
+        )
 
     def register(self, seed: int = 0) -> str:
         return registry.register(self.settings, *self.train(seed))
+
+    def promote(self, version: str) -> tuple[str, str | None]:
+        """Promote; return the versions that the pointer names."""
+        return self.versions(registry.promote(self.settings, version))
+
+    def rollback(self) -> tuple[str, str | None]:
+        return self.versions(registry.rollback(self.settings))
+
+    def versions(self, returned: Deployment) -> tuple[str, str | None]:
+        held = read_deployment(self.settings.pointer)
+        assert held == returned
+        return held.champion.version, held.previous.version if held.previous else None
+
+    def published(self) -> Path:
+        """What serving reads."""
+        held = read_deployment(self.settings.pointer)
+        assert held is not None
+        return bundle_path(self.settings.pointer, held.champion)
+
+    def source(self, version: str) -> Path:
+        """What the registry holds of a version."""
+        return Path(tracking.client(self.settings).get_model_version("machines", version).source[7:])
 
     def status(self) -> registry.Status:
         return registry.status(self.settings)
@@ -58,9 +100,7 @@ def test_a_registered_model_is_the_challenger_and_a_promoted_one_answers(house: 
     assert read_deployment(house.settings.pointer) == deployment
     assert deployment.champion.version == version
     assert deployment.champion.candidate == "trees"
-    bundle = Path(deployment.champion.uri)
-    assert bundle.is_relative_to(house.settings.artifacts)
-    assert (bundle / "manifest.json").is_file()
+    assert deployment.previous is None
 
 
 def test_the_verdict_stays_with_the_run(house: House) -> None:
@@ -142,22 +182,138 @@ def test_an_interrupted_promotion_shows_and_is_repaired(
     assert house.status().differences == ()
 
 
-def test_rolling_back_promotes_the_version_before(house: House) -> None:
-    first, second = house.register(seed=0), house.register(seed=1)
-    registry.promote(house.settings, first)
-    old = read_deployment(house.settings.pointer)
-    registry.promote(house.settings, second)
-    assert registry.rollback(house.settings).champion == old.champion
-    assert house.status().champion == first
-    with pytest.raises(ConfigError, match="no earlier admitted version"):
+def test_all_that_serving_reads_lies_in_the_pointers_folder(house: House, tmp_path: Path) -> None:
+    version = house.register()
+    deployment = registry.promote(house.settings, version)
+    assert deployment.champion.uri == f"bundles/{deployment.champion.digest}"
+    mounted = tmp_path / "elsewhere"
+    house.settings.pointer.parent.rename(mounted)
+    shutil.rmtree(house.settings.artifacts)
+    path = bundle_path(mounted / "current.json", deployment.champion)
+    bundle = open_bundle(path, public_key=house.settings.keys / PUBLIC_KEY)
+    assert bundle.digest == deployment.champion.digest
+
+
+@pytest.mark.parametrize("damage", ["altered", "incomplete", "gone"])
+def test_promoting_again_repairs_what_serving_reads(house: House, damage: str) -> None:
+    version = house.register()
+    house.promote(version)
+    path = house.published()
+    if damage == "altered":
+        (path / "policy.json").write_text('{"review_at": 2, "decline_at": 2}')
+    elif damage == "incomplete":
+        (path / "model.onnx").unlink()
+    else:
+        shutil.rmtree(path)
+    (difference,) = house.status().differences
+    assert "What serving reads is not the champion's bundle" in difference
+    house.promote(version)
+    assert house.status().differences == ()
+
+
+def test_what_was_published_already_is_not_written_again(house: House) -> None:
+    version = house.register()
+    house.promote(version)
+    before = house.published().stat()
+    house.promote(version)
+    assert house.published().stat().st_ino == before.st_ino
+
+
+def test_rolling_back_promotes_the_champion_before_and_not_the_version_before(house: House) -> None:
+    first = [house.register(seed) for seed in range(3)]
+    assert house.promote(first[2]) == ("3", None)
+    with pytest.raises(ConfigError, match="no champion before this one"):
+        registry.rollback(house.settings)
+    second = [house.register(seed) for seed in range(3, 6)]
+    assert house.promote(second[2]) == ("6", "3")
+    assert house.promote(second[2]) == ("6", "3")
+    assert house.rollback() == ("3", "6")
+    assert house.status().champion == "3"
+    assert house.rollback() == ("6", "3")
+
+
+def test_without_a_promotion_there_is_nothing_to_roll_back(house: House) -> None:
+    house.register()
+    with pytest.raises(ConfigError, match="nothing was ever promoted"):
         registry.rollback(house.settings)
 
 
-def test_a_bundle_that_was_tampered_with_is_not_promoted(house: House) -> None:
+def test_a_verdict_about_another_champion_does_not_count(house: House) -> None:
+    """Neither one given when there was no champion, nor one about a champion that is no longer."""
+    first, beside = house.register(seed=0), house.register(seed=1)
+    house.promote(first)
+    with pytest.raises(ConfigError, match="did not compare it with today's champion: version 1 answers"):
+        house.promote(beside)
+    second, third = house.register(seed=2), house.register(seed=3)
+    house.promote(second)
+    with pytest.raises(ConfigError, match="today's champion: version 3 answers"):
+        house.promote(third)
+    assert house.status().champion == second
+    assert house.status().differences == ()
+
+
+def test_a_run_that_was_judged_again_can_follow_the_champion_of_today(house: House) -> None:
+    first = house.register(seed=0)
+    result, verdict = house.train(seed=1)
+    second = registry.register(house.settings, result, verdict)
+    house.promote(first)
+    assert registry.register(house.settings, result, house.judge(result)) == second
+    assert house.promote(second) == (second, first)
+
+
+def test_a_lost_pointer_is_written_again_for_the_champion_and_for_nobody_judged_against_another(
+    house: House,
+) -> None:
+    first = house.register(seed=0)
+    house.promote(first)
+    second, third = house.register(seed=1), house.register(seed=2)
+    house.promote(second)
+    house.settings.pointer.unlink()
+    with pytest.raises(ConfigError, match="today's champion: no version answers"):
+        house.promote(third)
+    assert house.promote(second) == (second, None)
+
+
+def test_an_unreadable_pointer_is_replaced_for_the_champion_only(house: House) -> None:
     first, second = house.register(seed=0), house.register(seed=1)
+    house.promote(first)
+    house.settings.pointer.write_text("{")
+    with pytest.raises(InputError, match="not a valid Deployment"):
+        house.promote(second)
+    assert house.promote(first) == (first, None)
+
+
+def test_an_interrupted_promotion_over_a_champion_remembers_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = house.register(seed=0)
+    house.promote(first)
+    second = house.register(seed=1)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "write_deployment", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote(house.settings, second)
+    assert house.promote(second) == (second, first)
+
+
+def test_a_challenger_can_be_withdrawn(house: House) -> None:
+    registry.withdraw_challenger(house.settings)
+    house.register()
+    assert house.status().challenger is not None
+    registry.withdraw_challenger(house.settings)
+    registry.withdraw_challenger(house.settings)
+    assert house.status().challenger is None
+
+
+def test_a_bundle_that_was_tampered_with_is_not_promoted(house: House) -> None:
+    first = house.register(seed=0)
     deployment = registry.promote(house.settings, first)
-    bundle = Path(tracking.client(house.settings).get_model_version("machines", second).source[7:])
-    (bundle / "policy.json").write_text('{"review_at": 2, "decline_at": 2}')
+    second = house.register(seed=1)
+    (house.source(second) / "policy.json").write_text('{"review_at": 2, "decline_at": 2}')
     with pytest.raises(IntegrityError, match=r"policy\.json"):
         registry.promote(house.settings, second)
     assert read_deployment(house.settings.pointer) == deployment
@@ -167,12 +323,8 @@ def test_a_bundle_that_was_tampered_with_is_not_promoted(house: House) -> None:
 def test_another_signed_bundle_in_its_place_is_not_promoted(house: House) -> None:
     """A rightly signed bundle, but not the one that the gate judged."""
     first, second = house.register(seed=0), house.register(seed=1)
-    folders = [
-        Path(tracking.client(house.settings).get_model_version("machines", version).source[7:])
-        for version in (first, second)
-    ]
-    for path in folders[0].iterdir():
-        (folders[1] / path.name).write_bytes(path.read_bytes())
+    for path in house.source(first).iterdir():
+        (house.source(second) / path.name).write_bytes(path.read_bytes())
     with pytest.raises(BundleError, match="not the bundle that the gate judged"):
         registry.promote(house.settings, second)
 
