@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from mlops.errors import ConfigError
 
 __all__ = ["Costs", "Drift", "Gate", "Performance", "Policy", "Split"]
+
+
+Positive = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Difference = Annotated[float, Meta(ge=-1, le=1)]
+Confidence = Annotated[float, Meta(gt=0, lt=1)]
+Money = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,9 +28,9 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Split(_Strict, frozen=True, kw_only=True):
     """Days of training, of waiting for labels, and of testing, one after the other."""
 
-    train_days: int = 7
-    delay_days: int = 7
-    test_days: int = 7
+    train_days: Positive = 7
+    delay_days: NotNegative = 7
+    test_days: Positive = 7
 
     @property
     def days(self) -> int:
@@ -35,14 +45,14 @@ class Gate(_Strict, frozen=True, kw_only=True):
     a paired bootstrap interval with `confidence`.
     """
 
-    min_test_frauds: int = 30
-    min_auc: float = 0.7
-    baseline_margin: float = 0.02
-    champion_margin: float = 0.0
-    confidence: float = 0.9
-    bootstrap: int = 200
-    parity_tolerance: float = 1e-5
-    parity_rows: int = 2000
+    min_test_frauds: Positive = 30
+    min_auc: Share = 0.7
+    baseline_margin: Difference = 0.02
+    champion_margin: Difference = 0.0
+    confidence: Confidence = 0.9
+    bootstrap: Positive = 200
+    parity_tolerance: Share = 1e-5
+    parity_rows: Positive = 2000
 
 
 class Costs(_Strict, frozen=True, kw_only=True):
@@ -52,9 +62,9 @@ class Costs(_Strict, frozen=True, kw_only=True):
     fraud costs its amount plus `chargeback`.
     """
 
-    review: float = 5.0
-    false_decline: float = 40.0
-    chargeback: float = 15.0
+    review: Money = 5.0
+    false_decline: Money = 40.0
+    chargeback: Money = 15.0
 
 
 class Drift(_Strict, frozen=True, kw_only=True):
@@ -64,8 +74,8 @@ class Drift(_Strict, frozen=True, kw_only=True):
     """
 
     method: str = "wasserstein"
-    threshold: float = 0.1
-    share: float = 0.2
+    threshold: Annotated[float, Meta(ge=0)] = 0.1
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.2
 
 
 class Performance(_Strict, frozen=True, kw_only=True):
@@ -74,10 +84,10 @@ class Performance(_Strict, frozen=True, kw_only=True):
     The loss counts if the upper end of the current interval lies `min_drop` under the reference value.
     """
 
-    min_drop: float = 0.05
-    confidence: float = 0.9
-    bootstrap: int = 200
-    min_frauds: int = 20
+    min_drop: Share = 0.05
+    confidence: Confidence = 0.9
+    bootstrap: Positive = 200
+    min_frauds: Positive = 20
 
 
 class Policy(_Strict, frozen=True, kw_only=True):
@@ -88,14 +98,15 @@ class Policy(_Strict, frozen=True, kw_only=True):
     costs: Costs = Costs()
     drift: Drift = Drift()
     performance: Performance = Performance()
-    top_k: int = 100
+    top_k: Positive = 100
 
     @classmethod
     def from_yaml(cls, path: Path) -> Policy:
         """Read and check a policy.
 
         Raises:
-            ConfigError: the file is missing, not YAML, or holds an unknown key or a value of the wrong type.
+            ConfigError: the file is missing, not YAML, or holds an unknown key, a value of the wrong type, or one that
+                is out of range.
         """
         try:
             return msgspec.yaml.decode(path.read_bytes(), type=cls)

@@ -1,0 +1,69 @@
+"""A policy is read whole, and every number in it has a range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlops.errors import ConfigError
+from mlops.policy import Gate, Policy, Split
+
+
+def read(path: Path, text: str) -> Policy:
+    path.write_text(text)
+    return Policy.from_yaml(path)
+
+
+def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
+    policy = read(tmp_path / "policy.yaml", "split: {train_days: 3}\ngate: {champion_margin: -0.01}")
+    assert policy == Policy(split=Split(train_days=3), gate=Gate(champion_margin=-0.01))
+    assert policy.split.days == 17
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "split: {train_days: 0}",
+        "split: {delay_days: -1}",
+        "split: {test_days: -3}",
+        "gate: {min_test_frauds: 0}",
+        "gate: {min_auc: 70}",
+        "gate: {baseline_margin: 2}",
+        "gate: {champion_margin: -3}",
+        "gate: {confidence: 7}",
+        "gate: {confidence: 1}",
+        "gate: {bootstrap: 0}",
+        "gate: {parity_tolerance: .inf}",
+        "gate: {parity_rows: 0}",
+        "costs: {review: -1}",
+        "costs: {false_decline: .nan}",
+        "costs: {chargeback: .inf}",
+        "drift: {threshold: -0.1}",
+        "drift: {share: 20}",
+        "drift: {share: 0}",
+        "performance: {min_drop: -0.1}",
+        "performance: {confidence: 0}",
+        "performance: {bootstrap: 0}",
+        "performance: {min_frauds: 0}",
+        "top_k: 0",
+    ],
+)
+def test_a_number_out_of_range_is_named(tmp_path: Path, wrong: str) -> None:
+    field = wrong.partition("{")[2].partition(":")[0] or "top_k"
+    with pytest.raises(ConfigError, match=rf"policy\.yaml: Expected .*[<>]=? .*{field}"):
+        read(tmp_path / "policy.yaml", wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [("gates: {}", "unknown field `gates`"), ("top_k: many", "Expected `int`"), ("top_k: [", "policy.yaml")],
+)
+def test_what_does_not_fit_is_told_in_a_line(tmp_path: Path, wrong: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path / "policy.yaml", wrong)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"policy\.yaml: no such file"):
+        Policy.from_yaml(tmp_path / "policy.yaml")
