@@ -23,16 +23,28 @@ _NO_KEY = ValueError, TypeError, UnsupportedAlgorithm
 """What cryptography raises for a file that holds no key, one behind a password, or one of a kind it does not know."""
 
 
-def ensure_keys(folder: Path) -> None:
-    """Make a key pair in `folder` if it holds none. The private key is readable by its owner only.
+def ensure_keys(folder: Path, *, make: bool = True) -> None:
+    """See to it that `folder` holds a key pair; make one if it holds no key, unless `make` is false.
 
+    The private key is readable by its owner only, and so is a folder made for it; one that is there keeps its mode.
+    A public key that is there is never replaced, since others trust it; a lost one is made from the private key.
     Several processes may call it at once: the first private key stays, and the public one follows from it.
+
+    Raises:
+        ConfigError: the private key is missing where it may not be made, or the two are not a pair of Ed25519 keys.
     """
     private, public = folder / PRIVATE_KEY, folder / PUBLIC_KEY
-    if private.exists() and public.exists():
+    if not make or public.exists():  # looked for first, as a private key that is being made comes before it
+        for path in (private, public):
+            if not path.exists():
+                raise ConfigError(
+                    "no such key",
+                    where=path,
+                    todo="bring the missing half of the pair, or name another folder",
+                )
+        _require_pair(folder)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    os.chmod(folder, 0o700)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     pem = serialization.Encoding.PEM
     if not private.exists():
         made = Ed25519PrivateKey.generate()
@@ -45,6 +57,17 @@ def ensure_keys(folder: Path) -> None:
     key = _private_key(folder).public_key()
     with replace_file(public) as path:
         path.write_bytes(key.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+def _require_pair(folder: Path) -> None:
+    try:
+        verify(folder / PUBLIC_KEY, b"a pair", sign(folder, b"a pair"))
+    except IntegrityError:
+        raise ConfigError(
+            "the two keys in it are not a pair",
+            where=folder,
+            todo="bring back the private key of the public one",
+        ) from None
 
 
 @contextmanager

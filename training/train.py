@@ -96,7 +96,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
     """Train, export, compare, evaluate, sign and record one candidate.
 
     Raises:
-        ConfigError: no such candidate or builder.
+        ConfigError: no such candidate or builder, or no key pair to sign with.
         InputError: the data does not allow training: see `load_dataset` and `split_windows`.
         ParityError: the exported graph cannot be run. (A graph that differs is for the gate to refuse.)
         SetupError: the device is full.
@@ -107,6 +107,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
     split, gate = use_case.policy.split, use_case.policy.gate
     data = load_dataset(spec.features, use_case, first_day=spec.first_day, days=split.days)
     windows = split_windows(data, split)
+    ensure_keys(spec.settings.keys, make=not spec.settings.signing_key)
     commit = tracking.git_commit()
     tags = {
         "candidate": candidate.name,
@@ -256,7 +257,6 @@ def _write_bundle(
     evaluation: Evaluation,
     parity: Parity,
 ) -> str:
-    ensure_keys(spec.settings.keys)
     # Evenly over the ranks, the highest and the lowest score included: most rows would score near nothing otherwise.
     ranked = windows.test[np.argsort(scores[windows.test], kind="stable")]
     golden = ranked[np.linspace(0, len(ranked) - 1, min(GOLDEN_ROWS, len(ranked))).astype(np.int64)]

@@ -146,6 +146,16 @@ def test_an_unknown_candidate_is_refused_with_the_names_that_there_are(
         train_candidate(example.spec(tmp_path, features, "forest"))
 
 
+def test_no_key_is_made_in_a_folder_that_a_setting_names(
+    settings: Settings, features: Path, tmp_path: Path
+) -> None:
+    named = msgspec.structs.replace(settings, signing_key=str(tmp_path / "named"))
+    with pytest.raises(ConfigError, match=r"signing-key\.pem: no such key"):
+        train_candidate(example.spec(settings.home, features, settings=named))
+    assert not (tmp_path / "named").exists()
+    assert not settings.artifacts.exists()
+
+
 def test_unlabelled_events_are_left_out_and_reported(settings: Settings) -> None:
     folder = write_feature_table(settings.features, unlabelled=300)
     found = train_candidate(example.spec(settings.home, folder))
