@@ -10,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from mlops.errors import ConfigError
 from mlops.quiet import telemetry_off
 from mlops.settings import Settings
 from mlops.storage import replace_file
@@ -43,10 +44,25 @@ __all__ = [
 
 
 def client(settings: Settings) -> MlflowClient:
-    """A client of the tracking and registry store; makes the local database if it is not there."""
+    """A client of the tracking and registry store; makes the local database if it is not there.
+
+    Raises:
+        ConfigError: the setting `tracking_uri` is not of a kind that MLflow can use here.
+    """
     if not settings.tracking_uri:
         _make_database(settings)
-    return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+    try:
+        return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+    except (
+        MlflowException,
+        ImportError,
+        OSError,
+    ) as error:  # a driver, or a database's file, that is not there
+        raise ConfigError(
+            f"MLflow cannot use it: {' '.join(str(error).split())}",
+            where="MLOPS_TRACKING_URI",
+            todo="name a server (https://…) or a database (sqlite:///…, postgresql://…)",
+        ) from None
 
 
 def _make_database(settings: Settings) -> None:

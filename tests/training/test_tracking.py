@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from mlops.errors import ConfigError
 from mlops.settings import Settings
 from training import tracking
 
@@ -36,6 +38,19 @@ def test_artefacts_lie_in_the_home(settings: Settings) -> None:
     assert experiment == tracking.prepare_tracking(settings, "fraud")
     held = tracking.client(settings).get_experiment(experiment)
     assert held.artifact_location == settings.artifacts.as_uri()
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("nope://x", "unsupported URI"),
+        ("mlruns", "database backend"),
+        ("mssql+pymssql://127.0.0.1/mlflow", "No module named"),
+    ],
+)
+def test_a_store_that_mlflow_cannot_use_is_told_in_one_line(settings: Settings, uri: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^MLOPS_TRACKING_URI: MLflow cannot use it: .*{said}"):
+        tracking.client(msgspec.structs.replace(settings, tracking_uri=uri))
 
 
 @pytest.mark.parametrize(
