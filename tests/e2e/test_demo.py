@@ -66,12 +66,17 @@ def test_served_features_are_those_of_spark_to_the_last_bit(changed: Run) -> Non
 
 def test_every_request_is_answered_also_while_the_model_is_swapped(changed: Run) -> None:
     s = changed.summary
-    assert s.requests_failed == 0 and s.requests_sent > 1000
+    assert s.requests_failed == 0
     versions = [d.version for d in read_decisions(changed.home / "decisions")]
     assert versions == sorted(versions) and set(versions) == {
         s.champion_before.version,
         s.champion_after.version,
     }
+
+
+def test_a_thousand_events_or_more_are_sent_one_by_one(changed: Run) -> None:
+    events = sum(1 for _ in read_decisions(changed.home / "decisions"))
+    assert changed.summary.requests_sent >= 1000 + (events - 1000) / 100
 
 
 def test_each_replayed_event_is_in_the_decision_log_once(changed: Run) -> None:

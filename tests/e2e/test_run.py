@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from mlops.settings import Settings
@@ -121,10 +123,29 @@ def test_running_again_gives_the_same_figures(ran: tuple[Path, RunResult], awkwa
     # The same model again is not better than itself, so the gate refuses it and the champion stays.
     assert done.returncode == 1, done.stderr
     again = _result(done.stdout)
-    assert [(c.auc, c.ap, c.cp100) for c in again.candidates] == [
-        (c.auc, c.ap, c.cp100) for c in first.candidates
-    ]
+    assert _figures(again) == _figures(first)
     assert "the gate admitted no candidate" in done.stderr
+
+
+def test_a_run_that_was_killed_while_it_trained_is_repeated_to_the_same_figures(
+    ran: tuple[Path, RunResult], awkward: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    line = [MLOPS, "run", "--events", str(awkward), "--out", str(home), "--json"]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        for said in process.stderr:
+            if said.strip().endswith("features"):
+                break
+        while not list(home.glob("mlartifacts/*")):  # the first candidate is on record, and not done
+            time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    done = _mlops(*line[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert _figures(_result(done.stdout)) == _figures(ran[1])
 
 
 @pytest.mark.parametrize(
@@ -142,6 +163,10 @@ def test_labels_that_nobody_can_learn_from_are_refused(
     done = _mlops("run", "--events", tmp_path / "payments.csv", "--out", tmp_path / "home", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+def _figures(result: RunResult) -> list[tuple[str, float, float, float | None]]:
+    return [(c.name, c.auc, c.ap, c.cp100) for c in result.candidates]
 
 
 def _result(text: str) -> RunResult:
