@@ -3,6 +3,7 @@
     * MlopsError              exit code 1
       + UserError             exit code 2: the caller can mend it
         - InputError          a file, a row or a request that does not fit the schema
+          . ConflictError     an event that contradicts what is known under its id
         - ConfigError         a setting, a policy or a use case that does not make sense
         - SetupError          something this machine lacks: Java, disk, a free port
       + BundleError           a bundle that must not be served
@@ -17,6 +18,7 @@ from __future__ import annotations
 __all__ = [
     "BundleError",
     "ConfigError",
+    "ConflictError",
     "InputError",
     "IntegrityError",
     "MlopsError",
@@ -57,6 +59,10 @@ class UserError(MlopsError):
 
 class InputError(UserError):
     """A file, a row or a request does not fit the schema."""
+
+
+class ConflictError(InputError):
+    """An event contradicts what is known under its id."""
 
 
 class ConfigError(UserError):

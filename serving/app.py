@@ -16,11 +16,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mlops.errors import InputError, SetupError
+from mlops.errors import ConflictError, InputError, SetupError
 from serving.events import decode_json
 from serving.follower import MAX_EVENTS, MAX_LABELS, Follower
 from serving.service import Answer, Service
-from serving.store import ConflictError
 
 __all__ = ["create_app"]
 

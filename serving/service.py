@@ -19,13 +19,13 @@ from typing import Any
 
 import msgspec
 
-from mlops.errors import InputError
+from mlops.errors import ConflictError, InputError
 from mlops.records import Decision, LabelRecord
 from serving.decisions import AppendLog
 from serving.events import Event
 from serving.plan import Entry, EntryEncoder, encode_id
 from serving.scorer import Scorer
-from serving.store import ConflictError, OnlineStore
+from serving.store import OnlineStore
 
 __all__ = ["Answer", "AnswerWithFeatures", "Service"]
 

@@ -14,14 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mlops.errors import InputError
 from serving.plan import Entry, StorePlan, encode_time
 
-__all__ = ["ConflictError", "OnlineStore", "OrderedTables", "StoreTransaction", "up_to", "up_to_time"]
-
-
-class ConflictError(InputError):
-    """An event comes under the id of another one."""
+__all__ = ["OnlineStore", "OrderedTables", "StoreTransaction", "up_to", "up_to_time"]
 
 
 def up_to_time(time_us: int) -> bytes:

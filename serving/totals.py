@@ -13,8 +13,9 @@ from operator import itemgetter
 
 import msgspec
 
+from mlops.errors import ConflictError
 from serving.plan import Entry, StorePlan, encode_time
-from serving.store import ConflictError, OrderedTables
+from serving.store import OrderedTables
 
 __all__ = ["TABLES", "Totals"]
 
