@@ -1,7 +1,7 @@
 """`deployments/current.json`: the file that serving follows. Promotion writes it; nothing else does.
 
-The champion's bundle lies beside it, in `bundles/<digest>`, so that the folder `deployments` is all that serving has to
-be given.
+The champion's bundle lies beside it, in `bundles/<digest>`, so that the folder `deployments` and the public key are all
+that serving has to be given.
 """
 
 from __future__ import annotations
