@@ -10,6 +10,7 @@ import pytest
 from mlops.contract import UseCase, load_dotted, load_use_case
 from mlops.errors import ConfigError
 from mlops.features import Count, Feature, FeatureSet, Mean, Rate, Rolling, Sum, Value
+from mlops.schema import Column, EventSchema
 
 FRAUD = load_use_case("usecases.fraud")
 
@@ -34,6 +35,48 @@ def test_the_label_itself_is_no_feature() -> None:
         use_case(Value(column="is_fraud"))
 
 
+@pytest.mark.parametrize("delay", ["", "7d"])
+def test_the_label_is_no_key(delay: str) -> None:
+    with pytest.raises(ConfigError, match=r"the label is a key: .* leak"):
+        use_case(Rolling(key="is_fraud", agg=Count(), windows=("1d",), delay=delay))
+
+
+def with_columns(*columns: Column) -> EventSchema:
+    return msgspec.structs.replace(FRAUD.events, columns=(*FRAUD.events.columns, *columns))
+
+
+def test_a_key_that_may_be_missing_is_refused() -> None:
+    by_shop = Rolling(key="shop", agg=Count(), windows=("1d",))
+    use_case(by_shop, events=with_columns(Column(name="shop", type="text")))
+    with pytest.raises(ConfigError, match="shop cannot be a key: it is nullable"):
+        use_case(by_shop, events=with_columns(Column(name="shop", type="text", nullable=True)))
+
+
+@pytest.mark.parametrize(("key", "said"), [("amount", "it is decimal"), ("event_time", "it is timestamp")])
+def test_a_key_that_is_a_quantity_is_refused(key: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        use_case(Rolling(key=key, agg=Count(), windows=("1d",)))
+
+
+@pytest.mark.parametrize("column", ["transaction_id", "customer_id", "event_time"])
+def test_an_id_or_a_time_is_no_value(column: str) -> None:
+    with pytest.raises(ConfigError, match=f"{column} is .*: a feature is a number"):
+        use_case(Value(column=column))
+
+
+@pytest.mark.parametrize("column", ["price", "is_weekend"])
+def test_a_value_of_no_column_is_refused(column: str) -> None:
+    with pytest.raises(ConfigError, match=f"no column '{column}'"):
+        use_case(Value(column=column))
+
+
+def test_a_rate_is_of_a_boolean_only() -> None:
+    events = with_columns(Column(name="items", type="integer"), Column(name="abroad", type="boolean"))
+    use_case(Rolling(key="customer_id", agg=Rate(column="abroad"), windows=("1d",)), events=events)
+    with pytest.raises(ConfigError, match="items is integer: a rate is the share"):
+        use_case(Rolling(key="customer_id", agg=Rate(column="items"), windows=("1d",)), events=events)
+
+
 @pytest.mark.parametrize(
     ("feature", "said"),
     [
@@ -55,6 +98,12 @@ def test_a_use_case_without_candidates_is_refused() -> None:
 @pytest.mark.parametrize("package", ["usecases.nonesuch", "usecases", "usecases.fraud.events"])
 def test_a_package_that_is_no_use_case_is_named(package: str) -> None:
     with pytest.raises(ConfigError, match=package.rpartition(".")[2]):
+        load_use_case(package)
+
+
+@pytest.mark.parametrize("package", ["../x", "", ".fraud", "usecases/fraud", "use cases"])
+def test_what_cannot_be_a_package_s_name_is_refused(package: str) -> None:
+    with pytest.raises(ConfigError, match="is not the name of a module"):
         load_use_case(package)
 
 
