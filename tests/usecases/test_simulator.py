@@ -336,6 +336,12 @@ def test_a_field_out_of_range_is_named(field: str, value: object) -> None:
         World(**{field: value})
 
 
+@pytest.mark.parametrize("days", [5, 10**12])
+def test_a_world_ends_before_the_calendar_does(days: int) -> None:
+    with pytest.raises(ConfigError, match=r"^start: .* days before the end of the year 9999"):
+        World(start="9999-12-30", days=days)
+
+
 def test_a_change_needs_its_day() -> None:
     with pytest.raises(ConfigError, match=r"^change_day: "):
         World(change="new-pattern")

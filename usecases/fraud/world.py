@@ -13,7 +13,7 @@ as many terminals in reach (fewer near the edge), and as many payments are fraud
 from __future__ import annotations
 
 import math
-from datetime import date
+from datetime import date, timedelta
 from enum import IntEnum
 from typing import Literal
 
@@ -96,9 +96,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         self._require(0 < self.price_rise < math.inf, "price_rise", "above 0")
         self._require(0 <= self.defects < 1, "defects", "a share in [0, 1)")
         try:
-            date.fromisoformat(self.start)
+            date.fromisoformat(self.start) + timedelta(days=self.days)
         except ValueError:
             self._require(False, "start", "an ISO date such as 2018-04-01")
+        except OverflowError:
+            self._require(False, "start", f"a date with {self.days:,} days before the end of the year 9999")
 
     def _require(self, holds: bool, field: str, todo: str) -> None:
         if not holds:
