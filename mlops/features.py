@@ -25,6 +25,7 @@ import msgspec
 from mlops.errors import ConfigError
 
 __all__ = [
+    "Agg",
     "Aggregate",
     "Calendar",
     "Count",
@@ -65,19 +66,19 @@ class Count(_Base, frozen=True, kw_only=True):
 
 
 class Sum(_Base, frozen=True, kw_only=True):
-    """The sum of a decimal or integer column."""
+    """The sum of a decimal, integer or boolean column."""
 
     column: str
 
 
 class Mean(_Base, frozen=True, kw_only=True):
-    """The mean of a decimal or integer column."""
+    """The mean of a decimal, integer or boolean column."""
 
     column: str
 
 
 class Rate(_Base, frozen=True, kw_only=True):
-    """The share of events whose boolean or 0/1 column is 1; unknown counts as 0."""
+    """The share of events whose boolean column is true; unknown counts as false."""
 
     column: str
 

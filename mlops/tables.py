@@ -29,11 +29,16 @@ class EventTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An event table with one double column a feature. `unlabelled` counts events whose label is not known."""
+    """An event table with one double column a feature.
+
+    `unlabelled` counts events whose label is not known; `events` are the fingerprints of the event tables that the
+    features were computed from.
+    """
 
     rows: int
     unlabelled: int
     features: FeatureSet
+    events: tuple[str, ...]
     whole_number_ids: tuple[str, ...]
     fingerprint: str
 

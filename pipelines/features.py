@@ -21,13 +21,13 @@ from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StructField, StructType
 
-from mlops.features import Aggregate, Calendar, Count, FeatureSet, Ratio
+from mlops.features import Aggregate, Calendar, FeatureSet, Ratio
 from mlops.schema import EventSchema, Label
 from mlops.storage import publish_dir
 from mlops.tables import FeatureTable, read_event_table, write_table_meta
 from pipelines.content import content_metrics, fingerprint
 from pipelines.spark import read_parquet, readable_errors
-from pipelines.windows import key_codes, rolling_aggregates
+from pipelines.windows import Total, key_codes, rolling_aggregates, total_of
 
 __all__ = ["FeaturesResult", "compute_features"]
 
@@ -65,7 +65,8 @@ def compute_features(
         SetupError: the device is full.
     """
     started = time.monotonic()
-    numbers = set.intersection(*(set(read_event_table(path).whole_number_ids) for path in events))
+    tables = [read_event_table(path) for path in events]
+    numbers = set.intersection(*(set(table.whole_number_ids) for table in tables))
     frame = reduce(DataFrame.unionByName, (_read(spark, path, schema, numbers) for path in events))
     moment = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
     if moment is not None:
@@ -91,6 +92,7 @@ def compute_features(
             rows=seen.get["rows"],
             unlabelled=seen.get["unlabelled"],
             features=features,
+            events=tuple(table.fingerprint for table in tables),
             whole_number_ids=tuple(c.name for c in schema.columns if c.name in numbers),
             fingerprint=fingerprint(seen.get),
         )
@@ -143,26 +145,28 @@ def _add_aggregates(
     if not arrived:
         return
     table = pa.Table.from_batches(arrived).sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
-    summed = {a.agg.column for a in aggregates if not isinstance(a.agg, Count)}
-    decimals = {name: schema.column(name).decimals for name in summed}
+    totals = {total for a in aggregates if (total := total_of(a.agg)) is not None}
     columns = rolling_aggregates(
         aggregates,
         key_codes(table[key]),
         table[schema.time].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(),
-        {name: _scaled(table[name], decimals[name]) for name in summed},
-        decimals,
+        {total: _whole_numbers(table[total.column], total, schema) for total in totals},
+        {total.column: schema.column(total.column).decimals for total in totals},
     )
     for name, column in columns.items():
         table = table.append_column(name, pa.array(column))
     yield from table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
 
 
-def _scaled(column: pa.ChunkedArray, decimals: int) -> NDArray[np.int64]:
+def _whole_numbers(column: pa.ChunkedArray, total: Total, schema: EventSchema) -> NDArray[np.int64]:
     """The exact whole numbers that are summed; a missing value adds nothing."""
     values = pc.fill_null(
         column.cast(pa.float64()) if pa.types.is_floating(column.type) else column.cast(pa.int64()), 0
     )
-    return np.rint(values.to_numpy() * 10**decimals).astype(np.int64)
+    numbers = values.to_numpy()
+    if total.ones:
+        return (numbers == 1).astype(np.int64)
+    return np.rint(numbers * 10 ** schema.column(total.column).decimals).astype(np.int64)
 
 
 def _with_the_rest(frame: DataFrame, features: FeatureSet, schema: EventSchema) -> DataFrame:

@@ -7,17 +7,30 @@ proportional to n log n, however many events a window holds; a window frame that
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mlops.features import Aggregate, Count, Sum
+from mlops.features import Agg, Aggregate, Count, Rate, Sum
 
-__all__ = ["key_codes", "rolling_aggregates"]
+__all__ = ["Total", "key_codes", "rolling_aggregates", "total_of"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+class Total(NamedTuple):
+    """What is totalled: a column's scaled values, or, if `ones`, how often it is 1."""
+
+    column: str
+    ones: bool = False
+
+
+def total_of(agg: Agg) -> Total | None:
+    """The total behind an aggregate, None behind a count."""
+    return None if isinstance(agg, Count) else Total(agg.column, isinstance(agg, Rate))
 
 
 def key_codes(keys: pa.Array | pa.ChunkedArray) -> Ints:
@@ -31,7 +44,7 @@ def rolling_aggregates(
     aggregates: Sequence[Aggregate],
     keys: Ints,
     times: Ints,
-    values: Mapping[str, Ints],
+    values: Mapping[Total, Ints],
     decimals: Mapping[str, int],
 ) -> dict[str, Floats]:
     """The aggregates of each event over the events with its key.
@@ -40,7 +53,7 @@ def rolling_aggregates(
         aggregates: of one key column.
         keys: the key of each event [n], coded 0 … number of keys − 1.
         times: event times [n] in microseconds; events must be sorted by (event time, id).
-        values: scaled whole numbers [n] of each column that is summed; for a rate, 1 where the column is 1.
+        values: the whole numbers [n] to sum for each total: scaled, or 1 where the column is 1.
         decimals: the digits after the point of each column that is summed.
 
     Returns:
@@ -59,7 +72,7 @@ def rolling_aggregates(
         places = np.searchsorted(times, sorted_times - microseconds_ago, side="right")
         return np.searchsorted(key_and_place, keys[by_key] * n + places)
 
-    totals = {name: np.concatenate([[0], np.cumsum(column[by_key])]) for name, column in values.items()}
+    totals = {total: np.concatenate([[0], np.cumsum(column[by_key])]) for total, column in values.items()}
     borders: dict[int, Ints] = {}
     result: dict[str, Floats] = {}
     for a in aggregates:
@@ -69,14 +82,15 @@ def rolling_aggregates(
         begin = borders[a.delay_us + a.window_us]
         end = borders[a.delay_us] if a.delay_us else place + a.include_current
         count = end - begin
-        if isinstance(a.agg, Count):
+        total = total_of(a.agg)
+        if total is None:
             value = count.astype(np.float64)
         else:
-            column = a.agg.column
-            value = (totals[column][end] - totals[column][begin]).astype(np.float64)
+            value = (totals[total][end] - totals[total][begin]).astype(np.float64)
             if not isinstance(a.agg, Sum):
                 value /= np.maximum(count, 1)
-            value /= 10.0 ** decimals[column]
+            if not total.ones:
+                value /= 10.0 ** decimals[total.column]
             value[count == 0] = a.fallback
         result[a.name] = np.empty(n)
         result[a.name][by_key] = value

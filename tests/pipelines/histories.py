@@ -37,6 +37,7 @@ FEATURES = FeatureSet(
         Rolling(key="card", agg=Count(), windows=("1s", "2d")),
         Rolling(key="card", agg=Mean(column="amount"), windows=("1s", "1d", "2d")),
         Rolling(key="card", agg=Sum(column="items"), windows=("2d",), include_current=False, fallback=-1.0),
+        Rolling(key="card", agg=Rate(column="items"), windows=("2d",), include_current=False, fallback=-4.0),
         Rolling(
             key="card", agg=Count(), windows=("1d",), include_current=False, prefix="others", fallback=7.0
         ),
@@ -99,7 +100,7 @@ def write_events(folder: Path, events: Sequence[Event], files: int = 2) -> Path:
         whole_number_ids=("id", "card", "shop") if ids == pa.int64() else (),
         first_event=min(times).isoformat(),
         last_event=max(times).isoformat(),
-        fingerprint="",
+        fingerprint=f"of {folder.name}",
     )
     write_table_meta(folder, meta)
     return folder

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from mlops.features import Calendar, FeatureSet, Ratio, Value
-from mlops.tables import read_feature_table
+from mlops.tables import read_event_table, read_feature_table
 from pipelines.features import FeaturesResult, compute_features
 from tests.pipelines.histories import FEATURES, LABEL, SCHEMA, histories, write_events, write_labels
 from tests.reference import reference_features
@@ -65,6 +65,7 @@ def test_the_table_holds_the_event_s_columns_then_the_features(spark: SparkSessi
     assert pq.read_table(tmp_path / "features").column_names == names
     table = read_feature_table(tmp_path / "features")
     assert table.features == FEATURES
+    assert table.events == (read_event_table(tmp_path / "events").fingerprint,)
     assert table.whole_number_ids == ("id", "card", "shop")
 
 
@@ -85,9 +86,11 @@ def test_other_files_in_another_order_give_the_same_fingerprint(spark: SparkSess
     compute(spark, [write_events(tmp_path / "one", events, files=1)], tmp_path / "a")
     halves = [write_events(tmp_path / "b1", events[::-2], 3), write_events(tmp_path / "b2", events[-2::-2])]
     compute(spark, halves, tmp_path / "b")
-    assert read_feature_table(tmp_path / "a") == read_feature_table(tmp_path / "b")
+    one, two = read_feature_table(tmp_path / "a"), read_feature_table(tmp_path / "b")
+    assert one.fingerprint == two.fingerprint
+    assert (one.events, two.events) == (("of one",), ("of b1", "of b2"))
     compute(spark, halves, tmp_path / "b", labels=write_labels(tmp_path / "l", {events[0]["id"]: True}))
-    assert read_feature_table(tmp_path / "a") != read_feature_table(tmp_path / "b")
+    assert read_feature_table(tmp_path / "b").fingerprint != one.fingerprint
 
 
 def test_ids_that_are_text_in_one_table_are_text_in_all(spark: SparkSession, tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops.features import Count, FeatureSet, Mean, Rate, Rolling, Sum
-from pipelines.windows import key_codes, rolling_aggregates
+from pipelines.windows import Total, key_codes, rolling_aggregates
 from tests.pipelines.histories import LABEL, SCHEMA
 from tests.reference import reference_features
 
@@ -21,6 +22,7 @@ AGGREGATES = st.one_of(
     st.just(Sum(column="amount")),
     st.just(Mean(column="amount")),
     st.just(Rate(column="fraud")),
+    st.sampled_from([Sum, Mean, Rate]).map(lambda kind: kind(column="items")),
 )
 ROLLINGS = st.builds(
     Rolling,
@@ -41,6 +43,7 @@ EVENTS = st.lists(
         MOMENTS,
         st.sampled_from(["a", "b", None]),
         st.integers(0, 10**13),
+        st.integers(0, 3),
         st.sampled_from([True, False, None]),
     ),
     min_size=1,
@@ -49,9 +52,9 @@ EVENTS = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(EVENTS, ROLLINGS)
+@given(EVENTS, st.lists(ROLLINGS, min_size=1, max_size=3))
 def test_any_aggregate_of_any_history_is_the_reference_s(
-    drawn: list[tuple[int, str | None, int, bool | None]], rolling: Rolling
+    drawn: list[tuple[int, str | None, int, int, bool | None]], rollings: list[Rolling]
 ) -> None:
     drawn = sorted(drawn, key=lambda event: event[0])
     events = [
@@ -60,20 +63,25 @@ def test_any_aggregate_of_any_history_is_the_reference_s(
             "at": EPOCH + timedelta(microseconds=at),
             "card": card,
             "amount": cents / 100,
+            "items": items,
             "fraud": fraud,
         }
-        for n, (at, card, cents, fraud) in enumerate(drawn)
+        for n, (at, card, cents, items, fraud) in enumerate(drawn)
     ]
-    features = FeatureSet((rolling,))
+    named = [msgspec.structs.replace(rolling, prefix=str(n)) for n, rolling in enumerate(rollings)]
+    features = FeatureSet(tuple(named))
+    items = np.array([event["items"] for event in events])
     result = rolling_aggregates(
         features.aggregates,
         key_codes(pa.array([event["card"] for event in events], pa.string())),
         np.array([at for at, *_ in drawn]),
         {
-            "amount": np.rint([event["amount"] * 100 for event in events]).astype(np.int64),
-            "fraud": np.array([int(event["fraud"] or 0) for event in events]),
+            Total("amount"): np.rint([event["amount"] * 100 for event in events]).astype(np.int64),
+            Total("items"): items,
+            Total("items", ones=True): (items == 1).astype(np.int64),
+            Total("fraud", ones=True): np.array([int(event["fraud"] or 0) for event in events]),
         },
-        {"amount": 2, "fraud": 0},
+        {"amount": 2, "items": 0, "fraud": 0},
     )
     expected = reference_features(events, {}, features, SCHEMA, LABEL)
     found = zip(*(result[name].tolist() for name in features.names), strict=True)

@@ -104,7 +104,7 @@ def write_feature_table(
     """Events of `days` days in no order, one in twelve a failure.
 
     Failures have a high load and few events a day; `turned`, they have a low load and many; `hopeless`, no feature
-    knows anything of them. The labels of `unlabelled` events are not known. Ids are text.
+    knows anything of them. The labels of `unlabelled` events are not known, though all were due. Ids are text.
     """
     rng = np.random.default_rng(seed)
     n = days * per_day
@@ -113,7 +113,8 @@ def write_feature_table(
     first = int(datetime.fromisoformat(FIRST_DAY).replace(tzinfo=UTC).timestamp()) * 1_000_000
     time = first + np.arange(n) * (days * DAY_US // n)
     known = np.ones(n, np.bool_)
-    known[rng.choice(n, unlabelled, replace=False)] = False
+    due = (days - USE_CASE.label.delay_days) * per_day
+    known[rng.choice(due, unlabelled, replace=False)] = False
     table = pa.table(
         {
             "event": pa.array([f"e{i:06d}" for i in range(n)]),
@@ -134,6 +135,7 @@ def write_feature_table(
         rows=n,
         unlabelled=unlabelled,
         features=FEATURES,
+        events=(),
         whole_number_ids=("machine",),
         fingerprint=f"{seed}-{turned}-{hopeless}",
     )
@@ -160,6 +162,11 @@ def other_definitions(folder: Path) -> None:
     write_table_meta(
         folder,
         FeatureTable(
-            rows=1, unlabelled=0, features=features, whole_number_ids=("machine",), fingerprint="other"
+            rows=1,
+            unlabelled=0,
+            features=features,
+            events=(),
+            whole_number_ids=("machine",),
+            fingerprint="other",
         ),
     )

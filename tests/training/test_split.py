@@ -29,7 +29,7 @@ def dataset(rows: list[tuple[int, str, int]], *, cards: bool = True) -> Dataset:
         card=np.array(card) if cards else None,
         amount=None,
         table=FeatureTable(
-            rows=0, unlabelled=0, features=FeatureSet(()), whole_number_ids=(), fingerprint=""
+            rows=0, unlabelled=0, features=FeatureSet(()), events=(), whole_number_ids=(), fingerprint=""
         ),
     )
 
