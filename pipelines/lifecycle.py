@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.dataset as ds
 
 from mlops.contract import load_dotted, load_use_case
 from mlops.deployment import Deployment, bundle_path, read_deployment
@@ -27,11 +28,12 @@ from mlops.errors import ConfigError, InputError
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import write_json
-from mlops.tables import read_event_table
+from mlops.tables import read_event_table, read_feature_table
 from pipelines import features, spark, validate
 from pipelines.backfill import BackfillResult, backfill
 from pipelines.engine import Engine
 from training import gate, registry
+from training.dataset import awaited_from
 from training.gate import Verdict
 from training.tracking import prepare_tracking
 from training.train import TrainResult, TrainSpec, train_candidate
@@ -137,18 +139,27 @@ def compute_features(
 
 
 def default_training_day(settings: Settings) -> date:
-    """The latest first day of training that leaves room for delay and test days before the last event.
+    """The latest first day of training that leaves room for delay and test days.
+
+    The test days end with the last event's day, if the labels are complete, as those of an archive are. If labels of
+    the last `label.delay_days` are missing, they are awaited: then the test days end before, with the last day whose
+    labels are all due, since of the days after it only what was reported early is known.
 
     Raises:
-        InputError: the events span fewer days than one split needs.
+        InputError: the events whose labels are due span fewer days than one split needs.
     """
-    table = read_event_table(settings.events)
-    days = load_use_case(settings.usecase).policy.split.days
+    table, use_case = read_event_table(settings.events), load_use_case(settings.usecase)
+    days, label = use_case.policy.split.days, use_case.label
     first, last = (datetime.fromisoformat(t).date() for t in (table.first_event, table.last_event))
-    span = (last - first).days + 1
+    columns = ds.dataset(settings.events, format="parquet").to_table([use_case.events.time, label.column])
+    awaited = awaited_from(columns[use_case.events.time], columns[label.column], label.delay_days)
+    if awaited is not None:
+        last = awaited.date() - timedelta(days=1)
+    span = max(0, (last - first).days + 1)
     if span < days:
         raise InputError(
-            f"the events span {span} days, and training, delay and test need {days}",
+            f"the events {'whose labels are due ' if awaited else ''}span {span} days, and training, delay and test "
+            f"need {days}",
             where=settings.events,
             todo="bring more days, or change `split` in policy.yaml",
         )
@@ -164,8 +175,21 @@ def train(
     seed: int = 0,
     only: Sequence[str] = (),
 ) -> tuple[TrainResult, ...]:
-    """Train the use case's candidates (or `only` those), each in a worker process, on the days from `first_day`."""
+    """Train the use case's candidates (or `only` those), each in a worker process, on the days from `first_day`.
+
+    Args:
+        table: the feature table, the home's own unless given.
+
+    Raises:
+        InputError: no such candidate, or the home's features were computed from other events than it holds now.
+    """
     use_case = load_use_case(settings.usecase)
+    if table is None:
+        computed_from = read_feature_table(settings.features).events
+        if read_event_table(settings.events).fingerprint not in computed_from:
+            raise InputError(
+                "were computed from other events", where=settings.features, todo="run mlops features"
+            )
     names = [c.name for c in use_case.candidates]
     if unknown := set(only) - set(names):
         raise InputError(f"no candidate {', '.join(sorted(unknown))}", todo=f"there are {', '.join(names)}")

@@ -18,7 +18,7 @@ from mlops.errors import InputError
 from mlops.features import Aggregate, Calendar, FeatureSet, Ratio, Rolling, Value, duration_us
 from mlops.tables import FeatureTable, read_feature_table
 
-__all__ = ["Dataset", "load_dataset", "parse_day"]
+__all__ = ["Dataset", "awaited_from", "load_dataset", "parse_day"]
 
 _DAY_US = duration_us("1d")
 
@@ -30,7 +30,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
         ids: [n], int64 or text.
         time_us: [n], microseconds since 1970, UTC.
         day: [n], days since the first day of the window.
-        label: [n], 1, 0, or -1 where it is not known.
+        label: [n], 1, 0, or -1 where it is not known, or was known before others of its time: see `awaited_from`.
         features: [n, f] float32, in the order of `names`.
         card, amount: [n], or None where the use case has none.
         table: what the table says of itself.
@@ -64,10 +64,32 @@ def parse_day(text: str) -> date:
         ) from None
 
 
+def awaited_from(times: pa.ChunkedArray, labels: pa.ChunkedArray, delay_days: int) -> datetime | None:
+    """From which event time on labels were still awaited when the data ended; None where none was.
+
+    Labels are awaited if one of the last `delay_days` is missing. Those that are there already were reported early,
+    which frauds are sooner than others: to count them would say that all these days' known events are frauds. So
+    from the first missing one on, and on the last `delay_days` calendar days (UTC), no label counts.
+
+    Args:
+        times: event times, timestamp[us, UTC], at least one.
+        labels: null where not known.
+    """
+    last: datetime = pc.max(times).as_py()
+    tail = pc.greater(times, pa.scalar(last - timedelta(days=delay_days), times.type))
+    first_missing: datetime | None = pc.min(times.filter(pc.and_(tail, labels.is_null()))).as_py()
+    if first_missing is None:
+        return None
+    midnight = datetime.combine(last.date() - timedelta(days=delay_days - 1), datetime.min.time(), UTC)
+    return min(first_missing, midnight)
+
+
 def load_dataset(
     folder: Path, use_case: UseCase, *, first_day: str, days: int, features: FeatureSet | None = None
 ) -> Dataset:
     """The events of `days` days from `first_day` (ISO date) on, from the feature table in `folder`.
+
+    A label that was not due by the end of the table is not known: see `awaited_from`.
 
     Args:
         features: the definitions of the features to read; those of the use case unless given.
@@ -93,11 +115,16 @@ def load_dataset(
     source = ds.dataset(folder, format="parquet")
     if missing := [name for name in wanted if name not in source.schema.names]:
         raise InputError(f"no column {', '.join(missing)}", where=folder, todo="compute the features again")
-    start, end = _window(source, schema.time, folder, first_day, days)
+    everything = source.to_table(columns=[schema.time, label])
+    start, end = _window(everything[schema.time], folder, first_day, days)
     field = ds.field(schema.time)
     rows = source.to_table(columns=list(wanted), filter=(field >= start) & (field < end))
     rows = rows.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
     time_us = rows[schema.time].cast(pa.int64()).to_numpy()
+    labels = rows[label].cast(pa.int8()).fill_null(-1).to_numpy()
+    awaited = awaited_from(everything[schema.time], everything[label], use_case.label.delay_days)
+    if awaited is not None:
+        labels = np.where(time_us < _microseconds(awaited), labels, np.int8(-1))
     matrix = np.empty((rows.num_rows, len(names)), np.float32)
     for column, name in enumerate(names):
         with np.errstate(over="ignore"):  # what does not fit becomes inf, and is refused
@@ -109,14 +136,18 @@ def load_dataset(
     return Dataset(
         ids=rows[schema.id].to_numpy(),
         time_us=time_us,
-        day=(time_us - int(start.timestamp()) * 1_000_000) // _DAY_US,
-        label=rows[label].cast(pa.int8()).fill_null(-1).to_numpy(),
+        day=(time_us - _microseconds(start)) // _DAY_US,
+        label=labels,
         features=matrix,
         names=tuple(names),
         card=rows[use_case.card].to_numpy() if use_case.card else None,
         amount=rows[use_case.amount].to_numpy() if use_case.amount else None,
         table=table,
     )
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _definitions(features: FeatureSet) -> list[Aggregate | Value | Calendar | Ratio]:
@@ -130,12 +161,10 @@ def _definitions(features: FeatureSet) -> list[Aggregate | Value | Calendar | Ra
     return found
 
 
-def _window(
-    source: ds.Dataset, time: str, folder: Path, first_day: str, days: int
-) -> tuple[datetime, datetime]:
+def _window(times: pa.ChunkedArray, folder: Path, first_day: str, days: int) -> tuple[datetime, datetime]:
     start = datetime.combine(parse_day(first_day), datetime.min.time(), UTC)
     end = start + timedelta(days=days)
-    held = pc.min_max(source.to_table(columns=[time])[time]).as_py()
+    held = pc.min_max(times).as_py()
     if held["min"] is None:
         raise InputError("no rows", where=folder)
     if start.date() < held["min"].date() or (end - timedelta(days=1)).date() > held["max"].date():

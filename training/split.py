@@ -25,14 +25,14 @@ Rows = NDArray[np.int64]
 
 
 class Windows(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of a data set, by what they are for; only rows whose label is known.
+    """Rows of a data set, by what they are for; only rows whose label is known and was due.
 
     Fields:
         train: the training days.
         wait: the days of the delay. Their labels are known when the model goes live, and it has not seen them:
             thresholds are chosen on them.
         test: the test days, without the cards known as defrauded by then.
-        unlabelled: rows left out because their label is not known.
+        unlabelled: rows left out because their label is not known, or was not due by the end of the data.
         known_cards: rows of the test days left out because their card was known.
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlops.errors import InputError
@@ -36,6 +38,50 @@ def test_an_unknown_label_is_neither_fraud_nor_genuine(tmp_path: Path) -> None:
     data = load(write_feature_table(tmp_path / "features", unlabelled=70))
     assert (data.label == -1).sum() == 70
     assert set(data.label) == {-1, 0, 1}
+
+
+def _labels(folder: Path) -> pa.ChunkedArray:
+    return pq.read_table(folder).sort_by("event")["failed"]
+
+
+def test_frauds_reported_early_do_not_count_where_others_are_awaited(tmp_path: Path) -> None:
+    folder = write_feature_table(tmp_path / "features")
+    failed = _labels(folder).to_numpy()
+    awaited = np.arange(3_200) >= 2_400  # the last two days, and the label is due after two
+    rewrite(folder, failed=pa.array(failed, mask=awaited & ~failed))
+    data = load(folder)
+    assert failed[awaited].any()
+    assert (data.label[data.day >= 6] == -1).all()
+    assert (data.label[:2_400] == failed[:2_400]).all()
+
+
+def test_labels_do_not_count_from_the_first_that_is_awaited(tmp_path: Path) -> None:
+    # The data end at noon, so that labels are due until noon of the day two days before.
+    folder = write_feature_table(tmp_path / "features")
+    whole = pq.read_table(folder).sort_by("event").slice(0, 3_000)
+    failed = whole["failed"].to_numpy()
+    awaited = np.arange(3_000) >= 2_200
+    for part in folder.glob("*.parquet"):
+        part.unlink()
+    place = whole.schema.get_field_index("failed")
+    column = pa.array(failed, mask=awaited & ~failed)
+    pq.write_table(whole.set_column(place, "failed", column), folder / "part-0.parquet")
+    data = load(folder)
+    first = 2_200 + int(np.flatnonzero(~failed[2_200:])[0])
+    assert (data.label[first:] == -1).all()
+    assert (data.label[:first] == failed[:first]).all()
+
+
+def test_a_label_that_never_came_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    folder = write_feature_table(tmp_path / "features")
+    failed = _labels(folder).to_numpy()
+    rewrite(folder, failed=pa.array(failed, mask=np.arange(3_200) == 2_000))
+    assert np.flatnonzero(load(folder).label == -1).tolist() == [2_000]
+
+
+def test_complete_labels_all_count(tmp_path: Path) -> None:
+    folder = write_feature_table(tmp_path / "features")
+    assert (load(folder).label == _labels(folder).to_numpy()).all()
 
 
 @pytest.mark.parametrize("first_day", ["2018-05-07", "2018-05-09"])
