@@ -53,11 +53,9 @@ def client(settings: Settings) -> MlflowClient:
         _make_database(settings)
     try:
         return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
-    except (
-        MlflowException,
-        ImportError,
-        OSError,
-    ) as error:  # a driver, or a database's file, that is not there
+    except (MlflowException, ImportError) as error:  # the latter for a database's driver
+        if not settings.tracking_uri:
+            raise
         raise ConfigError(
             f"MLflow cannot use it: {' '.join(str(error).split())}",
             where="MLOPS_TRACKING_URI",

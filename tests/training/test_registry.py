@@ -144,7 +144,8 @@ def test_promoting_twice_changes_nothing(house: House) -> None:
 
 @pytest.mark.parametrize("damage", ["missing", "other version", "other digest", "unreadable"])
 def test_promoting_again_repairs_a_pointer_that_differs(house: House, damage: str) -> None:
-    version = house.register()
+    registry.promote(house.settings, house.register(seed=0))
+    version = house.register(seed=1)
     wanted = registry.promote(house.settings, version)
     pointer = house.settings.pointer
     if damage == "missing":
@@ -160,7 +161,9 @@ def test_promoting_again_repairs_a_pointer_that_differs(house: House, damage: st
         assert f"promote version {version} again" in difference
     registry.promote(house.settings, version)
     assert house.status().differences == ()
-    assert read_deployment(pointer).champion == wanted.champion
+    repaired = read_deployment(pointer)
+    assert repaired.champion == wanted.champion
+    assert repaired.previous == (wanted.previous if damage.startswith("other") else None)
 
 
 def test_an_interrupted_promotion_shows_and_is_repaired(
