@@ -197,7 +197,7 @@ def train(settings: Settings, train_from: date | None, only: tuple[str, ...], se
 
 @cli.command()
 @click.argument("version", required=False)
-@click.option("--rollback", is_flag=True, help="Go back to the version before the champion.")
+@click.option("--rollback", is_flag=True, help="Go back to the champion before this one.")
 @as_json
 @click.pass_obj
 def promote(settings: Settings, version: str | None, rollback: bool, json_: bool) -> None:
@@ -236,7 +236,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 
 @cli.command()
-@click.option("--events", type=PATH, required=True, help="Parquet, a file or a folder with one file a day.")
+@click.option("--events", type=PATH, required=True, help="Parquet or CSV, a file or a folder of files.")
 @url_option
 @click.option("--from", "first_day", type=DATE, required=True, help="First day to replay.")
 @click.option("--to", "last_day", type=DATE, required=True, help="Last day to replay.")
@@ -254,7 +254,7 @@ def replay(
     from pipelines.replay import replay as send
 
     use_case = load_use_case(settings.usecase)
-    recording = Recording.read(events, use_case.events, use_case.label)
+    recording = Recording([events], use_case.events, use_case.label)
     result = watched("replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles)
     show(result, json_)
     if result.failed:
