@@ -155,9 +155,7 @@ def _counts(rows: DataFrame, schema: EventSchema) -> dict[str | None, Row]:
     """By reason: how many rows, their first and last event, and whether all ids of a column are whole numbers."""
     moment = F.col(schema.time)
     ids = [
-        F.bool_and(
-            F.coalesce(F.col(c.name).try_cast("bigint").cast("string") == F.col(c.name), F.lit(True))
-        ).alias(c.name)
+        F.bool_and(F.col(c.name).try_cast("bigint").cast("string").eqNullSafe(F.col(c.name))).alias(c.name)
         for c in schema.columns
         if c.type == "id"
     ]

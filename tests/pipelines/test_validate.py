@@ -150,6 +150,15 @@ def test_ids_stay_text_where_one_of_the_column_is_no_number(check: Validate, tmp
     assert {row["terminal_id"] for row in events(tmp_path)} == {0, 1, 2, -3}
 
 
+@pytest.mark.parametrize("other", ["c7", "1e3", "99999999999999999999"])
+def test_an_id_that_is_no_whole_number_makes_its_column_text(
+    check: Validate, tmp_path: Path, other: str
+) -> None:
+    check(write_csv(tmp_path / "in.csv", [payment(1, CUSTOMER_ID=other), payment(2, CUSTOMER_ID=7)]))
+    assert read_event_table(tmp_path / "events").whole_number_ids == ("transaction_id", "terminal_id")
+    assert [row["customer_id"] for row in events(tmp_path)] == [other, "7"]
+
+
 def test_a_bad_row_does_not_decide_whether_ids_are_numbers(check: Validate, tmp_path: Path) -> None:
     rows = [payment(1, CUSTOMER_ID="1"), payment(2, CUSTOMER_ID="x", TX_AMOUNT=-1.0)]
     check(write_parquet(tmp_path / "in.parquet", rows))
