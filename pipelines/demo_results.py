@@ -65,7 +65,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     `ap_before_shift` is measured on the quiet week, `ap_after_shift` on the changed weeks before the retraining,
     `ap_after_retrain` on the days after the day of the swap, whoever answered then; all on what was served.
-    `retrained` says whether retraining gave a new champion.
+    `retrained` says whether retraining gave a new champion. `feature_parity_max_abs_diff` is over `parity_events`
+    served events, and null in the file if one of those that were served is not in the feature table.
     """
 
     seed: int
@@ -83,6 +84,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     drift_detected: bool
     drifted_features: tuple[str, ...]
     feature_parity_max_abs_diff: float
+    parity_events: int
     onnx_parity_max_abs_diff: float
     requests_sent: int
     requests_failed: int
@@ -112,6 +114,7 @@ def summarise(
         drift_detected=facts.drift.drift is not None and facts.drift.drift.drifted,
         drifted_features=facts.drift.drift.drifted_features if facts.drift.drift else (),
         feature_parity_max_abs_diff=max(result.max_abs_diff for result in facts.parity),
+        parity_events=max(result.compared for result in facts.parity),
         onnx_parity_max_abs_diff=max(result.onnx_max_abs_diff for result in results),
         requests_sent=sum(result.requests for result in facts.replays),
         requests_failed=sum(result.failed for result in facts.replays),

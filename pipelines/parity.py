@@ -1,7 +1,12 @@
-"""Do the features that were served agree with those that Spark computes for the same events?"""
+"""Do the features that were served agree with those that Spark computes for the same events?
+
+A `Value` feature is a column of the event, and both sides have the event as it was served: those agree by
+construction. What is proven is every aggregate, calendar flag and ratio.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +34,11 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `events` served `compared` are in the feature table; `differing` holds the worst of `differences`."""
+    """Of `events` served `compared` are in the feature table; `differing` holds the worst of `differences`.
+
+    `max_abs_diff` is infinite, too, if an event that was served is not in the feature table, or none was served:
+    what was not compared does not agree.
+    """
 
     events: int
     compared: int
@@ -64,7 +73,7 @@ def compare(served: Path, features: Path, names: Sequence[str], id_column: str) 
     return ParityResult(
         events=len(left),
         compared=compared,
-        max_abs_diff=found[0][0] if found else 0.0,
+        max_abs_diff=math.inf if not compared or compared != len(left) else found[0][0] if found else 0.0,
         differences=len(found),
         differing=tuple(difference for _, difference in found[:_WORST]),
     )

@@ -32,10 +32,10 @@ def test_equal_features_differ_by_nothing(tmp_path: Path) -> None:
 
 
 def test_differences_down_to_the_last_bit_are_named_worst_first(tmp_path: Path) -> None:
-    served = table(tmp_path / "s", {"id": ["a", "b", "c"], "count": [1.0, 2.0, 3.0], "mean": [0.3, 1.0, 1.0]})
+    served = table(tmp_path / "s", {"id": ["a", "b"], "count": [1.0, 2.0], "mean": [0.3, 1.0]})
     computed = table(tmp_path / "f", {"id": ["b", "a"], "count": [4.0, 1.0], "mean": [1.0, 0.1 + 0.2]})
     result = compare(served, computed, NAMES, "id")
-    assert (result.events, result.compared, result.differences) == (3, 2, 2)
+    assert (result.events, result.compared, result.differences) == (2, 2, 2)
     assert result.max_abs_diff == 2.0
     assert [(d.event_id, d.feature) for d in result.differing] == [("b", "count"), ("a", "mean")]
     assert result.differing[0] == Difference(event_id="b", feature="count", served=2.0, computed=4.0)
@@ -45,6 +45,23 @@ def test_a_value_missing_on_one_side_differs_infinitely(tmp_path: Path) -> None:
     served = table(tmp_path / "s", {"id": [1], "count": [1.0], "mean": pa.array([None], pa.float64())})
     computed = table(tmp_path / "f", {"id": [1], "count": [1.0], "mean": [0.0]})
     assert compare(served, computed, NAMES, "id").max_abs_diff == math.inf
+
+
+@pytest.mark.parametrize("computed_ids", [[2, 3], [3, 4], [1, 2, 2]])
+def test_events_that_are_not_in_the_feature_table_once_do_not_agree(
+    tmp_path: Path, computed_ids: list[int]
+) -> None:
+    served = table(tmp_path / "s", {"id": [1, 2], "count": [1.0, 1.0], "mean": [1.0, 1.0]})
+    ones = [1.0] * len(computed_ids)
+    computed = table(tmp_path / "f", {"id": computed_ids, "count": ones, "mean": ones})
+    result = compare(served, computed, NAMES, "id")
+    assert (result.differences, result.max_abs_diff) == (0, math.inf)
+
+
+def test_nothing_served_is_no_agreement(tmp_path: Path) -> None:
+    none = table(tmp_path / "s", {"id": pa.array([], pa.int64()), "count": [], "mean": []})
+    computed = table(tmp_path / "f", {"id": [1], "count": [1.0], "mean": [1.0]})
+    assert compare(none, computed, NAMES, "id").max_abs_diff == math.inf
 
 
 def test_only_the_worst_few_are_listed(tmp_path: Path) -> None:
