@@ -18,6 +18,7 @@ from mlops.records import Decision, read_decisions, read_labels
 from mlops.schema import Column, EventSchema, Label
 from mlops.storage import publish_dir
 from mlops.tables import EventTable, write_table_meta
+from pipelines.canonical import are_whole_numbers
 
 __all__ = ["CollectResult", "collect"]
 
@@ -78,8 +79,8 @@ def collect(
     )
     total, served = _served(decisions, schema, label, names)
 
-    numbers = {c.name for c in schema.columns if c.type == "id" and _are_whole_numbers(served[c.name])}
-    if not _are_whole_numbers(labels[schema.id]):
+    numbers = {c.name for c in schema.columns if c.type == "id" and are_whole_numbers(served[c.name])}
+    if not are_whole_numbers(labels[schema.id]):
         numbers.discard(schema.id)
     served, labels = _with_numbers(served, numbers), _with_numbers(labels, numbers)
     served = served.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
@@ -160,14 +161,6 @@ def _value(column: Column, value: Any) -> Any:
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _are_whole_numbers(ids: pa.ChunkedArray) -> bool:
-    """Whether all are int64 in their usual spelling: 7, not 007."""
-    try:
-        return bool(ids.cast(pa.int64()).cast(pa.string()).equals(ids))
-    except pa.ArrowInvalid:
-        return False
 
 
 def _with_numbers(table: pa.Table, numbers: set[str]) -> pa.Table:

@@ -15,11 +15,10 @@ import httpx
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from mlops.errors import InputError, SetupError
 from mlops.schema import EventSchema, Label
-from mlops.storage import is_leftover
+from pipelines.canonical import read_events
 
 __all__ = ["Recording", "ReplayResult", "replay"]
 
@@ -38,44 +37,21 @@ class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recording:
-    """What happened in the outside world: event files in the schema's own or a foreign layout, one or many, read once.
+    """What happened in the outside world: event files as validation reads them, with labels if they have them.
 
     Args:
-        files: Parquet files; their columns are renamed by the first layout that fits.
+        sources: Parquet and CSV files, or folders of them.
 
     Raises:
-        InputError: no files, or no layout fits.
+        InputError: there are none, or one cannot be read: see `read_events`.
     """
 
-    def __init__(self, files: Sequence[Path], schema: EventSchema, label: Label) -> None:
-        if not files:
+    def __init__(self, sources: Sequence[Path], schema: EventSchema, label: Label) -> None:
+        if not sources:
             raise InputError("no event files to replay")
-        table = ds.dataset([str(f) for f in files], format="parquet").to_table()
-        for layout in schema.layouts:
-            if set(layout.columns.values()) <= set(table.column_names):
-                names = {theirs: ours for ours, theirs in layout.columns.items()}
-                table = table.select(list(names)).rename_columns(list(names.values()))
-                break
-        if missing := {c.name for c in schema.columns} - set(table.column_names):
-            raise InputError(f"no column {', '.join(sorted(missing))}", where=files[0])
         self.schema, self.label = schema, label
-        times = table[schema.time].cast(pa.timestamp("us"))
-        table = table.set_column(table.column_names.index(schema.time), schema.time, times)
+        table = read_events(sources, schema, label)
         self.table = table.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
-
-    @classmethod
-    def read(cls, path: Path, schema: EventSchema, label: Label) -> Recording:
-        """A recording of one Parquet file or of a folder's.
-
-        Raises:
-            InputError: there is none.
-        """
-        if not path.exists():
-            raise InputError("no such file or folder", where=path)
-        files = [path] if path.is_file() else sorted(f for f in path.glob("*.parquet") if not is_leftover(f))
-        if not files:
-            raise InputError("holds no Parquet file", where=path)
-        return cls(files, schema, label)
 
     def between(self, begin: datetime, end: datetime) -> pa.Table:
         """Events with begin ≤ event time < end, in order."""

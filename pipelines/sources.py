@@ -105,8 +105,18 @@ def event_files(source: Path, schema: EventSchema, label: Label) -> list[Files]:
     """The event files at `source`, those alike together. Only headers and footers are read.
 
     Raises:
-        InputError: there is none, one is neither Parquet nor CSV, or lacks a column, or has one of a wrong type.
+        InputError: there is none, one cannot be read, is neither Parquet nor CSV, or lacks a column, or has one of a
+            wrong type.
     """
+    try:
+        return _event_files(source, schema, label)
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror or error}", where=error.filename or source
+        ) from None
+
+
+def _event_files(source: Path, schema: EventSchema, label: Label) -> list[Files]:
     alike: dict[object, list[tuple[Path, tuple[_Field, ...], str]]] = {}
     for path in _paths(source):
         fields, delimiter = _fields(path, schema)

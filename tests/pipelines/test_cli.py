@@ -55,7 +55,10 @@ def test_each_step_of_the_lifecycle_is_a_command() -> None:
     ("argv", "said"),
     [
         (["validate", "--events", "{tmp}/none.parquet"], "none.parquet"),
-        (["replay", "--events", "{tmp}", "--from", "2018-04-01", "--to", "2018-04-02"], "no Parquet file"),
+        (
+            ["replay", "--events", "{tmp}", "--from", "2018-04-01", "--to", "2018-04-02"],
+            "neither Parquet nor CSV",
+        ),
         (["replay", "--events", "{tmp}", "--from", "yesterday", "--to", "2018-04-02"], "not a date"),
         (["serve"], "no champion to serve"),
         (["monitor", "--as-of", "2018-04-01", "--from", "2018-04-02", "--to", "2018-04-01"], "after"),

@@ -72,7 +72,7 @@ def recording(tmp_path: Path) -> Recording:
         }
     )
     pq.write_table(table, tmp_path / "events.parquet")
-    return Recording.read(tmp_path, USE_CASE.events, USE_CASE.label)
+    return Recording([tmp_path], USE_CASE.events, USE_CASE.label)
 
 
 def _url(server: _Server) -> str:
@@ -156,4 +156,21 @@ def test_events_go_one_by_one_until_what_happens_meanwhile_has_happened(
 def test_files_without_a_known_layout_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
     with pytest.raises(InputError, match="no column"):
-        Recording.read(tmp_path, USE_CASE.events, USE_CASE.label)
+        Recording([tmp_path], USE_CASE.events, USE_CASE.label)
+
+
+def test_a_recording_without_labels_has_none_to_send(server: _Server, tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "TRANSACTION_ID": [1, 2],
+            "TX_DATETIME": pa.array([START, START + timedelta(days=8)], pa.timestamp("us")),
+            "CUSTOMER_ID": [1, 1],
+            "TERMINAL_ID": [2, 2],
+            "TX_AMOUNT": [9.99, 10.0],
+        }
+    )
+    pq.write_table(table, tmp_path / "events.parquet")
+    recording = Recording([tmp_path], USE_CASE.events, USE_CASE.label)
+    result = replay(recording, _url(server), first_day=date(2018, 4, 1), last_day=date(2018, 4, 20))
+    assert (result.events, result.labels) == (2, 0)
+    assert {path for path, _ in server.received} == {"/v1/score"}
