@@ -19,10 +19,10 @@ from mlops.errors import InputError
 from mlops.schema import Column, EventSchema, Label
 from pipelines.sources import Files, event_files
 
-__all__ = ["are_whole_numbers", "read_events"]
+__all__ = ["ARROW_TYPES", "are_whole_numbers", "read_events"]
 
 _MOMENT = pa.timestamp("us")
-_TYPES = {
+ARROW_TYPES = {
     "id": pa.string(),  # until it is known whether all are whole numbers
     "timestamp": _MOMENT,
     "decimal": pa.float64(),
@@ -46,7 +46,7 @@ def read_events(sources: Sequence[Path], schema: EventSchema, label: Label) -> p
     groups = [files for source in sources for files in event_files(source, schema, label)]
     table = pa.concat_tables([_read(path, files, schema) for files in groups for path in files.paths])
     types = [
-        pa.int64() if c.type == "id" and are_whole_numbers(table[c.name]) else _TYPES[c.type]
+        pa.int64() if c.type == "id" and are_whole_numbers(table[c.name]) else ARROW_TYPES[c.type]
         for c in schema.columns
     ]
     return table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))
@@ -70,9 +70,9 @@ def _read(path: Path, files: Files, schema: EventSchema) -> pa.Table:
         values = raw.get(column.name)
         try:
             columns[column.name] = (
-                pa.nulls(raw[schema.id].length(), _TYPES[column.type])
+                pa.nulls(raw[schema.id].length(), ARROW_TYPES[column.type])
                 if values is None
-                else _typed(column, values).cast(_TYPES[column.type])
+                else _typed(column, values).cast(ARROW_TYPES[column.type])
             )
         except ValueError as error:  # pyarrow's own are of this kind
             raise InputError(

@@ -18,21 +18,13 @@ from mlops.records import Decision, read_decisions, read_labels
 from mlops.schema import Column, EventSchema, Label
 from mlops.storage import publish_dir
 from mlops.tables import EventTable, write_table_meta
-from pipelines.canonical import are_whole_numbers
+from pipelines.canonical import ARROW_TYPES, are_whole_numbers
 
 __all__ = ["CollectResult", "collect"]
 
 _BATCH_ROWS = 20_000
 _MOMENT = pa.timestamp("us", tz="UTC")
-_TYPES = {
-    "id": pa.string(),  # until it is known whether all are whole numbers
-    "timestamp": _MOMENT,
-    "decimal": pa.float64(),
-    "float": pa.float64(),
-    "integer": pa.int64(),
-    "text": pa.string(),
-    "boolean": pa.bool_(),
-}
+_TYPES = ARROW_TYPES | {"timestamp": _MOMENT}
 
 
 class CollectResult(msgspec.Struct, frozen=True, kw_only=True):
