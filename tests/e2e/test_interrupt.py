@@ -14,6 +14,11 @@ import pytest
 from tests.e2e.demo import demo_command
 
 
+def _hear_ctrl_c() -> None:
+    """A shell lets what it starts in the background ignore the signal, and the tests may have been started so."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("stage", ["simulate", "features", "backfill"])
 def test_ctrl_c_stops_servers_spark_and_workers_and_exits_with_130(tmp_path: Path, stage: str) -> None:
     with subprocess.Popen(
@@ -22,6 +27,7 @@ def test_ctrl_c_stops_servers_spark_and_workers_and_exits_with_130(tmp_path: Pat
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        preexec_fn=_hear_ctrl_c,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
