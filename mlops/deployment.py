@@ -19,7 +19,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A bundle in its role: registry version, where it lies (see `bundle_path`), and the digest of its manifest."""
 
     version: str
-    candidate: str = ""
+    candidate: str
     framework: str
     uri: str
     digest: str

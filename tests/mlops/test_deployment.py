@@ -13,7 +13,7 @@ POINTER = Path("/home/deployments/current.json")
 
 
 def deployed(uri: str) -> Deployed:
-    return Deployed(version="1", framework="pytorch", uri=uri, digest="d1")
+    return Deployed(version="1", candidate="mlp", framework="pytorch", uri=uri, digest="d1")
 
 
 @pytest.mark.parametrize(

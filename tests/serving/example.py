@@ -134,7 +134,9 @@ class World:
     def deploy(self, version: str, bundle: tuple[Path, str]) -> None:
         """Point at a bundle."""
         path, digest = bundle
-        champion = Deployed(version=version, framework="scikit-learn", uri=str(path), digest=digest)
+        champion = Deployed(
+            version=version, candidate="trees", framework="scikit-learn", uri=str(path), digest=digest
+        )
         write_deployment(self.pointer, Deployment(name="example", champion=champion))
 
     def command(self, port: int = 0) -> list[str]:

@@ -108,7 +108,7 @@ def write_no_deployment(world: World) -> None:
 
 
 def name_a_bucket(world: World) -> None:
-    champion = Deployed(version="2", framework="pytorch", uri="s3://models/1", digest="0")
+    champion = Deployed(version="2", candidate="mlp", framework="pytorch", uri="s3://models/1", digest="0")
     write_deployment(world.pointer, Deployment(name="example", champion=champion))
 
 
@@ -238,7 +238,9 @@ def test_a_repeat_after_the_schema_has_got_a_column_is_still_a_repeat(world: Wor
 
 def test_a_relative_uri_starts_at_the_pointer(world: World) -> None:
     _, digest = world.bundle("second", seed=1)
-    champion = Deployed(version="2", framework="pytorch", uri="../bundles/second", digest=digest)
+    champion = Deployed(
+        version="2", candidate="mlp", framework="pytorch", uri="../bundles/second", digest=digest
+    )
     write_deployment(world.pointer, Deployment(name="example", champion=champion))
     with world.server() as server:
         assert server.get("/v1/model").body["version"] == "2"
