@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 HEAD = """# Qualifications
 
 What a senior machine-learning engineer is asked for, where it stands here, and the command that shows it.
-Generated from [qualifications.yaml](qualifications.yaml) by `python docs/qualifications.py`.
+Generated from [qualifications.yaml](qualifications.yaml) by `.venv/bin/python docs/qualifications.py`.
 
 **ran**: a test or the demo runs it. **rendered**: checked as text only. **not yet**: not here.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ import click
 from mlops.errors import MlopsError, SetupError, UserError
 from mlops.quiet import telemetry_off
 from pipelines.commands import cli
+from pipelines.interrupt import listen
 
 __all__ = ["main"]
 
@@ -21,7 +21,7 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line: 0 done, 1 failed, 2 the caller can mend it, 130 interrupted."""
     telemetry_off()
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     try:
         code = cli.main(args=argv, prog_name="mlops", standalone_mode=False)
     except click.exceptions.Exit as exit_:
@@ -51,8 +51,3 @@ def _of_the_system(error: OSError) -> UserError:
     full = error.errno == errno.ENOSPC
     todo = "free some and run again" if full else "choose another place, or make this one usable"
     return SetupError((error.strerror or str(error)).lower(), where=error.filename, todo=todo)
-
-
-def _terminate(*_: object) -> None:
-    """A polite kill ends as Ctrl-C does: servers, Spark and workers are stopped on the way out."""
-    raise KeyboardInterrupt

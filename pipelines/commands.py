@@ -106,7 +106,8 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
         show(summary, json_=True)
         return
     print(demo_table(summary))
-    print(f"\nThe story in pictures: {settings.home / PAGE}")
+    print(f"The story in pictures: {settings.home / PAGE}")
+    print(f"Its champion, served:  {Path(sys.argv[0])} --home {settings.home} serve")
 
 
 @cli.command()

@@ -293,7 +293,14 @@ class _Pool(ProcessPoolExecutor):
     """A pool whose workers begin nothing new once they were told to end."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(_unless_ending, fn, *args, **kwargs)
+        if threading.current_thread() is not threading.main_thread():
+            return super().submit(_unless_ending, fn, *args, **kwargs)
+        # The first call starts the workers. They must not hear Ctrl-C before they can say so themselves.
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return super().submit(_unless_ending, fn, *args, **kwargs)
+        finally:
+            signal.signal(signal.SIGINT, heard)
 
 
 _ending = False  # of a worker: it was told to end

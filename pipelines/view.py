@@ -15,6 +15,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.interrupt import check
+
 __all__ = ["View"]
 
 
@@ -74,6 +76,7 @@ class View:
         self._rows.append(row)
         try:
             yield
+            check()
         except BaseException:
             row.failed = True
             raise
