@@ -154,7 +154,7 @@ class _Loop:
             sent = [step("replay a quiet week", self.replay, world, url, SERVE_DAY, CHANGE_DAY - 1, SINGLES)]
             parity = step("compare features", self.compare_features)
             note(f"largest difference {parity.max_abs_diff:g} over {parity.compared:,} events")
-            quiet = step("monitor the quiet week", self.monitor_quiet_week, pool)
+            self.say_alerts(step("monitor the quiet week", self.monitor_quiet_week, pool))
 
             sent.append(
                 step("replay the changed weeks", self.replay, world, url, CHANGE_DAY, RETRAIN_DAY - 1)
@@ -187,7 +187,6 @@ class _Loop:
             after=after,
             replays=tuple(sent),
             parity=(parity, parity_later),
-            quiet=quiet,
             drift=drift,
             loss=loss,
             retraining=retraining,

@@ -39,7 +39,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     after: Deployment
     replays: tuple[ReplayResult, ...]
     parity: tuple[ParityResult, ...]
-    quiet: MonitorResult
     drift: MonitorResult
     loss: MonitorResult
     retraining: Retraining | None
