@@ -8,17 +8,14 @@ from typing import Any, Literal
 import msgspec
 
 from mlops.errors import ConfigError
-from mlops.features import Calendar, Count, FeatureSet, Rate, Ratio, Rolling, Value, duration_us
+from mlops.features import FeatureSet
+from mlops.leaks import check_features
 from mlops.policy import Policy
 from mlops.schema import EventSchema, Label
 
 __all__ = ["Candidate", "Framework", "UseCase", "load_dotted", "load_use_case"]
 
 Framework = Literal["scikit-learn", "pytorch", "tensorflow"]
-
-_NUMBERS = ("decimal", "float", "integer", "boolean")
-_SUMMED = ("decimal", "integer", "boolean")
-_KEYS = ("id", "text", "integer", "boolean")
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,60 +58,7 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
         for name in (self.label.column, self.card, self.amount):
             if name:
                 self.events.column(name)
-        for feature in self.features.features:
-            if isinstance(feature, Value):
-                self._check_value(feature, where)
-            elif isinstance(feature, Rolling):
-                self._check_rolling(feature, where)
-            elif not isinstance(feature, (Calendar, Ratio)):
-                raise ConfigError(f"unknown kind of feature {feature!r}", where=where)
-
-    def _check_value(self, feature: Value, where: str) -> None:
-        if feature.column == self.label.column:
-            raise ConfigError(
-                "the label is a feature", where=where, todo="remove it: it is what is predicted"
-            )
-        column = self.events.column(feature.column)
-        if column.type not in _NUMBERS:
-            raise ConfigError(
-                f"{column.name} is {column.type}: a feature is a number",
-                where=where,
-                todo=f"types that can be one: {', '.join(_NUMBERS)}",
-            )
-
-    def _check_rolling(self, feature: Rolling, where: str) -> None:
-        key = self.events.column(feature.key)
-        if key.name == self.label.column:
-            raise ConfigError(
-                "the label is a key: events would be counted with others of their class",
-                where=where,
-                todo="use another key: anything that knows the label at once is a leak",
-            )
-        if key.nullable or key.type not in _KEYS:
-            raise ConfigError(
-                f"{key.name} cannot be a key: it is {'nullable' if key.nullable else key.type}",
-                where=where,
-                todo=f"a key is never null, and one of {', '.join(_KEYS)}",
-            )
-        if isinstance(feature.agg, Count):
-            return
-        column = self.events.column(feature.agg.column)
-        if isinstance(feature.agg, Rate) and column.type != "boolean":
-            raise ConfigError(
-                f"{column.name} is {column.type}: a rate is the share of events for which a boolean is true",
-                where=where,
-                todo="declare the column boolean, or take its mean",
-            )
-        if column.type not in _SUMMED:
-            raise ConfigError(f"{column.name} is {column.type}: only exact types are summed", where=where)
-        delay_us = duration_us(feature.delay) if feature.delay else 0
-        if column.name == self.label.column and delay_us < self.label.delay_days * duration_us("1d"):
-            raise ConfigError(
-                f"{column.name} is known {self.label.delay_days} days after the event, but used after "
-                f"{feature.delay or '0d'}",
-                where=where,
-                todo="give the aggregate at least the label's delay: anything less is a leak",
-            )
+        check_features(self.features, self.events, self.label, where)
 
 
 def load_dotted(path: str) -> Any:

@@ -5,10 +5,15 @@ Semantics, the same for both executors:
 - A window of length w looks at (t − w, t], the event itself included; with a delay d at (t − d − w, t − d].
 - Events are ordered by (event time, id). Among equal times an event sees only ids up to its own; a delayed
   window sees all events at its borders' times. Ids compare as numbers if all are numbers, else bytewise.
+- Only events that fulfil `where` enter a window, the event in hand no less than others; its features are
+  computed whether it does or not. A missing value fulfils no condition.
 - Sums run over scaled integers, so they are exact, and both executors divide the same two integers: values
-  agree to the last bit. `mean` is (sum / count) / 10^decimals in double precision, in this order.
-- A rate counts an event without a known label as 0.
+  agree to the last bit. `mean` is (sum / count) / 10^decimals in double precision, in this order; `min`, `max`
+  and the values of `Last` are divided by 10^decimals likewise; times are whole microseconds / 10^6.
+- A missing value adds 0 to a sum, and its event still counts in a mean or a rate; so does an event without a known
+  label. It is no least or largest value, and not one more distinct value.
 - An empty window has the `fallback` (a count has 0), and so has a ratio whose denominator is 0.
+- What depends on the label is known no earlier than the label's delay: `mlops.contract` refuses less.
 
 The windows and the delay are those of Le Borgne et al., Reproducible Machine Learning for Credit Card Fraud
 Detection (2022), chapter 3.
@@ -22,6 +27,22 @@ from typing import Literal
 
 import msgspec
 
+from mlops.aggregates import (
+    Agg,
+    Aggregate,
+    Count,
+    Distinct,
+    Max,
+    Mean,
+    Min,
+    Nth,
+    Rate,
+    SinceFirst,
+    SinceLast,
+    Sum,
+    Where,
+    duration_us,
+)
 from mlops.errors import ConfigError
 
 __all__ = [
@@ -29,89 +50,92 @@ __all__ = [
     "Aggregate",
     "Calendar",
     "Count",
+    "Distinct",
     "Feature",
     "FeatureSet",
+    "Last",
+    "Max",
     "Mean",
+    "Min",
+    "Missing",
+    "Nth",
+    "OneHot",
     "Rate",
     "Ratio",
     "Rolling",
+    "SinceFirst",
+    "SinceLast",
     "Sum",
     "Value",
+    "Where",
     "duration_us",
 ]
-
-_UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-
-
-def duration_us(text: str) -> int:
-    """Microseconds in a duration such as `30m`, `12h` or `7d`.
-
-    Raises:
-        ConfigError: not a positive whole number and a unit of s, m, h, d.
-    """
-    match = re.fullmatch(r"([1-9][0-9]*)([smhd])", text)
-    if match is None:
-        raise ConfigError(
-            f"{text!r} is not a duration", todo="write a whole number and s, m, h or d: 30m, 7d"
-        )
-    return int(match[1]) * _UNITS_US[match[2]]
 
 
 class _Base(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, forbid_unknown_fields=True):
     pass
 
 
-class Count(_Base, frozen=True, kw_only=True):
-    """How many events."""
-
-
-class Sum(_Base, frozen=True, kw_only=True):
-    """The sum of a decimal, integer or boolean column."""
-
-    column: str
-
-
-class Mean(_Base, frozen=True, kw_only=True):
-    """The mean of a decimal, integer or boolean column."""
-
-    column: str
-
-
-class Rate(_Base, frozen=True, kw_only=True):
-    """The share of events whose boolean column is true; unknown counts as false."""
-
-    column: str
-
-
-Agg = Count | Sum | Mean | Rate
-
-
 class Value(_Base, frozen=True, kw_only=True):
-    """A column of the event itself."""
+    """A column of the event itself. One that may be missing needs a `fallback`, and is called `<column>_filled`."""
 
     column: str
+    fallback: float | None = None
     unit: str = ""
     description: str = ""
 
     @property
-    def name(self) -> str:
-        return self.column
+    def names(self) -> tuple[str, ...]:
+        return (self.column if self.fallback is None else f"{self.column}_filled",)
 
 
-class Calendar(_Base, frozen=True, kw_only=True):
-    """A property of the event time, as 0 or 1: `weekend` (Saturday, Sunday) or `night` (hour ≤ 6)."""
+class Missing(_Base, frozen=True, kw_only=True):
+    """1 if the event has no value in a column, else 0."""
 
-    part: Literal["weekend", "night"]
+    column: str
     unit: str = "0/1"
     description: str = ""
 
     @property
-    def name(self) -> str:
-        return f"is_{self.part}"
+    def names(self) -> tuple[str, ...]:
+        return (f"{self.column}_is_missing",)
+
+
+class OneHot(_Base, frozen=True, kw_only=True):
+    """A text or boolean column as one 0/1 feature a value; one that is missing, or not listed, is 0 in all."""
+
+    column: str
+    values: tuple[str, ...]
+    unit: str = "0/1"
+    description: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{self.column}_is_{re.sub(r'[^0-9A-Za-z]+', '_', value)}" for value in self.values)
+
+
+class Calendar(_Base, frozen=True, kw_only=True):
+    """A part of the event time, or of another timestamp `column`, as the clock in `timezone` shows it.
+
+    `weekend` (Saturday, Sunday) and `night` (hour ≤ 6) are 0 or 1; `weekday` counts from Monday = 0. Of a timestamp
+    that is missing it is the `fallback`.
+    """
+
+    part: Literal["weekend", "night", "hour", "weekday", "day", "month", "year"]
+    column: str = ""
+    timezone: str = "UTC"
+    fallback: float = -1.0
+    unit: str = ""
+    description: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        part = f"is_{self.part}" if self.part in ("weekend", "night") else self.part
+        return (f"{self.column}_{part}" if self.column else part,)
 
 
 class Ratio(_Base, frozen=True, kw_only=True):
-    """One feature divided by another that is declared before it."""
+    """One feature divided by another; both are declared before it."""
 
     name: str
     numerator: str
@@ -120,37 +144,40 @@ class Ratio(_Base, frozen=True, kw_only=True):
     unit: str = ""
     description: str = ""
 
-
-class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
-    """One window of a `Rolling`: one number an event."""
-
-    name: str
-    key: str
-    agg: Agg
-    window_us: int
-    delay_us: int
-    include_current: bool
-    fallback: float
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
 
 
 class Rolling(_Base, frozen=True, kw_only=True):
-    """An aggregate over a key's recent events, one feature a window."""
+    """An aggregate over a key's recent events, one feature a window.
+
+    Raises:
+        ConfigError: a time since the last event, if the event in hand is that.
+    """
 
     key: str
     agg: Agg
     windows: tuple[str, ...]
     delay: str = ""
+    where: Where | None = None
     include_current: bool = True
     fallback: float = 0.0
     prefix: str = ""
     unit: str = ""
     description: str = ""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.agg, SinceLast) and self.include_current and not self.delay:
+            raise ConfigError(
+                "is always 0: the last event is the event in hand",
+                where=f"SinceLast by {self.key}",
+                todo="set include_current=False, or a delay",
+            )
+
     def aggregates(self) -> Iterator[Aggregate]:
         """The aggregates that this declares, in the order of its windows."""
-        column = "" if isinstance(self.agg, Count) else f"_{self.agg.column}"
-        kind = type(self.agg).__name__.lower()
-        prefix = self.prefix or f"{self.key}_{kind}{column}"
+        prefix = self.prefix or f"{self.key}_{self.agg.label}"
         for window in self.windows:
             yield Aggregate(
                 name=f"{prefix}_{window}",
@@ -159,11 +186,63 @@ class Rolling(_Base, frozen=True, kw_only=True):
                 window_us=duration_us(window),
                 delay_us=duration_us(self.delay) if self.delay else 0,
                 include_current=self.include_current,
+                where=self.where,
                 fallback=self.fallback,
             )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(a.name for a in self.aggregates())
 
-Feature = Value | Calendar | Ratio | Rolling
+
+class Last(_Base, frozen=True, kw_only=True):
+    """What a sequence model reads: `fields` of the key's `n` newest events, at most `window` ago.
+
+    The features are in the order of the fields, and within a field from the newest event (1) to the oldest (n). A
+    field is a decimal, integer or boolean column, or the event time, which is given as seconds before the event in
+    hand. Where there are fewer events, or a value is missing, it is the `fallback`.
+
+    Raises:
+        ConfigError: `n` is less than 1, or there are no fields.
+    """
+
+    key: str
+    fields: tuple[str, ...]
+    n: int
+    window: str = "30d"
+    delay: str = ""
+    where: Where | None = None
+    include_current: bool = True
+    fallback: float = 0.0
+    prefix: str = ""
+    unit: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.n < 1 or not self.fields:
+            raise ConfigError("needs a field and an n of at least 1", where=f"Last by {self.key}")
+
+    def aggregates(self) -> Iterator[Aggregate]:
+        """One a field and place."""
+        for field in self.fields:
+            for place in range(1, self.n + 1):
+                yield Aggregate(
+                    name=f"{self.prefix or f'{self.key}_last'}_{field}_{place}",
+                    key=self.key,
+                    agg=Nth(column=field, place=place),
+                    window_us=duration_us(self.window),
+                    delay_us=duration_us(self.delay) if self.delay else 0,
+                    include_current=self.include_current,
+                    where=self.where,
+                    fallback=self.fallback,
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(a.name for a in self.aggregates())
+
+
+Feature = Value | Missing | OneHot | Calendar | Ratio | Rolling | Last
 
 
 class FeatureSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -180,7 +259,7 @@ class FeatureSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                         raise ConfigError(
                             f"{part!r} is not declared before it", where=f"Ratio {feature.name}"
                         )
-            seen += [a.name for a in feature.aggregates()] if isinstance(feature, Rolling) else [feature.name]
+            seen += feature.names
         if twice := sorted({name for name in seen if seen.count(name) > 1}):
             raise ConfigError(
                 f"declared twice: {', '.join(twice)}", where="features", todo="give one a prefix"
@@ -189,17 +268,12 @@ class FeatureSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def names(self) -> tuple[str, ...]:
         """The feature names, in order; one column of the model's input each."""
-        names: list[str] = []
-        for feature in self.features:
-            names += (
-                [a.name for a in feature.aggregates()] if isinstance(feature, Rolling) else [feature.name]
-            )
-        return tuple(names)
+        return tuple(name for feature in self.features for name in feature.names)
 
     @property
     def aggregates(self) -> tuple[Aggregate, ...]:
-        """All rolling aggregates, in order."""
-        return tuple(a for f in self.features if isinstance(f, Rolling) for a in f.aggregates())
+        """All aggregates over a key's events, in order."""
+        return tuple(a for f in self.features if isinstance(f, Rolling | Last) for a in f.aggregates())
 
     @property
     def horizon_us(self) -> int:
@@ -208,8 +282,4 @@ class FeatureSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def describe(self) -> list[tuple[str, str, str]]:
         """(name, unit, description) of each feature, in order."""
-        rows: list[tuple[str, str, str]] = []
-        for feature in self.features:
-            names = [a.name for a in feature.aggregates()] if isinstance(feature, Rolling) else [feature.name]
-            rows += [(name, feature.unit, feature.description) for name in names]
-        return rows
+        return [(name, f.unit, f.description) for f in self.features for name in f.names]

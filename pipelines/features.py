@@ -178,7 +178,7 @@ def _with_the_rest(frame: DataFrame, features: FeatureSet, schema: EventSchema) 
     }
     for feature in features.features:
         if isinstance(feature, Calendar):
-            frame = frame.withColumn(feature.name, parts[feature.part]().cast("double"))
+            frame = frame.withColumn(feature.names[0], parts[feature.part]().cast("double"))
         elif isinstance(feature, Ratio):
             below = F.col(feature.denominator).cast("double")
             above = F.col(feature.numerator).cast("double")

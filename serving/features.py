@@ -62,8 +62,8 @@ class OnlineFeatures:
                 self._steps += [(a.name, self._window(a, schema)) for a in feature.aggregates()]
                 continue
             if isinstance(feature, Value) and schema.events.column(feature.column).nullable:
-                raise BundleError("may be null, which serving does not support", where=feature.name)
-            self._steps.append((feature.name, feature))
+                raise BundleError("may be null, which serving does not support", where=feature.column)
+            self._steps.append((feature.names[0], feature))
         self._borders = {border for reads in self._reads for border in reads.borders}
 
     def compute(self, transaction: StoreTransaction, event: Event, entry: Entry) -> list[float]:

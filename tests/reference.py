@@ -39,11 +39,11 @@ def reference_features(
         for feature in features.features:
             if isinstance(feature, Value):
                 value = event[feature.column]
-                values[feature.name] = math.nan if value is None else float(value)
+                values[feature.column] = math.nan if value is None else float(value)
             elif isinstance(feature, Calendar):
                 moment = datetime(1970, 1, 1) + timedelta(microseconds=_time(event, schema))
                 hit = moment.weekday() >= 5 if feature.part == "weekend" else moment.hour <= 6
-                values[feature.name] = float(hit)
+                values[feature.names[0]] = float(hit)
             elif isinstance(feature, Ratio):
                 below = values[feature.denominator]
                 values[feature.name] = values[feature.numerator] / below if below else feature.fallback

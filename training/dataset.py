@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mlops.contract import UseCase
 from mlops.errors import InputError
-from mlops.features import Aggregate, Calendar, FeatureSet, Ratio, Rolling, Value, duration_us
+from mlops.features import Aggregate, Feature, FeatureSet, Last, Rolling, duration_us
 from mlops.tables import FeatureTable, read_feature_table
 
 __all__ = ["Dataset", "awaited_from", "load_dataset", "parse_day"]
@@ -101,8 +101,8 @@ def load_dataset(
     table = read_feature_table(folder)
     wanted_features = features or use_case.features
     names = wanted_features.names
-    held = set(_definitions(table.features))
-    if other := [one.name for one in _definitions(wanted_features) if one not in held]:
+    held = _definitions(table.features)
+    if other := [name for name, one in _definitions(wanted_features).items() if held.get(name) != one]:
         raise InputError(
             f"was not made from these definitions of {', '.join(other)}",
             where=folder,
@@ -150,14 +150,15 @@ def _microseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _definitions(features: FeatureSet) -> list[Aggregate | Value | Calendar | Ratio]:
-    """One definition a feature, without its words, which may change."""
-    found: list[Aggregate | Value | Calendar | Ratio] = []
+def _definitions(features: FeatureSet) -> dict[str, Aggregate | Feature]:
+    """What defines each feature, without its words, which may change."""
+    found: dict[str, Aggregate | Feature] = {}
     for feature in features.features:
-        if isinstance(feature, Rolling):
-            found += feature.aggregates()
+        if isinstance(feature, Rolling | Last):
+            found |= {a.name: a for a in feature.aggregates()}
         else:
-            found.append(msgspec.structs.replace(feature, unit="", description=""))
+            bare = msgspec.structs.replace(feature, unit="", description="")
+            found |= dict.fromkeys(feature.names, bare)
     return found
 
 
