@@ -12,22 +12,20 @@ from functools import reduce
 from pathlib import Path
 
 import msgspec
-from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession, Window
+from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 from mlops.errors import InputError
 from mlops.schema import EventSchema, Label
 from mlops.storage import publish_dir
 from mlops.tables import EventTable, write_table_meta
-from pipelines.content import content_metrics, fingerprint
+from pipelines.event_table import DUPLICATE, MOMENT, REASON, ROW, as_json, write_events, write_quarantine
 from pipelines.parse import UNREADABLE, Parsed, parse
 from pipelines.sources import FILE, WRONG_FIELDS, Files, event_files
 from pipelines.spark import readable_errors
 
 __all__ = ["ValidateResult", "validate"]
 
-_REASON, _ROW, _DUPLICATE = "_reason", "_row", "duplicate"
-_MOMENT = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
 _TYPES = {
     "id": "string",
     "timestamp": "timestamp",
@@ -74,7 +72,7 @@ def validate(
         rows = _without_repeats(rows, schema).localCheckpoint()
         counts = _counts(rows, schema)
         good = counts.pop(None, None)
-        duplicates = counts.pop(_DUPLICATE, None)
+        duplicates = counts.pop(DUPLICATE, None)
         reasons = {reason or "": row["rows"] for reason, row in counts.items()}
         _refuse_unreadable_columns(spark, source, groups, schema, reasons)
         if good is None:
@@ -83,8 +81,8 @@ def validate(
             raise InputError(what, where=source)
         numbers = tuple(c.name for c in schema.columns if c.type == "id" and good[c.name])
         with publish_dir(target) as events, publish_dir(quarantine) as bad:
-            _write_quarantine(rows, bad, schema)
-            digest = _write_events(rows, events, schema, numbers)
+            write_quarantine(rows, bad, schema)
+            digest = write_events(rows, events, schema, numbers)
             table = EventTable(
                 rows=good["rows"],
                 whole_number_ids=numbers,
@@ -121,18 +119,14 @@ def _checked(spark: SparkSession, files: Files, schema: EventSchema) -> DataFram
         F.when(F.col(WRONG_FIELDS).isNotNull(), "row: more or fewer fields than the header"),
         *(F.concat(F.lit(f"{name}: "), column.problem) for name, column in parsed.items()),
     )
-    line = _json([F.col(WRONG_FIELDS).alias("line")])
-    fields = _json([F.col(ours).alias(field.name) for ours, field in files.columns.items()])
+    line = as_json([F.col(WRONG_FIELDS).alias("line")])
+    fields = as_json([F.col(ours).alias(field.name) for ours, field in files.columns.items()])
     row = F.when(F.col(WRONG_FIELDS).isNotNull(), line).otherwise(fields)
     values = [
         (parsed[c.name].value if c.name in parsed else F.lit(None)).cast(_TYPES[c.type]).alias(c.name)
         for c in schema.columns
     ]
-    return frame.select(*values, FILE, reason.alias(_REASON), F.when(reason.isNotNull(), row).alias(_ROW))
-
-
-def _json(columns: Sequence[Column]) -> Column:
-    return F.to_json(F.struct(*columns), {"ignoreNullFields": "false", "timestampFormat": _MOMENT})
+    return frame.select(*values, FILE, reason.alias(REASON), F.when(reason.isNotNull(), row).alias(ROW))
 
 
 def _without_repeats(rows: DataFrame, schema: EventSchema) -> DataFrame:
@@ -140,15 +134,15 @@ def _without_repeats(rows: DataFrame, schema: EventSchema) -> DataFrame:
     content = [schema.time, *(c.name for c in schema.columns if c.name != schema.time)]
     # A row with a label comes before the same row without one.
     order = [F.col(name).asc_nulls_last() for name in (*content, FILE)]
-    same_id = Window.partitionBy(schema.id, _REASON).orderBy(*order)
+    same_id = Window.partitionBy(schema.id, REASON).orderBy(*order)
     before = F.lag(F.struct(*content)).over(same_id)
     verdict = (
-        F.when(F.col(_REASON).isNotNull(), F.col(_REASON))
+        F.when(F.col(REASON).isNotNull(), F.col(REASON))
         .when(before.isNull(), F.lit(None))
-        .when(before == F.struct(*content), _DUPLICATE)
+        .when(before == F.struct(*content), DUPLICATE)
         .otherwise(f"{schema.id}: used before for another event")
     )
-    return rows.withColumn("_verdict", verdict).drop(_REASON).withColumnRenamed("_verdict", _REASON)
+    return rows.withColumn("_verdict", verdict).drop(REASON).withColumnRenamed("_verdict", REASON)
 
 
 def _counts(rows: DataFrame, schema: EventSchema) -> dict[str | None, Row]:
@@ -159,13 +153,13 @@ def _counts(rows: DataFrame, schema: EventSchema) -> dict[str | None, Row]:
         for c in schema.columns
         if c.type == "id"
     ]
-    grouped = rows.groupBy(_REASON).agg(
+    grouped = rows.groupBy(REASON).agg(
         F.count(F.lit(1)).alias("rows"),
-        F.date_format(F.min(moment), _MOMENT).alias("first"),
-        F.date_format(F.max(moment), _MOMENT).alias("last"),
+        F.date_format(F.min(moment), MOMENT).alias("first"),
+        F.date_format(F.max(moment), MOMENT).alias("last"),
         *ids,
     )
-    return {row[_REASON]: row for row in grouped.collect()}
+    return {row[REASON]: row for row in grouped.collect()}
 
 
 def _refuse_unreadable_columns(
@@ -190,24 +184,3 @@ def _refuse_unreadable_columns(
                     f"such as {seen[f'{name}?']!r}",
                     where=files.paths[0] if len(files.paths) == 1 else source,
                 )
-
-
-def _write_events(rows: DataFrame, folder: Path, schema: EventSchema, numbers: Sequence[str]) -> str:
-    """Write the good rows, sorted by time within and across files; return their fingerprint."""
-    columns: list[Column] = [
-        F.col(c.name).cast("bigint").alias(c.name) if c.name in numbers else F.col(c.name)
-        for c in schema.columns
-    ]
-    good = rows.where(F.col(_REASON).isNull()).select(*columns)
-    seen = Observation()
-    good = good.repartitionByRange(schema.time).sortWithinPartitions(schema.time, schema.id)
-    good.observe(seen, *content_metrics(good.columns)).write.mode("append").parquet(str(folder))
-    return fingerprint(seen.get)
-
-
-def _write_quarantine(rows: DataFrame, folder: Path, schema: EventSchema) -> None:
-    bad = rows.where(F.col(_REASON).isNotNull() & (F.col(_REASON) != _DUPLICATE))
-    event = _json([F.col(c.name) for c in schema.columns])
-    bad.coalesce(1).select(
-        F.col(_REASON).alias("reason"), F.coalesce(_ROW, event).alias("row"), F.col(FILE).alias("source")
-    ).write.mode("append").parquet(str(folder))
