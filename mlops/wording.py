@@ -1,0 +1,64 @@
+"""What a feature is, in words: for the model card, the docs and for who asks why a value is what it is."""
+
+from __future__ import annotations
+
+from mlops.aggregates import Aggregate, Nth
+from mlops.features import Calendar, Feature, FeatureSet, Last, Missing, OneHot, Ratio, Rolling, Value
+
+__all__ = ["definitions", "duration_text", "window_text"]
+
+_UNITS = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
+
+
+def duration_text(microseconds: int) -> str:
+    """A duration as it is declared: 7d, 90m, 0."""
+    for unit, size in _UNITS:
+        if microseconds and microseconds % size == 0:
+            return f"{microseconds // size}{unit}"
+    return f"{microseconds} µs" if microseconds else "0"
+
+
+def window_text(a: Aggregate) -> str:
+    """The window of an event at time t: (t − 30d, t], or (t − 30d, event) if it leaves the event itself out."""
+    begin = duration_text(a.delay_us + a.window_us)
+    if a.delay_us:
+        return f"(t − {begin}, t − {duration_text(a.delay_us)}]"
+    return f"(t − {begin}, t]" if a.include_current else f"(t − {begin}, this event)"
+
+
+def definitions(features: FeatureSet) -> dict[str, str]:
+    """What each feature is computed from, by name and in order."""
+    return {name: text for feature in features.features for name, text in _definitions(feature)}
+
+
+def _definitions(feature: Feature) -> list[tuple[str, str]]:
+    if isinstance(feature, Rolling | Last):
+        return [(a.name, _aggregate(a)) for a in feature.aggregates()]
+    if isinstance(feature, OneHot):
+        pairs = zip(feature.names, feature.values, strict=True)
+        return [(name, f"{feature.column} = {value}") for name, value in pairs]
+    if isinstance(feature, Value):
+        text = (
+            feature.column if feature.fallback is None else f"{feature.column}, else {feature.fallback:.10g}"
+        )
+    elif isinstance(feature, Missing):
+        text = f"{feature.column} is missing"
+    elif isinstance(feature, Calendar):
+        text = f"{feature.part} of {feature.column or 'the event time'} in {feature.timezone}"
+    elif isinstance(feature, Ratio):
+        text = f"{feature.numerator} / {feature.denominator}, else {feature.fallback:.10g}"
+    return [(feature.names[0], text)]
+
+
+def _aggregate(a: Aggregate) -> str:
+    if isinstance(a.agg, Nth):
+        what = f"{a.agg.column} of the newest event but {a.agg.place - 1}" if a.agg.place > 1 else ""
+        what = what or f"{a.agg.column} of the newest event"
+    else:
+        what = (
+            a.agg.label.replace("_", " ", 1)
+            if getattr(a.agg, "column", "")
+            else a.agg.label.replace("_", " ")
+        )
+    where = f" where {a.where}" if a.where is not None else ""
+    return f"{what} by {a.key} in {window_text(a)}{where}, else {a.fallback:.10g}"
