@@ -3,7 +3,7 @@
     model.onnx       the whole model, preprocessing included: `features` float32 [n, f] → `score` float32 [n]
     features.json    FeatureSet: the definitions, in the order of the model's input
     schema.json      Schema: the events, the label, and which id columns are whole numbers
-    policy.json      Decisions: thresholds and what they were chosen by
+    policy.json      Decisions: thresholds and what they were chosen by; null where nothing is decided
     golden.json      Golden: rows with the scores that the model must give
     card.md          the model card
     manifest.json    Manifest: name, framework, and the SHA-256 of each other file
@@ -23,7 +23,7 @@ import msgspec
 
 from mlops.errors import BundleError, IntegrityError
 from mlops.features import FeatureSet
-from mlops.schema import EventSchema, Label
+from mlops.schema import EventSchema, Label, Task, task_of
 from mlops.signing import sign, verify
 from mlops.storage import publish_dir
 
@@ -42,6 +42,10 @@ class Schema(_Part, frozen=True, kw_only=True):
     events: EventSchema
     label: Label
     whole_number_ids: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.events, self.label)
 
 
 class Decisions(_Part, frozen=True, kw_only=True):
@@ -87,11 +91,12 @@ class Bundle(_Part, frozen=True, kw_only=True):
     model: bytes
     features: FeatureSet
     schema: Schema
-    decisions: Decisions
+    decisions: Decisions | None
     golden: Golden
     card: str
 
 
+_NOTHING = b"null"
 _FILES = ("model.onnx", "features.json", "schema.json", "policy.json", "golden.json", "card.md")
 
 
@@ -106,7 +111,7 @@ def write_bundle(
     model: bytes,
     features: FeatureSet,
     schema: Schema,
-    decisions: Decisions,
+    decisions: Decisions | None,
     golden: Golden,
     card: str,
     manifest: Mapping[str, object],
@@ -162,7 +167,9 @@ def open_bundle(path: Path, *, public_key: Path) -> Bundle:
         model=contents["model.onnx"],
         features=_parse(path / "features.json", contents["features.json"], FeatureSet),
         schema=_parse(path / "schema.json", contents["schema.json"], Schema),
-        decisions=_parse(path / "policy.json", contents["policy.json"], Decisions),
+        decisions=None
+        if contents["policy.json"] == _NOTHING
+        else _parse(path / "policy.json", contents["policy.json"], Decisions),
         golden=_parse(path / "golden.json", contents["golden.json"], Golden),
         card=contents["card.md"].decode(),
     )

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import msgspec
 
 from mlops.errors import ConfigError
-from mlops.features import FeatureSet
+from mlops.features import Aggregate, FeatureSet
 from mlops.leaks import check_features
-from mlops.policy import Policy
-from mlops.schema import EventSchema, Label
+from mlops.policy import Policy, Split
+from mlops.schema import EventSchema, Label, Task, task_of
 
 __all__ = ["Candidate", "Framework", "UseCase", "load_dotted", "load_use_case"]
 
@@ -22,7 +22,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A model to train: `builder` is the dotted path `package.module:function` of what makes it.
 
     The function gets `params` and, as `seed` and `n_features`, what every model needs to know, and returns an
-    unfitted scikit-learn classifier, a `torch.nn.Module` that gives logits, or a compiled Keras model.
+    unfitted scikit-learn classifier or regressor, a `torch.nn.Module` that gives logits or quantities, or a compiled
+    Keras model that gives probabilities or quantities.
     """
 
     name: str
@@ -32,11 +33,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UseCase(msgspec.Struct, frozen=True, kw_only=True):
-    """One typed object a use case.
+    """One typed object a use case. Whether it is classification or regression follows from its label.
 
     `card` is the column whose alerts are counted in card precision@k, `amount` the column that costs are counted in.
     `world` and `simulator` are the dotted paths of a struct of knobs and of the function `(world, folder)` that
-    writes the events of such a world, for a use case that has a simulator.
+    writes the events of such a world, for a use case that has a simulator; `source` is that of the function
+    `(folder)` that writes the files of a public table, for one that has such a table.
     """
 
     name: str
@@ -50,6 +52,7 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
     amount: str = ""
     world: str = ""
     simulator: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         where = f"use case {self.name}"
@@ -59,6 +62,49 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
             if name:
                 self.events.column(name)
         check_features(self.features, self.events, self.label, where)
+        self._check_task(where)
+        self._check_split(where)
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.events, self.label)
+
+    def _check_task(self, where: str) -> None:
+        if self.task == "classification":
+            return
+        if self.card or self.policy.costs is not None:
+            raise ConfigError(
+                "cards and costs are counted by class, and the label is a quantity",
+                where=where,
+                todo="leave out `card`, and `costs` in policy.yaml",
+            )
+        if any(self.label.column in _read_by(a) for a in self.features.aggregates):
+            raise ConfigError(
+                f"a window looks at {self.label.column}, a quantity",
+                where=where,
+                todo="only labels that are a boolean can be looked back on",
+            )
+
+    def _check_split(self, where: str) -> None:
+        by_time = isinstance(self.policy.split, Split)
+        if by_time and not self.events.time:
+            raise ConfigError(
+                "the events have no time to split them by",
+                where=where,
+                todo="split `by: random` in policy.yaml",
+            )
+        if not by_time and (self.features.aggregates or self.card):
+            raise ConfigError(
+                "windows and cards need a split by time: drawn at random, what is trained on would know of what is "
+                "tested on",
+                where=where,
+                todo="split `by: time` in policy.yaml",
+            )
+
+
+def _read_by(aggregate: Aggregate) -> tuple[str, ...]:
+    condition = (aggregate.where.column,) if aggregate.where else ()
+    return (getattr(aggregate.agg, "column", ""), *condition)
 
 
 def load_dotted(path: str) -> Any:

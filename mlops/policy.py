@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from mlops.errors import ConfigError
 
-__all__ = ["Costs", "Drift", "Gate", "Performance", "Policy", "Split"]
+__all__ = ["Costs", "Drift", "Gate", "Performance", "Policy", "RandomSplit", "Split"]
 
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -25,8 +25,8 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pass
 
 
-class Split(_Strict, frozen=True, kw_only=True):
-    """Days of training, of waiting for labels, and of testing, one after the other."""
+class Split(_Strict, frozen=True, kw_only=True, tag_field="by", tag="time"):
+    """`by: time`: days of training, of waiting for labels, and of testing, one after the other."""
 
     train_days: Positive = 7
     delay_days: NotNegative = 7
@@ -37,16 +37,42 @@ class Split(_Strict, frozen=True, kw_only=True):
         return self.train_days + self.delay_days + self.test_days
 
 
+class RandomSplit(_Strict, frozen=True, kw_only=True, tag_field="by", tag="random"):
+    """`by: random`: shares of all events to train on, to choose thresholds on, and to test on.
+
+    What an event is for follows from its id and the `seed`, class by class; so it stays for that when others come.
+    """
+
+    train: Share = 0.6
+    validation: Share = 0.2
+    test: Share = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.validation, self.test)
+        if not (self.train > 0 and self.test > 0 and abs(sum(shares) - 1) < 1e-9):
+            raise ConfigError(
+                f"shares of {shares} are not a whole",
+                where="split",
+                todo="let them add up to 1, all but one above 0",
+            )
+
+
 class Gate(_Strict, frozen=True, kw_only=True):
     """What a candidate must show before it may be served.
 
-    `baseline_margin` is the average precision that it must have above the best single feature's;
-    `champion_margin` the average precision that it may not fall below the champion's plus, at the lower end of
-    a paired bootstrap interval with `confidence`.
+    Margins are of average precision in classification, and in regression of the root mean squared error, as a share
+    of the other's. `baseline_margin` is how much better it must be than the best single feature; `champion_margin`
+    how much better than the champion, and in regression `constant_margin` how much better than the best constant, at
+    the lower end of a paired bootstrap interval with `confidence`. `min_test_positives` and `min_auc` are
+    classification's, `min_test_events` is regression's. `parity_tolerance` is how far a score of the exported graph
+    may be from the original's, as a share of the labels' root mean square where they are quantities.
     """
 
-    min_test_frauds: Positive = 30
+    min_test_positives: Positive = 30
     min_auc: Share = 0.7
+    min_test_events: Positive = 50
+    constant_margin: Difference = 0.0
     baseline_margin: Difference = 0.02
     champion_margin: Difference = 0.0
     confidence: Confidence = 0.9
@@ -79,23 +105,27 @@ class Drift(_Strict, frozen=True, kw_only=True):
 
 
 class Performance(_Strict, frozen=True, kw_only=True):
-    """When a loss of average precision becomes a request to retrain.
+    """When a loss of average precision, or a rise of the root mean squared error, becomes a request to retrain.
 
-    The loss counts if the upper end of the current interval lies `min_drop` under the reference value.
+    The loss counts if the upper end of the current interval lies `min_drop` under the reference value, and the period
+    has `min_positives`; the rise, if the lower end lies `max_rise` of the reference value above it, and the period has
+    `min_events`.
     """
 
     min_drop: Share = 0.05
+    max_rise: Annotated[float, Meta(ge=0)] = 0.1
     confidence: Confidence = 0.9
     bootstrap: Positive = 200
-    min_frauds: Positive = 20
+    min_positives: Positive = 20
+    min_events: Positive = 50
 
 
 class Policy(_Strict, frozen=True, kw_only=True):
-    """A use case's `policy.yaml`, whole."""
+    """A use case's `policy.yaml`, whole. Without `costs` nothing is decided: the answer is a score."""
 
-    split: Split = Split()
+    split: Split | RandomSplit = Split()
     gate: Gate = Gate()
-    costs: Costs = Costs()
+    costs: Costs | None = None
     drift: Drift = Drift()
     performance: Performance = Performance()
     top_k: Positive = 100

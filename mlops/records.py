@@ -20,7 +20,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """One scored event: what came in, what was computed and what was answered, as it was then.
 
     `event` holds the canonical columns, event time as ISO 8601 in UTC; `features` are in the order of the
-    bundle whose manifest has the digest `bundle`. `scored_at` is the wall clock, ISO 8601 in UTC.
+    bundle whose manifest has the digest `bundle`. `score` is what the model gave: a probability, or the quantity
+    that it predicts. `decision` is None where the bundle has no thresholds. `scored_at` is the wall clock, ISO 8601
+    in UTC.
     """
 
     decision_id: str
@@ -29,16 +31,19 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     event: dict[str, Any]
     features: list[float]
     score: float
-    decision: str
+    decision: str | None
     version: str
     bundle: str
 
 
 class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The truth about one event. `known_at` is when it was known, in event time (ISO 8601, UTC)."""
+    """The truth about one event: 1 or 0, or the quantity that was to be predicted.
+
+    `known_at` is when it was known (ISO 8601, UTC): in event time, or by the clock where events have no time.
+    """
 
     event_id: int | str
-    label: int
+    label: int | float
     known_at: str
 
 

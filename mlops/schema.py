@@ -8,9 +8,10 @@ import msgspec
 
 from mlops.errors import ConfigError
 
-__all__ = ["Column", "ColumnType", "EventSchema", "Label", "Layout"]
+__all__ = ["Column", "ColumnType", "EventSchema", "Label", "Layout", "Task", "task_of"]
 
 ColumnType = Literal["id", "timestamp", "decimal", "float", "integer", "text", "boolean"]
+Task = Literal["classification", "regression"]
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,18 +40,25 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The columns of an event, which of them identifies it, and which holds its event time (UTC)."""
+    """The columns of an event, which of them identifies it, and which holds its event time (UTC), if one does.
+
+    `numbered` says that files and requests need not have the id. Validation then makes one of the file's name and
+    the row's number in it, and a server one of its own; all ids of such events are text.
+    """
 
     id: str
-    time: str
+    time: str = ""
     columns: tuple[Column, ...]
     layouts: tuple[Layout, ...] = ()
+    numbered: bool = False
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise ConfigError("two columns have one name", where="EventSchema")
         for role, name, type_ in (("id", self.id, "id"), ("time", self.time, "timestamp")):
+            if role == "time" and not name:
+                continue
             if name not in names:
                 raise ConfigError(f"{role} column {name!r} is not among the columns", where="EventSchema")
             if self.column(name).type != type_ or self.column(name).nullable:
@@ -74,7 +82,32 @@ class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The column that holds the truth (1 or 0), and how many days after the event it is known."""
+    """The column that holds the truth, and how many days after the event it is known.
+
+    The truth is a boolean, or a number that is to be predicted. `positive` is what an event is called whose label
+    is true, in the singular.
+    """
 
     column: str
     delay_days: int = 0
+    positive: str = "positive"
+
+    @property
+    def positives(self) -> str:
+        return f"{self.positive}s"
+
+
+def task_of(events: EventSchema, label: Label) -> Task:
+    """What is to be learned: classes where the label is a boolean, a quantity where it is a number.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    type_ = events.column(label.column).type
+    if type_ == "boolean":
+        return "classification"
+    if type_ in ("decimal", "float", "integer"):
+        return "regression"
+    raise ConfigError(
+        f"{label.column} is {type_}", where="Label", todo="a label is a boolean, or a number to be predicted"
+    )

@@ -44,7 +44,7 @@ def performance_alert(
     precision of an earlier period that was measured the same way; and the frauds are enough to tell.
     """
     period = performance.period
-    if period is None or period.ap is None or period.frauds < rules.min_frauds:
+    if period is None or period.ap is None or period.frauds < rules.min_positives:
         return None
     limit = reference_ap - rules.min_drop
     if period.ap.high >= limit:

@@ -77,9 +77,9 @@ def judge(
         _at_least(
             "test_frauds",
             float(result.test_frauds),
-            float(gate.min_test_frauds),
+            float(gate.min_test_positives),
             f"{result.test_frauds} frauds among the {result.test_events:,} test events",
-            f"at least {gate.min_test_frauds}",
+            f"at least {gate.min_test_positives}",
         ),
         _at_least(
             "auc",

@@ -7,9 +7,29 @@ import pytest
 
 from mlops.contract import load_dotted, load_use_case
 from mlops.errors import ConfigError
-from mlops.features import FeatureSet
+from mlops.features import FeatureSet, Rolling, Sum, Value
+from mlops.policy import Costs, Policy, RandomSplit
+from mlops.schema import Column, EventSchema, Label
 
 FRAUD = load_use_case("usecases.fraud")
+RENT = msgspec.structs.replace(
+    FRAUD,
+    name="rent",
+    events=EventSchema(
+        id="flat",
+        numbered=True,
+        columns=(
+            Column(name="flat", type="id"),
+            Column(name="area", type="float"),
+            Column(name="rent", type="decimal", decimals=2, nullable=True),
+        ),
+    ),
+    label=Label(column="rent"),
+    features=FeatureSet((Value(column="area"),)),
+    policy=Policy(split=RandomSplit()),
+    card="",
+    amount="",
+)
 
 
 def test_a_use_case_without_candidates_is_refused() -> None:
@@ -27,6 +47,44 @@ def test_a_package_that_is_no_use_case_is_named(package: str) -> None:
 def test_what_cannot_be_a_package_s_name_is_refused(package: str) -> None:
     with pytest.raises(ConfigError, match="is not the name of a module"):
         load_use_case(package)
+
+
+def test_the_label_says_what_is_learned() -> None:
+    assert FRAUD.task == "classification"
+    assert RENT.task == "regression"
+
+
+def test_a_label_that_is_neither_a_boolean_nor_a_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match="flat is id"):
+        msgspec.structs.replace(RENT, label=Label(column="flat"))
+
+
+def test_events_without_a_time_cannot_be_split_by_it() -> None:
+    with pytest.raises(ConfigError, match="no time to split them by"):
+        msgspec.structs.replace(RENT, policy=Policy())
+
+
+def test_windows_are_not_split_at_random() -> None:
+    with pytest.raises(ConfigError, match="need a split by time"):
+        msgspec.structs.replace(FRAUD, policy=Policy(split=RandomSplit()))
+
+
+def test_a_quantity_has_no_costs() -> None:
+    with pytest.raises(ConfigError, match="counted by class"):
+        msgspec.structs.replace(RENT, policy=Policy(split=RandomSplit(), costs=Costs()))
+
+
+def test_a_quantity_is_not_looked_back_on() -> None:
+    past = Rolling(key="customer_id", agg=Sum(column="amount"), windows=("1d",), delay="7d")
+    with pytest.raises(ConfigError, match="a window looks at amount"):
+        msgspec.structs.replace(
+            FRAUD,
+            label=Label(column="amount", delay_days=7),
+            features=FeatureSet((past,)),
+            policy=Policy(),
+            card="",
+            amount="",
+        )
 
 
 def test_a_dotted_path_leads_to_what_it_names() -> None:

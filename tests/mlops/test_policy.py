@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import ConfigError
-from mlops.policy import Gate, Policy, Split
+from mlops.policy import Gate, Policy, RandomSplit, Split
 
 
 def read(path: Path, text: str) -> Policy:
@@ -16,18 +16,32 @@ def read(path: Path, text: str) -> Policy:
 
 
 def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
-    policy = read(tmp_path / "policy.yaml", "split: {train_days: 3}\ngate: {champion_margin: -0.01}")
+    policy = read(
+        tmp_path / "policy.yaml", "split: {by: time, train_days: 3}\ngate: {champion_margin: -0.01}"
+    )
     assert policy == Policy(split=Split(train_days=3), gate=Gate(champion_margin=-0.01))
     assert policy.split.days == 17
+
+
+def test_events_can_be_split_at_random(tmp_path: Path) -> None:
+    shares = "{by: random, train: 0.5, validation: 0, test: 0.5, seed: 3}"
+    policy = read(tmp_path / "policy.yaml", f"split: {shares}")
+    assert policy.split == RandomSplit(train=0.5, validation=0, test=0.5, seed=3)
+
+
+@pytest.mark.parametrize("shares", ["{by: random, train: 0.9}", "{by: random, train: 0.8, test: 0}"])
+def test_shares_that_are_not_a_whole_are_refused(tmp_path: Path, shares: str) -> None:
+    with pytest.raises(ConfigError, match="are not a whole"):
+        read(tmp_path / "policy.yaml", f"split: {shares}")
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        "split: {train_days: 0}",
-        "split: {delay_days: -1}",
-        "split: {test_days: -3}",
-        "gate: {min_test_frauds: 0}",
+        "split: {by: time, train_days: 0}",
+        "split: {by: time, delay_days: -1}",
+        "split: {by: time, test_days: -3}",
+        "gate: {min_test_positives: 0}",
         "gate: {min_auc: 70}",
         "gate: {baseline_margin: 2}",
         "gate: {champion_margin: -3}",
@@ -45,12 +59,12 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
         "performance: {min_drop: -0.1}",
         "performance: {confidence: 0}",
         "performance: {bootstrap: 0}",
-        "performance: {min_frauds: 0}",
+        "performance: {min_positives: 0}",
         "top_k: 0",
     ],
 )
 def test_a_number_out_of_range_is_named(tmp_path: Path, wrong: str) -> None:
-    field = wrong.partition("{")[2].partition(":")[0] or "top_k"
+    field = wrong.rpartition(":")[0].rpartition(" ")[2].lstrip("{")
     with pytest.raises(ConfigError, match=rf"policy\.yaml: Expected .*[<>]=? .*{field}"):
         read(tmp_path / "policy.yaml", wrong)
 

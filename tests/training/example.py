@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from mlops.contract import Candidate, UseCase
 from mlops.features import Calendar, Count, FeatureSet, Rolling, Value, duration_us
-from mlops.policy import Gate, Policy, Split
+from mlops.policy import Costs, Gate, Policy, Split
 from mlops.schema import Column, EventSchema, Label
 from mlops.settings import Settings
 from mlops.tables import FeatureTable, write_table_meta
@@ -66,7 +66,7 @@ USE_CASE = UseCase(
         ),
     ),
     policy=Policy(
-        split=Split(train_days=3, delay_days=2, test_days=3), gate=Gate(min_test_frauds=10), top_k=10
+        split=Split(train_days=3, delay_days=2, test_days=3), gate=Gate(min_test_positives=10), costs=Costs(), top_k=10
     ),
     card="machine",
     amount="load",

@@ -49,4 +49,4 @@ EVENTS = EventSchema(
     ),
 )
 
-LABEL = Label(column="is_fraud", delay_days=7)
+LABEL = Label(column="is_fraud", delay_days=7, positive="fraud")
