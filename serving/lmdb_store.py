@@ -18,7 +18,7 @@ import msgspec
 from mlops.bundle import Schema
 from mlops.errors import ConfigError, SetupError
 from serving.plan import StorePlan
-from serving.store import StoreTransaction
+from serving.store import Rehearsal, StoreTransaction
 from serving.totals import TABLES, Totals
 
 __all__ = ["LmdbStore"]
@@ -69,7 +69,7 @@ class LmdbStore:
         return self._plan
 
     @contextmanager
-    def begin(self) -> Iterator[StoreTransaction]:
+    def begin(self, rehearsal: Rehearsal | None = None) -> Iterator[StoreTransaction]:
         """See `OnlineStore`.
 
         Raises:
@@ -83,6 +83,9 @@ class LmdbStore:
                 yield Totals(_LmdbTables(transaction, self._dbs), self._plan)
         except lmdb.Error as error:
             raise SetupError(f"cannot be written to: {error}", where=self._path) from None
+
+    def check(self) -> None:
+        pass
 
     def close(self) -> None:
         try:
@@ -137,10 +140,22 @@ class _LmdbTables:
         found = cursor.prev() if cursor.set_range(bound) else cursor.last()
         return cursor.item() if found else None
 
-    def onward(self, table: str, bound: bytes, prefix: bytes) -> list[tuple[bytes, bytes]]:
-        cursor, found = self._cursor(table), []
+    def onward(
+        self, table: str, bound: bytes, prefix: bytes, limit: int | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        cursor = self._cursor(table)
+        found: list[tuple[bytes, bytes]] = []
         more = cursor.set_range(bound)
-        while more and cursor.key().startswith(prefix):
+        while more and len(found) != limit and cursor.key().startswith(prefix):
             found.append(cursor.item())
             more = cursor.next()
+        return found
+
+    def back(self, table: str, bound: bytes, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        cursor = self._cursor(table)
+        found: list[tuple[bytes, bytes]] = []
+        more = cursor.prev() if cursor.set_range(bound) else cursor.last()
+        while more and len(found) != limit and cursor.key().startswith(prefix):
+            found.append(cursor.item())
+            more = cursor.prev()
         return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from serving.plan import StorePlan
-from serving.store import StoreTransaction
+from serving.store import Rehearsal, StoreTransaction
 from serving.totals import TABLES, Totals
 
 __all__ = ["InMemoryStore"]
@@ -25,13 +25,16 @@ class InMemoryStore:
         return self._plan
 
     @contextmanager
-    def begin(self) -> Iterator[StoreTransaction]:
+    def begin(self, rehearsal: Rehearsal | None = None) -> Iterator[StoreTransaction]:
         self._tables.undo.clear()
         try:
             yield Totals(self._tables, self._plan)
         except BaseException:
             self._tables.roll_back()
             raise
+
+    def check(self) -> None:
+        pass
 
     def close(self) -> None:
         self._tables = _MemoryTables()
@@ -58,12 +61,24 @@ class _MemoryTables:
         place = bisect_left(keys, bound)
         return (keys[place - 1], self._values[table][keys[place - 1]]) if place else None
 
-    def onward(self, table: str, bound: bytes, prefix: bytes) -> list[tuple[bytes, bytes]]:
-        keys, found = self._keys[table], []
-        for key in keys[bisect_left(keys, bound) :]:
-            if not key.startswith(prefix):
+    def onward(
+        self, table: str, bound: bytes, prefix: bytes, limit: int | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        keys, values = self._keys[table], self._values[table]
+        found: list[tuple[bytes, bytes]] = []
+        for place in range(bisect_left(keys, bound), len(keys)):
+            if len(found) == limit or not keys[place].startswith(prefix):
                 break
-            found.append((key, self._values[table][key]))
+            found.append((keys[place], values[keys[place]]))
+        return found
+
+    def back(self, table: str, bound: bytes, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        keys, values = self._keys[table], self._values[table]
+        found: list[tuple[bytes, bytes]] = []
+        for place in range(bisect_left(keys, bound) - 1, -1, -1):
+            if len(found) == limit or not keys[place].startswith(prefix):
+                break
+            found.append((keys[place], values[keys[place]]))
         return found
 
     def roll_back(self) -> None:

@@ -2,7 +2,8 @@
 
 All of it is one transaction of the store, committed when the decisions are in the log, and answered after that. So a
 process that dies leaves one of three things behind: nothing; lines in the logs that the store does not know, which
-`recover` gives it at the next start; or an answer that was not sent, which a repeated request gets.
+`recover` gives it at the next start; or an answer that was not sent, which a repeated request gets. Where the commit
+alone fails, the next request recovers them first.
 
 The store keeps with each answer a digest of the event that it was given to, so that a repeated event is told from
 another one under the same id.
@@ -25,7 +26,7 @@ from serving.decisions import AppendLog
 from serving.events import Event
 from serving.plan import Entry, EntryEncoder, encode_id
 from serving.scorer import Scorer
-from serving.store import OnlineStore
+from serving.store import OnlineStore, StoreTransaction
 
 __all__ = ["Answer", "AnswerWithFeatures", "Service"]
 
@@ -60,6 +61,7 @@ class Service:
         self._decisions = decisions
         self._labels = labels
         self._encode = EntryEncoder(store.plan)
+        self._unsettled: list[Decision] = []  # logged, but the commit failed, or nobody knows whether it did
 
     def score(self, events: Sequence[Event]) -> list[bytes]:
         """An `AnswerWithFeatures` as JSON for each event: the first one that was ever given for its id.
@@ -71,13 +73,26 @@ class Service:
             InputError: a feature is out of range; nothing is counted.
             SetupError: the store or the log cannot be written to; nothing is answered.
         """
+        if self._unsettled:
+            self.recover(self._unsettled, ())
+            self._unsettled = []
         scorer = self.scorer
         ids = [encode_id(event.id) for event in events]
         digests = [_digest(event.values) for event in events]
-        with self.store.begin() as transaction:
+        asked: dict[bytes, tuple[Event, Entry]] = {}
+        for id_, event in zip(ids, events, strict=True):
+            if id_ not in asked:
+                asked[id_] = event, self._encode(event.id, event.time_us, event.values)
+
+        def rehearse(transaction: StoreTransaction) -> None:
+            transaction.answers(list(asked))
+            transaction.append([entry for _, entry in asked.values()])
+            for pair in asked.values():
+                scorer.features.compute(transaction, *pair)
+
+        with self.store.begin(rehearse) as transaction:
             saved = {id_: known for id_, known in zip(ids, transaction.answers(ids), strict=True) if known}
             first = {id_: known[:_DIGEST_BYTES] for id_, known in saved.items()}
-            fresh: dict[bytes, tuple[Event, Entry]] = {}
             for id_, digest, event in zip(ids, digests, events, strict=True):
                 if first.setdefault(id_, digest) != digest:
                     raise ConflictError(
@@ -85,8 +100,7 @@ class Service:
                         where=scorer.reader.id,
                         todo="send an event again as it was, or under an id of its own",
                     )
-                if id_ not in saved and id_ not in fresh:
-                    fresh[id_] = event, self._encode(event.id, event.time_us, event.values)
+            fresh = {id_: pair for id_, pair in asked.items() if id_ not in saved}
             if fresh:
                 transaction.append([entry for _, entry in fresh.values()])
                 rows = [scorer.features.compute(transaction, *pair) for pair in fresh.values()]
@@ -98,6 +112,8 @@ class Service:
                 transaction.save_answers(new)
                 saved |= new
                 self._decisions.write(decisions)
+                self._unsettled = decisions
+        self._unsettled = []
         return [saved[id_][_DIGEST_BYTES:] for id_ in ids]
 
     def label(self, labels: Sequence[LabelRecord]) -> list[int | str]:
@@ -106,8 +122,9 @@ class Service:
         Raises:
             SetupError: the store or the log cannot be written to; nothing is taken.
         """
-        with self.store.begin() as transaction:
-            unknown = transaction.label([(encode_id(label.event_id), label.label) for label in labels])
+        encoded = [(encode_id(label.event_id), label.label) for label in labels]
+        with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
+            unknown = transaction.label(encoded)
             self._labels.write(labels)
         return [labels[position].event_id for position in unknown]
 
@@ -122,9 +139,15 @@ class Service:
             labels: the last ones of theirs, in its order.
         """
         recovered = 0
-        with self.store.begin() as transaction:
-            for decision in decisions:
-                id_ = encode_id(decision.event_id)
+        ids = [encode_id(decision.event_id) for decision in decisions]
+        encoded = [(encode_id(label.event_id), label.label) for label in labels]
+
+        def rehearse(transaction: StoreTransaction) -> None:
+            transaction.answers(ids)
+            transaction.label(encoded)
+
+        with self.store.begin(rehearse) as transaction:
+            for id_, decision in zip(ids, decisions, strict=True):
                 if transaction.answers([id_]) != [None]:
                     continue
                 try:
@@ -135,7 +158,7 @@ class Service:
                     continue
                 transaction.save_answers({id_: _digest(event.values) + self._answer(decision)})
                 recovered += 1
-            transaction.label([(encode_id(label.event_id), label.label) for label in labels])
+            transaction.label(encoded)
         return recovered
 
     def _decide(

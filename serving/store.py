@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from serving.plan import Entry, StorePlan, encode_time
 
-__all__ = ["OnlineStore", "OrderedTables", "StoreTransaction", "up_to", "up_to_time"]
+__all__ = ["OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction", "up_to", "up_to_time"]
 
 
 def up_to_time(time_us: int) -> bytes:
@@ -57,6 +57,10 @@ class StoreTransaction(Protocol):
         ...
 
 
+Rehearsal = Callable[[StoreTransaction], object]
+"""What a transaction will do, done with one that knows nothing and forgets all."""
+
+
 class OnlineStore(Protocol):
     """A store."""
 
@@ -65,8 +69,20 @@ class OnlineStore(Protocol):
         """The totals that it holds."""
         ...
 
-    def begin(self) -> AbstractContextManager[StoreTransaction]:
-        """A transaction that reads and writes. There is one at a time."""
+    def begin(self, rehearsal: Rehearsal | None = None) -> AbstractContextManager[StoreTransaction]:
+        """A transaction that reads and writes. No two that touch the same ids or keys run at a time.
+
+        Args:
+            rehearsal: a store across a network learns from it what to fetch at once; others do not call it.
+        """
+        ...
+
+    def check(self) -> None:
+        """Check that it can be reached.
+
+        Raises:
+            SetupError: it cannot.
+        """
         ...
 
     def close(self) -> None:
@@ -93,6 +109,12 @@ class OrderedTables(Protocol):
         """The last key below `bound`, and its value."""
         ...
 
-    def onward(self, table: str, bound: bytes, prefix: bytes) -> list[tuple[bytes, bytes]]:
-        """The keys from `bound` on that start with `prefix`, and their values, in order."""
+    def onward(
+        self, table: str, bound: bytes, prefix: bytes, limit: int | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        """The keys from `bound` on that start with `prefix`, and their values, in order; at most `limit`."""
+        ...
+
+    def back(self, table: str, bound: bytes, prefix: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """The last keys below `bound` that start with `prefix`, and their values, the last one first."""
         ...
