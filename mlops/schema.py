@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from mlops.errors import ConfigError
+from mlops.expectations import Expectation, NullShare, TrueShare
 
 __all__ = ["Column", "ColumnType", "EventSchema", "Label", "Layout", "Task", "task_of"]
 
@@ -19,12 +20,17 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `id` values are opaque: whole numbers if all of a table's are, else text. `decimal` values are exact, with
     `decimals` digits after the point, and travel as scaled integers wherever they are summed. `minimum` and
-    `maximum` are inclusive; for a timestamp they are ISO dates.
+    `maximum` are inclusive; for a timestamp they are ISO dates. `values` are all that a text may be.
+
+    A `nullable` column may lack a value; an `optional` one, which is nullable too, may be missing from a file or a
+    table altogether, as it is from those that are older than the column.
     """
 
     name: str
     type: ColumnType
     nullable: bool = False
+    optional: bool = False
+    values: tuple[str, ...] = ()
     minimum: float | str | None = None
     maximum: float | str | None = None
     decimals: int = 0
@@ -44,6 +50,9 @@ class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `numbered` says that files and requests need not have the id. Validation then makes one of the file's name and
     the row's number in it, and a server one of its own; all ids of such events are text.
+
+    `unknown_fields` says what a server does with a field of a request that is no column: refuse the event, lest a
+    misspelt field is taken for a missing one, or ignore the field, as validation does with other columns of files.
     """
 
     id: str
@@ -51,6 +60,8 @@ class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     columns: tuple[Column, ...]
     layouts: tuple[Layout, ...] = ()
     numbered: bool = False
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+    expectations: tuple[Expectation, ...] = ()
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -65,6 +76,13 @@ class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ConfigError(
                     f"{role} column {name!r} must be a {type_} and not nullable", where="EventSchema"
                 )
+        for column in self.columns:
+            _check(column)
+        for expectation in self.expectations:
+            if isinstance(expectation, NullShare | TrueShare):
+                type_ = self.column(expectation.column).type
+                if isinstance(expectation, TrueShare) and type_ != "boolean":
+                    raise ConfigError(f"{expectation.column} is {type_}, and no boolean", where="TrueShare")
         for layout in self.layouts:
             if unknown := set(layout.columns) - set(names):
                 raise ConfigError(f"unknown columns {sorted(unknown)}", where=f"Layout {layout.name}")
@@ -79,6 +97,14 @@ class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if column.name == name:
                 return column
         raise ConfigError(f"no column {name!r}", where="EventSchema")
+
+
+def _check(column: Column) -> None:
+    where = f"Column {column.name}"
+    if column.optional and not column.nullable:
+        raise ConfigError("is optional, but not nullable", where=where, todo="set nullable=True")
+    if column.values and column.type != "text":
+        raise ConfigError(f"has values, but is {column.type}", where=where, todo="values are those of a text")
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
