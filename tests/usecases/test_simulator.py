@@ -19,8 +19,9 @@ from scipy.stats import ks_2samp
 
 from mlops.errors import ConfigError, InputError
 from mlops.storage import is_leftover
+from usecases.fraud.population import populate
 from usecases.fraud.simulator import DEFECTS, SCHEMA, simulate, write_days
-from usecases.fraud.world import Process, World, populate
+from usecases.fraud.world import Process, World
 
 SMALL = World(seed=3, customers=300, days=30)
 CHANGED = World(customers=1_000, days=90, change_day=60)
@@ -107,15 +108,16 @@ def test_customers_pay_only_at_terminals_within_five_units() -> None:
     homes = world.stream(Process.CUSTOMERS).uniform(0, world.side, (80, 2))
     places = world.stream(Process.TERMINALS).uniform(0, world.side, (160, 2))
     near = np.hypot(*(homes[:, None] - places[None]).transpose(2, 0, 1)) < 5
-    for customer, first in enumerate(population.first):
-        reach = population.reach[first : first + population.degree[customer]]
-        assert reach.tolist() == np.flatnonzero(near[customer]).tolist()
+    reach = population.reach
+    for customer, first in enumerate(reach.first):
+        terminals = reach.terminal[first : first + reach.degree[customer]]
+        assert terminals.tolist() == np.flatnonzero(near[customer]).tolist()
     events = simulate(world)
     assert near[column(events, "CUSTOMER_ID"), column(events, "TERMINAL_ID")].all()
 
 
 def test_a_small_world_keeps_the_density_of_the_large_one() -> None:
-    degrees = [populate(World(customers=n)).degree.mean() for n in (500, 5_000)]
+    degrees = [populate(World(customers=n)).reach.degree.mean() for n in (500, 5_000)]
     assert degrees == pytest.approx([math.pi * 25] * 2, rel=0.2)
 
 

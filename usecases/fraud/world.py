@@ -1,8 +1,8 @@
-"""The simulated world: its size, the change that comes over it, and where its randomness comes from.
+"""The simulated world: its size, what comes over it, how it is delivered, and where its randomness comes from.
 
 Every number is drawn from a counter-based stream of its own per (seed, process, day). So a day does not
 depend on how many days follow, on who simulates it, or on what changes later: a longer world begins with the
-shorter one.
+shorter one, and a knob adds to the world or takes from it without another draw of the rest.
 
 A world of another size than the published one (5,000 customers, 10,000 terminals, a square with side 100) is
 a cut-out or an extension of it at the same density: the side grows with the square root of the number of
@@ -23,14 +23,27 @@ from numpy.typing import NDArray
 
 from mlops.errors import ConfigError
 
-__all__ = ["Change", "Floats", "Ints", "Population", "Process", "World", "populate"]
+__all__ = ["DEFECTS", "MALFORMED", "Change", "Floats", "Ints", "Process", "Wave", "World"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Change = Literal["none", "new-pattern", "unlearnable"]
 _CHANGES = ("none", "new-pattern", "unlearnable")
-_RADIUS = 5.0
+FileFormat = Literal["parquet", "csv"]
+_FORMATS = ("parquet", "csv")
+
+DEFECTS = (
+    "duplicate",
+    "missing_amount",
+    "negative_amount",
+    "missing_customer",
+    "missing_time",
+    "time_out_of_range",
+)
+MALFORMED = ("malformed_amount", "malformed_time", "malformed_label")  # text, for which only CSV has room
+
+_SHORTEST_DAY = date(2000, 12, 21)
 
 
 class Process(IntEnum):
@@ -45,6 +58,22 @@ class Process(IntEnum):
     CARD_TESTING = 6
     UNLEARNABLE = 7
     DEFECTS = 8
+    NEW_TERMINALS = 9
+    NEW_TERMINAL_PAYMENTS = 10
+    BAD_NEW_TERMINALS = 11
+    FRAUD_WAVES = 12
+    BUSY_SEASON = 13
+    QUIET_SEASON = 14
+    LABEL_NOISE = 15
+    LATE_EVENTS = 16
+
+
+class Wave(msgspec.Struct, frozen=True, kw_only=True):
+    """A fraud wave: on `days` days from `first_day` on, `factor` times as many customers are compromised."""
+
+    first_day: int
+    days: int
+    factor: float
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +90,22 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             all frauds), and all other amounts rise by `price_rise`, the threshold of scenario 1 with them.
             "unlearnable": about as many more frauds, but they are any payments of any cards, unaltered, so
             that no feature can tell them.
-        tested_cards: cards under card testing per day and 1,000 customers.
+        tested_cards: cards under card testing per day and 1,000 customers; with 0, "new-pattern" is a change of
+            prices only.
         price_rise: factor on amounts after the change "new-pattern".
+        fraud_waves: spans of days on which more customers are compromised than else.
+        spending_drift: growth of all amounts a year, a little every day, the threshold of scenario 1 with them.
+        new_terminals: terminals that open per day and 10,000; they are used, and turn bad, as the others.
+        weekend_volume: factor on the number of payments on Saturdays and Sundays.
+        yearly_season: swing of the number of payments over the year, as a share, largest on 21 December.
+        unlabelled_days: days at the end of the world whose labels are not known yet, and blank.
+        label_noise: share of labels that say the opposite of the truth, which TX_FRAUD_SCENARIO keeps.
+        late_events: share of events that come with a later day's file.
+        late_days: how many days late they are at most; those of the last days come in files of their own.
+        file_format: of the day files, "parquet" or "csv".
         defects: damaged rows in the day files, as a share of the events before `defects_until_day`.
         defects_until_day: first day that is delivered clean; without it, no day is.
+        defect_kinds: the kinds of damage, in turn: any of `DEFECTS`, and in CSV files of `MALFORMED`.
 
     Raises:
         ConfigError: a field is out of its range.
@@ -79,8 +120,19 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     change: Change = "none"
     tested_cards: float = 2.0
     price_rise: float = 1.4
+    fraud_waves: tuple[Wave, ...] = ()
+    spending_drift: float = 0.0
+    new_terminals: float = 0.0
+    weekend_volume: float = 1.0
+    yearly_season: float = 0.0
+    unlabelled_days: int = 0
+    label_noise: float = 0.0
+    late_events: float = 0.0
+    late_days: int = 3
+    file_format: FileFormat = "parquet"
     defects: float = 0.0
     defects_until_day: int | None = None
+    defect_kinds: tuple[str, ...] = DEFECTS
 
     def __post_init__(self) -> None:
         self._require(self.seed >= 0, "seed", "at least 0")
@@ -94,9 +146,29 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         )
         self._require(0 <= self.tested_cards <= 1_000, "tested_cards", "between 0 and 1,000 cards per 1,000")
         self._require(0 < self.price_rise < math.inf, "price_rise", "above 0")
+        self._require(
+            all(w.first_day >= 0 and w.days >= 1 and 1 <= w.factor <= 1_000 for w in self.fraud_waves),
+            "fraud_waves",
+            "waves with first_day at least 0, days at least 1 and factor between 1 and 1,000",
+        )
+        self._require(-1 < self.spending_drift <= 100, "spending_drift", "above -1 and at most 100")
+        self._require(0 <= self.new_terminals <= 10_000, "new_terminals", "between 0 and 10,000 per 10,000")
+        self._require(0 <= self.weekend_volume <= 100, "weekend_volume", "between 0 and 100")
+        self._require(0 <= self.yearly_season <= 1, "yearly_season", "a share in [0, 1]")
+        self._require(self.unlabelled_days >= 0, "unlabelled_days", "at least 0")
+        self._require(0 <= self.label_noise <= 1, "label_noise", "a share in [0, 1]")
+        self._require(0 <= self.late_events <= 1, "late_events", "a share in [0, 1]")
+        self._require(1 <= self.late_days <= 366, "late_days", "between 1 and 366")
+        self._require(self.file_format in _FORMATS, "file_format", "one of " + ", ".join(_FORMATS))
         self._require(0 <= self.defects < 1, "defects", "a share in [0, 1)")
+        kinds = DEFECTS if self.file_format == "parquet" else DEFECTS + MALFORMED
+        self._require(
+            bool(self.defect_kinds) and set(self.defect_kinds) <= set(kinds),
+            "defect_kinds",
+            f"some of {', '.join(kinds)} in {self.file_format} files",
+        )
         try:
-            date.fromisoformat(self.start) + timedelta(days=self.days)
+            date.fromisoformat(self.start) + timedelta(days=self.file_count)
         except ValueError:
             self._require(False, "start", "an ISO date such as 2018-04-01")
         except OverflowError:
@@ -110,6 +182,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def terminal_count(self) -> int:
+        """Terminals that are there from the start."""
         return 2 * self.customers if self.terminals is None else self.terminals
 
     @property
@@ -117,12 +190,35 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         """Side of the square of customers and terminals: the published density is 1 terminal a unit."""
         return 100 * math.sqrt(self.terminal_count / 10_000)
 
+    @property
+    def file_count(self) -> int:
+        """Days on which events are delivered: late ones after the last day as well."""
+        return self.days + (self.late_days if self.late_events > 0 else 0)
+
+    def date_of(self, day: int) -> date:
+        return date.fromisoformat(self.start) + timedelta(days=day)
+
     def changed(self, day: int, change: Change) -> bool:
         """Whether `day` lies in the part of the world that `change` has come over."""
         return self.change == change and self.change_day is not None and day >= self.change_day
 
     def price_level(self, day: int) -> float:
-        return self.price_rise if self.changed(day, "new-pattern") else 1.0
+        rise = self.price_rise if self.changed(day, "new-pattern") else 1.0
+        return rise * (1 + self.spending_drift) ** (day / 365)
+
+    def volume(self, day: int) -> float:
+        """Factor on the number of payments on `day`."""
+        today = self.date_of(day)
+        swing = self.yearly_season * math.cos(2 * math.pi * (today - _SHORTEST_DAY).days / 365.25)
+        return (1 + swing) * (self.weekend_volume if today.weekday() >= 5 else 1.0)
+
+    def wave_factor(self, day: int) -> float:
+        """Of the customers compromised on `day`; waves that meet multiply."""
+        return math.prod(w.factor for w in self.fraud_waves if w.first_day <= day < w.first_day + w.days)
+
+    def opening(self, day: int) -> int:
+        """Terminals that open on `day`."""
+        return self.count(Process.NEW_TERMINALS, self.new_terminals * self.terminal_count / 10_000, day)
 
     def damaged(self, day: int) -> bool:
         return self.defects > 0 and (self.defects_until_day is None or day < self.defects_until_day)
@@ -135,64 +231,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     def count(self, process: Process, rate: float, day: int) -> int:
         """How often something happens on `day` that happens `rate` times a day.
 
-        Systematic sampling: over the days the sum stays within one of rate times days, and over the seeds the
-        mean of each day is `rate`.
+        Systematic sampling: over the days of one rate the sum stays within one of rate times days, and over the
+        seeds the mean of each day is its rate.
         """
         phase = self.stream(process).random()
         return math.floor(rate * (day + 1) + phase) - math.floor(rate * day + phase)
-
-
-class Population(msgspec.Struct, frozen=True):
-    """Customers' habits, one value a customer, and the terminals within 5 units of each.
-
-    Fields:
-        mean: of the amount, in currency.
-        rate: payments a day.
-        first, degree: customer c reaches the terminals `reach[first[c] : first[c] + degree[c]]`.
-        reach: terminals, customer by customer.
-    """
-
-    mean: Floats
-    rate: Floats
-    first: Ints
-    degree: Ints
-    reach: Ints
-
-
-def populate(world: World) -> Population:
-    """Who lives in the world, and where they pay."""
-    rng = world.stream(Process.CUSTOMERS)
-    homes = rng.uniform(0, world.side, (world.customers, 2))
-    mean = rng.uniform(5, 100, world.customers)
-    rate = rng.uniform(0, 4, world.customers)
-    places = world.stream(Process.TERMINALS).uniform(0, world.side, (world.terminal_count, 2))
-    degree, reach = _within_radius(homes, places, world.side)
-    return Population(mean, rate, np.cumsum(degree) - degree, degree, reach)
-
-
-def _within_radius(homes: Floats, places: Floats, side: float) -> tuple[Ints, Ints]:
-    """How many places lie within the radius of each home, and which, home by home.
-
-    Places are sorted into square cells no narrower than the radius: three strips of three cells hold all.
-    """
-    cells = max(1, int(side // _RADIUS))
-    home_x, home_y = np.minimum(homes * cells // side, cells - 1).astype(np.int64).T
-    place_x, place_y = np.minimum(places * cells // side, cells - 1).astype(np.int64).T
-    cell = place_y * cells + place_x
-    by_cell = np.argsort(cell, kind="stable")
-    starts = np.searchsorted(cell[by_cell], np.arange(cells * cells + 1))
-    left, right = np.maximum(home_x - 1, 0), np.minimum(home_x + 1, cells - 1)
-    owners, found = [], []
-    for row in (home_y - 1, home_y, home_y + 1):
-        inside = (row >= 0) & (row < cells)
-        strip = np.where(inside, row, 0) * cells
-        low = starts[strip + left]
-        counts = np.where(inside, starts[strip + right + 1] - low, 0)
-        owner = np.repeat(np.arange(len(homes)), counts)
-        nth = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-        place = by_cell[np.repeat(low, counts) + nth]
-        near = ((homes[owner] - places[place]) ** 2).sum(axis=1) < _RADIUS**2
-        owners.append(owner[near])
-        found.append(place[near])
-    owner, place = np.concatenate(owners), np.concatenate(found)
-    return np.bincount(owner, minlength=len(homes)), place[np.lexsort((place, owner))]
