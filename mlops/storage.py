@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -18,11 +20,22 @@ import msgspec
 
 from mlops.errors import ConfigError, InputError, SetupError
 
-__all__ = ["is_leftover", "local_path", "publish_dir", "read_json", "replace_file", "write_json"]
+__all__ = [
+    "bring_back",
+    "is_leftover",
+    "local_path",
+    "one_writer",
+    "publish_dir",
+    "read_json",
+    "replace_file",
+    "write_json",
+]
 
 T = TypeVar("T")
 _ASIDE = ".tmp-"
+_OLD = "-old"
 _ABANDONED_S = 3600.0  # a running writer has touched its folder since
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux' renameat2
 
 
 def _aside(target: Path) -> Path:
@@ -76,14 +89,16 @@ def replace_file(target: Path) -> Iterator[Path]:
 def publish_dir(target: Path) -> Iterator[Path]:
     """Yield an empty folder; it replaces `target` when the block ends well, and vanishes when it does not.
 
-    Replacing takes two renames, as a folder cannot be renamed over a full one. In the moment between them there is no
-    `target`; a process killed there leaves the old folder and the new one aside, both whole. What killed writers of
-    `target` left aside is removed when it is next replaced, once nothing in it was touched for an hour.
+    A process killed anywhere leaves the old folder or the new one, whole, where the file system can exchange two
+    folders, as Linux' own do. Elsewhere replacing takes two renames: what a process killed between them leaves is
+    mended by `bring_back`. What killed writers of `target` left aside is removed when it is next replaced, once
+    nothing in it was touched for an hour.
 
     Raises:
         SetupError: the device is full.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    bring_back(target)
     if target.exists():  # else what lies aside may be all that there is
         _sweep(target)
     temporary = _aside(target)
@@ -91,21 +106,52 @@ def publish_dir(target: Path) -> Iterator[Path]:
     try:
         with _no_space(target):
             yield temporary
-            if target.exists():
-                old = _aside(target)
+            if not target.exists():
+                os.rename(temporary, target)
+            elif not _exchange(temporary, target):
+                old = temporary.with_name(temporary.name + _OLD)
                 os.rename(target, old)
                 os.rename(temporary, target)
                 shutil.rmtree(old, ignore_errors=True)  # another writer may sweep it
-            else:
-                os.rename(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def bring_back(target: Path) -> None:
+    """Put a folder in its place again whose writer was killed between taking the old one away and putting the new."""
+    if not target.exists() and (aside := [p for p in _leftovers(target) if p.name.endswith(_OLD)]):
+        os.rename(max(aside, key=_touched), target)
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Keep others of its callers, in this process or another, waiting until the block ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where that cannot be done."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # not Linux
+        return False
+    return bool(renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
+
+
+def _leftovers(target: Path) -> list[Path]:
+    ours = re.compile(re.escape(f"{_ASIDE}{target.name}-") + f"[0-9a-f]{{8}}({_OLD})?")
+    return [path for path in target.parent.iterdir() if ours.fullmatch(path.name) and path.is_dir()]
+
+
 def _sweep(target: Path) -> None:
-    ours = re.compile(re.escape(f"{_ASIDE}{target.name}-") + "[0-9a-f]{8}")
-    for path in target.parent.iterdir():
-        if ours.fullmatch(path.name) and path.is_dir() and time.time() - _touched(path) > _ABANDONED_S:
+    for path in _leftovers(target):
+        if time.time() - _touched(path) > _ABANDONED_S:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -7,14 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from mlops import storage
 from mlops.errors import InputError, SetupError
-from mlops.storage import is_leftover, publish_dir, read_json, replace_file, write_json
+from mlops.storage import (
+    bring_back,
+    is_leftover,
+    one_writer,
+    publish_dir,
+    read_json,
+    replace_file,
+    write_json,
+)
 
 
 class Point(msgspec.Struct):
@@ -102,11 +112,69 @@ def test_what_killed_writers_left_is_removed_when_the_same_folder_is_next_replac
 
 
 def test_what_lies_aside_stays_while_there_is_nothing_else(tmp_path: Path) -> None:
-    """A writer killed between its two renames leaves the old folder and the new one aside, and none in place."""
     old = leave(tmp_path / ".tmp-table-0123abcd", hours=2)
     with pytest.raises(RuntimeError), publish_dir(tmp_path / "table"):
         raise RuntimeError
     assert names(tmp_path) == [old.name]
+
+
+def test_a_folder_is_replaced_where_folders_cannot_be_exchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_exchange", lambda one, other: False)
+    test_a_folder_that_is_replaced_keeps_nothing_of_the_old_one(tmp_path)
+
+
+def test_the_old_folder_is_brought_back_where_its_writer_was_killed_between_two_renames(
+    tmp_path: Path,
+) -> None:
+    leave(tmp_path / ".tmp-table-0123abcd", hours=0)
+    leave(tmp_path / ".tmp-table-0123abcd-old", hours=0)
+    bring_back(tmp_path / "table")
+    assert (tmp_path / "table" / "deep" / "part").exists()
+    assert names(tmp_path) == [".tmp-table-0123abcd", "table"]
+    leave(tmp_path / ".tmp-table-00000001-old", hours=0)
+    bring_back(tmp_path / "table")  # is in its place
+    assert names(tmp_path) == [".tmp-table-00000001-old", ".tmp-table-0123abcd", "table"]
+
+
+def test_there_is_a_folder_at_every_moment_of_its_being_replaced(tmp_path: Path) -> None:
+    with publish_dir(tmp_path / "table"):
+        pass
+    code = (
+        "import sys; from pathlib import Path; from mlops.storage import publish_dir\n"
+        "for _ in range(300):\n"
+        "    with publish_dir(Path(sys.argv[1])): pass"
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path / "table"], cwd=root) as process:
+        while process.poll() is None:
+            assert (tmp_path / "table").exists()
+    assert process.returncode == 0
+
+
+def test_a_writer_waits_for_the_one_before_also_when_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from mlops.storage import one_writer\n"
+        "with one_writer(Path(sys.argv[1])):\n"
+        "    print('in', flush=True); time.sleep(60)"
+    )
+    root = Path(__file__).parents[2]
+    entered = threading.Event()
+
+    def second() -> None:
+        with one_writer(tmp_path):
+            entered.set()
+
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=root, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        assert not entered.wait(0.3)
+        first.kill()
+        assert entered.wait(5)
+        waiting.join()
 
 
 def test_a_full_device_is_told_in_a_line(tmp_path: Path) -> None:
