@@ -36,9 +36,10 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
     """One typed object a use case. Whether it is classification or regression follows from its label.
 
     `card` is the column whose alerts are counted in card precision@k, `amount` the column that costs are counted in.
-    `world` and `simulator` are the dotted paths of a struct of knobs and of the function `(world, folder)` that
-    writes the events of such a world, for a use case that has a simulator; `source` is that of the function
-    `(folder)` that writes the files of a public table, for one that has such a table.
+    `world` and `simulator` are the dotted paths of a struct of knobs and of the function `(world, folder, run)` that
+    writes the events of such a world, for a use case that has a simulator (`run(function, tasks)` is `map`, or runs
+    such tasks on other machines); `source` is that of the function `(folder)` that writes the files of a public
+    table, for one that has such a table.
     """
 
     name: str

@@ -144,14 +144,17 @@ def run(
 @click.option(
     "--set", "knobs", metavar="KEY=VALUE", multiple=True, help="A knob of the world, such as customers=500."
 )
+@click.option("--spark", is_flag=True, help="Let Spark's workers write the files, for worlds of many events.")
 @as_json
 @click.pass_obj
-def simulate(settings: Settings, out: Path, seed: int, knobs: tuple[str, ...], json_: bool) -> None:
+def simulate(
+    settings: Settings, out: Path, seed: int, knobs: tuple[str, ...], spark: bool, json_: bool
+) -> None:
     """Write simulated events, one file a day, into the folder OUT."""
-    from pipelines import lifecycle
+    from pipelines import simulate as step
 
-    result = watched("simulate", lifecycle.simulate, settings, {**_knobs(knobs), "seed": seed}, out)
-    show(result, json_)
+    world = {**_knobs(knobs), "seed": seed}
+    show(watched("simulate", step.simulate, settings, world, out, on_spark=spark), json_)
 
 
 @cli.command()

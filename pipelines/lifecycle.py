@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 import pyarrow.dataset as ds
 
-from mlops.contract import load_dotted, load_use_case
+from mlops.contract import load_use_case
 from mlops.deployment import Deployment, bundle_path, read_deployment
-from mlops.errors import ConfigError, InputError
+from mlops.errors import InputError
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import write_json
@@ -32,6 +32,7 @@ from mlops.tables import read_event_table, read_feature_table
 from pipelines import features, spark, validate
 from pipelines.backfill import BackfillResult, backfill
 from pipelines.engine import Engine
+from pipelines.simulate import simulate
 from training import gate, registry
 from training.dataset import awaited_from
 from training.gate import Verdict
@@ -78,29 +79,6 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     validated: validate.ValidateResult
     candidates: tuple[TrainResult, ...]
     release: Release
-
-
-def simulate(settings: Settings, knobs: Mapping[str, Any], out: Path) -> Any:
-    """Write the events of the use case's simulated world into `out`; `knobs` are the fields of its world.
-
-    Raises:
-        ConfigError: the use case has no simulator, or a knob is unknown or of the wrong type.
-    """
-    use_case = load_use_case(settings.usecase)
-    if not use_case.simulator:
-        raise ConfigError("has no simulator", where=settings.usecase)
-    kind = load_dotted(use_case.world)
-    if unknown := set(knobs) - set(kind.__struct_fields__):
-        raise ConfigError(
-            f"no knob {', '.join(sorted(unknown))}",
-            where=use_case.world,
-            todo=f"there are {', '.join(kind.__struct_fields__)}",
-        )
-    try:
-        world = msgspec.convert(dict(knobs), kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(str(error), where=use_case.world) from None
-    return load_dotted(use_case.simulator)(world, out)
 
 
 def validate_events(settings: Settings, source: Path) -> validate.ValidateResult:

@@ -1,0 +1,60 @@
+"""The simulator as a step: the use case's own world, written by this process or by Spark's.
+
+The simulator splits its work into tasks that know nothing of each other. Spark runs them where its workers are, the
+tasks write the files, and the driver gets back what they counted: the same bytes, from any number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pyspark.sql import SparkSession
+
+from mlops.contract import load_dotted, load_use_case
+from mlops.errors import ConfigError
+from mlops.settings import Settings
+from pipelines.spark import readable_errors, session
+
+__all__ = ["simulate", "spark_map"]
+
+
+def simulate(settings: Settings, knobs: Mapping[str, Any], out: Path, *, on_spark: bool = False) -> Any:
+    """Write the events of the use case's simulated world into `out`; `knobs` are the fields of its world.
+
+    Args:
+        on_spark: let Spark's workers do it; they must see `out` under the same path, and the use case's package.
+
+    Raises:
+        ConfigError: the use case has no simulator, or a knob is unknown or of the wrong type.
+    """
+    use_case = load_use_case(settings.usecase)
+    if not use_case.simulator:
+        raise ConfigError("has no simulator", where=settings.usecase)
+    kind = load_dotted(use_case.world)
+    if unknown := set(knobs) - set(kind.__struct_fields__):
+        raise ConfigError(
+            f"no knob {', '.join(sorted(unknown))}",
+            where=use_case.world,
+            todo=f"there are {', '.join(kind.__struct_fields__)}",
+        )
+    try:
+        world = msgspec.convert(dict(knobs), kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error), where=use_case.world) from None
+    write = load_dotted(use_case.simulator)
+    if not on_spark:
+        return write(world, out, map)
+    with readable_errors():
+        return write(world, out, spark_map(session(settings)))
+
+
+def spark_map(spark: SparkSession) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
+    """A `map` whose calls run on Spark's workers, one task a call; arguments and results must fit into the driver."""
+
+    def run(function: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+        return spark.sparkContext.parallelize(tasks, len(tasks)).map(function).collect()
+
+    return run
