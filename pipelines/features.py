@@ -1,33 +1,30 @@
 """Features of every event, from the declarative definitions, with Spark.
 
-Rolling aggregates take one shuffle a key column: a partition holds all events of its keys, and `pipelines.windows`
+Rolling aggregates take one shuffle a key column: a partition holds all events of its keys, and `pipelines.kernel`
 computes every aggregate of the key in one pass over it. A partition must fit into a worker's memory.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, StructField, StructType
 
-from mlops.features import Aggregate, Calendar, FeatureSet, Ratio
+from mlops.features import Aggregate, FeatureSet
 from mlops.schema import EventSchema, Label
 from mlops.storage import publish_dir
 from mlops.tables import FeatureTable, read_event_table, write_table_meta
 from pipelines.content import content_metrics, fingerprint
+from pipelines.kernel import aggregate, row_features
 from pipelines.spark import read_parquet, readable_errors
-from pipelines.windows import Total, key_codes, rolling_aggregates, total_of
 
 __all__ = ["FeaturesResult", "compute_features"]
 
@@ -142,47 +139,20 @@ def _add_aggregates(
 ) -> Iterator[pa.RecordBatch]:
     """A partition's events in order of (event time, id), with the aggregates; runs in a Spark worker."""
     arrived = list(batches)
-    if not arrived:
-        return
-    table = pa.Table.from_batches(arrived).sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
-    totals = {total for a in aggregates if (total := total_of(a.agg)) is not None}
-    columns = rolling_aggregates(
-        aggregates,
-        key_codes(table[key]),
-        table[schema.time].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(),
-        {total: _whole_numbers(table[total.column], total, schema) for total in totals},
-        {total.column: schema.column(total.column).decimals for total in totals},
-    )
-    for name, column in columns.items():
-        table = table.append_column(name, pa.array(column))
-    yield from table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
-
-
-def _whole_numbers(column: pa.ChunkedArray, total: Total, schema: EventSchema) -> NDArray[np.int64]:
-    """The exact whole numbers that are summed; a missing value adds nothing."""
-    values = pc.fill_null(
-        column.cast(pa.float64()) if pa.types.is_floating(column.type) else column.cast(pa.int64()), 0
-    )
-    numbers = values.to_numpy()
-    if total.ones:
-        return (numbers == 1).astype(np.int64)
-    return np.rint(numbers * 10 ** schema.column(total.column).decimals).astype(np.int64)
+    if arrived:
+        table = aggregate(pa.Table.from_batches(arrived), key, aggregates, schema)
+        yield from table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
 
 
 def _with_the_rest(frame: DataFrame, features: FeatureSet, schema: EventSchema) -> DataFrame:
-    """Calendar flags and ratios, and all columns in their order: the event's, then the features'."""
-    moment = F.col(schema.time)
-    parts: dict[str, Callable[[], Column]] = {
-        "weekend": lambda: F.weekday(moment) >= 5,
-        "night": lambda: F.hour(moment) <= 6,
-    }
-    for feature in features.features:
-        if isinstance(feature, Calendar):
-            frame = frame.withColumn(feature.names[0], parts[feature.part]().cast("double"))
-        elif isinstance(feature, Ratio):
-            below = F.col(feature.denominator).cast("double")
-            above = F.col(feature.numerator).cast("double")
-            ratio = F.when(below == 0, F.lit(feature.fallback)).otherwise(above / below)
-            frame = frame.withColumn(feature.name, ratio)
+    """The features that take no window, and all columns in their order: the event's, then the features'."""
     own = [column.name for column in schema.columns]
-    return frame.select(*own, *(name for name in features.names if name not in own))
+    names = [name for name in features.names if name not in own]
+
+    def add(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            table = row_features(pa.Table.from_batches([batch]), features, schema)
+            yield from table.select([*own, *names]).to_batches()
+
+    fields = [frame.schema[name] for name in own] + [StructField(name, DoubleType()) for name in names]
+    return frame.mapInArrow(add, StructType(fields))
