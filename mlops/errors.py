@@ -4,6 +4,7 @@
       + UserError             exit code 2: the caller can mend it
         - InputError          a file, a row or a request that does not fit the schema
           . ConflictError     an event that contradicts what is known under its id
+          . ExpectationError  a delivery of events that is not as the schema expects it as a whole
         - ConfigError         a setting, a policy or a use case that does not make sense
         - SetupError          something this machine lacks: Java, disk, a free port
       + BundleError           a bundle that must not be served
@@ -19,6 +20,7 @@ __all__ = [
     "BundleError",
     "ConfigError",
     "ConflictError",
+    "ExpectationError",
     "InputError",
     "IntegrityError",
     "MlopsError",
@@ -63,6 +65,10 @@ class InputError(UserError):
 
 class ConflictError(InputError):
     """An event contradicts what is known under its id."""
+
+
+class ExpectationError(InputError):
+    """A delivery of events is not as the schema expects it as a whole."""
 
 
 class ConfigError(UserError):

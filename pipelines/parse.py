@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,6 +24,8 @@ UNREADABLE: dict[events.ColumnType, str] = {
     "boolean": "neither true nor false",
 }
 _MISSING = "missing"
+_SHOWN_VALUES = 8
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what Spark reads where bytes are not UTF-8
 _EXACT = 2.0**53  # up to here a double holds every whole number
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)? ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
@@ -43,7 +46,8 @@ def parse(column: events.Column, raw: Column, type_: T.DataType, *, csv: bool = 
         csv: it comes from a CSV file, where numbers and text are not told apart.
 
     Returns:
-        ids as text, times as timestamps, decimals rounded to their digits and floats as doubles.
+        ids as text, or as the whole numbers that the file has; times as timestamps, decimals rounded to their digits
+        and floats as doubles.
     """
     if isinstance(type_, T.StringType):
         raw = F.trim(raw)
@@ -71,6 +75,10 @@ def parse(column: events.Column, raw: Column, type_: T.DataType, *, csv: bool = 
         checks = checks.when(value < _limit(column, column.minimum), f"below {_shown(column.minimum)}")
     if column.maximum is not None:
         checks = checks.when(value > _limit(column, column.maximum), f"above {_shown(column.maximum)}")
+    if column.values:
+        checks = checks.when(~value.isin(*column.values), f"not one of {_listed(column.values)}")
+    if csv and column.type in ("id", "text"):
+        checks = checks.when(F.contains(raw, F.lit(_REPLACEMENT)), "not UTF-8")
     if column.type == "decimal":
         scale = 10.0**column.decimals
         checks = checks.when(F.abs(value) * scale > _EXACT, "too large to be exact")
@@ -89,6 +97,11 @@ def _shown(limit: float | str) -> str:
     return limit if isinstance(limit, str) else f"{limit:g}" if abs(limit) < 1e6 else f"{limit:.0f}"
 
 
+def _listed(values: Sequence[str]) -> str:
+    shown = ", ".join(values[:_SHOWN_VALUES])
+    return f"{shown} and {len(values) - _SHOWN_VALUES} more" if len(values) > _SHOWN_VALUES else shown
+
+
 def _double(raw: Column, type_: T.DataType) -> Column:
     # Spark itself would read 1d and 1f as numbers, as Java does.
     readable = raw.rlike(_NUMBER) if isinstance(type_, T.StringType) else F.lit(True)
@@ -104,6 +117,8 @@ def _integer(raw: Column, type_: T.DataType) -> Column:
 
 
 def _id(raw: Column, type_: T.DataType) -> Column:
+    if isinstance(type_, T.IntegralType):
+        return raw
     if isinstance(type_, T.FractionalType):
         raw = raw.try_cast("decimal(20,0)") if isinstance(type_, T.DecimalType) else _integer(raw, type_)
     return raw.cast("string")
