@@ -1,7 +1,12 @@
-"""The tables between the steps: folders of Parquet files with a small JSON file that says what they are."""
+"""The tables between the steps: folders of Parquet files with a small JSON file that says what they are.
+
+A table by day holds a folder of files for each event-time day (UTC), `day=2018-04-01`; events without a time lie in
+`day=none`. Beside what it is, an event table says which batches it is made of.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -9,16 +14,40 @@ import msgspec
 from mlops.features import FeatureSet
 from mlops.storage import read_json, write_json
 
-__all__ = ["EventTable", "FeatureTable", "read_event_table", "read_feature_table", "write_table_meta"]
+__all__ = [
+    "NO_DAY",
+    "Batch",
+    "EventTable",
+    "FeatureTable",
+    "Part",
+    "changed_days",
+    "day_folder",
+    "read_batches",
+    "read_event_table",
+    "read_feature_table",
+    "total_fingerprint",
+    "write_batches",
+    "write_table_meta",
+]
 
+NO_DAY = "none"
 _META = "_table.json"  # Spark and pyarrow pass over names that start with an underscore
+_BATCHES = "_batches.json"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A day of a table. `fingerprint` is of its content: 32 hexadecimal digits."""
+
+    rows: int
+    fingerprint: str
 
 
 class EventTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Events in canonical columns: ids int64 or string, times timestamp[us, UTC], decimals double, booleans bool.
 
-    `whole_number_ids` are the id columns stored as int64; `fingerprint` is a digest of the content that does not
-    depend on the order of rows or files. Times are ISO 8601.
+    `whole_number_ids` are the id columns stored as int64; `days` are the table's parts, by ISO date, and
+    `fingerprint` is the sum of theirs: digests of the content that do not depend on the order of rows or files.
+    Times are ISO 8601, empty where events have none.
     """
 
     rows: int
@@ -26,6 +55,24 @@ class EventTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     first_event: str
     last_event: str
     fingerprint: str
+    days: dict[str, Part] = {}
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files that were taken into an event table together, and what became of their rows.
+
+    `files` are their names by the digest of their content; `rows_in` = `good` + `quarantined` + `duplicates`, and
+    `labels` of the good rows brought only the label of an event that was there. `taken_at` is ISO 8601.
+    """
+
+    id: str
+    files: dict[str, str]
+    rows_in: int
+    good: int
+    quarantined: int
+    duplicates: int
+    labels: int
+    taken_at: str
 
 
 class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +88,21 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     events: tuple[str, ...]
     whole_number_ids: tuple[str, ...]
     fingerprint: str
+
+
+def day_folder(table: Path, day: str) -> Path:
+    """Where the table's files of this day are."""
+    return table / f"day={day}"
+
+
+def changed_days(old: Mapping[str, Part], new: Mapping[str, Part]) -> tuple[str, ...]:
+    """The days that differ between two versions of a table, or are in one of them only, in order."""
+    return tuple(day for day in sorted({*old, *new}) if old.get(day) != new.get(day))
+
+
+def total_fingerprint(days: Mapping[str, Part]) -> str:
+    """The fingerprint of a table with these parts."""
+    return f"{sum(int(part.fingerprint, 16) for part in days.values()) % (1 << 128):032x}"
 
 
 def write_table_meta(folder: Path, meta: EventTable | FeatureTable) -> None:
@@ -64,3 +126,17 @@ def read_feature_table(folder: Path) -> FeatureTable:
         InputError: it is none.
     """
     return read_json(folder / _META, FeatureTable)
+
+
+def write_batches(folder: Path, batches: tuple[Batch, ...]) -> None:
+    """Write which batches the event table in `folder` is made of."""
+    write_json(folder / _BATCHES, batches)
+
+
+def read_batches(folder: Path) -> tuple[Batch, ...]:
+    """The batches that the event table in `folder` is made of, in the order in which they were taken.
+
+    Raises:
+        InputError: it does not say so.
+    """
+    return read_json(folder / _BATCHES, tuple[Batch, ...])
