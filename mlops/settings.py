@@ -56,6 +56,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.home / "quarantine"
 
     @property
+    def validation(self) -> Path:
+        """What the last validation found (JSON)."""
+        return self.home / "validation.json"
+
+    @property
     def features(self) -> Path:
         """The feature table."""
         return self.home / "features"

@@ -14,6 +14,15 @@ import msgspec
 
 from mlops.errors import ConfigError, InputError, MlopsError
 from mlops.settings import Settings
+from pipelines.options import (
+    DATE,
+    PATH,
+    as_json,
+    delivery_options,
+    seed_option,
+    train_from_option,
+    url_option,
+)
 
 __all__ = ["cli"]
 
@@ -23,33 +32,6 @@ class _InOrder(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
-
-
-class _Date(click.ParamType):
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        try:
-            day = value if isinstance(value, date) else date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a date; write it as 2018-07-25", param, ctx)
-        if not 1970 <= day.year <= 2200:
-            self.fail(f"{day} is not between 1970 and 2200", param, ctx)
-        return day
-
-
-PATH = click.Path(path_type=Path)
-DATE = _Date()
-as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
-seed_option = click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
-train_from_option = click.option(
-    "--train-from",
-    type=DATE,
-    help="First day of training; by default the latest that leaves room for the test.",
-)
-url_option = click.option(
-    "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is."
-)
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
@@ -114,22 +96,33 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
 @click.option("--events", type=PATH, required=True, help="A Parquet or CSV file, or a folder of them.")
 @click.option("--out", type=PATH, help="The home to write, instead of --home.")
 @train_from_option
+@delivery_options
 @seed_option
 @as_json
 @click.pass_obj
 def run(
-    settings: Settings, events: Path, out: Path | None, train_from: date | None, seed: int, json_: bool
+    settings: Settings,
+    events: Path,
+    out: Path | None,
+    train_from: date | None,
+    as_of: date | None,
+    force: bool,
+    seed: int,
+    json_: bool,
 ) -> None:
     """From a file of events to a champion: validate, features, train, gate, promote."""
     from pipelines import lifecycle
     from pipelines.engine import LocalEngine
+    from pipelines.report import shown_if_refused
     from pipelines.tables import run_table
     from pipelines.view import View
 
     if out is not None:
         settings = msgspec.structs.replace(settings, home=out.absolute())
-    with View("From events to a champion") as view:
-        result = lifecycle.run(LocalEngine(view), settings, events, train_from=train_from, seed=seed)
+    with shown_if_refused(settings), View("From events to a champion") as view:
+        result = lifecycle.run(
+            LocalEngine(view), settings, events, train_from=train_from, seed=seed, as_of=as_of, force=force
+        )
     if json_:
         show(result, json_=True)
     else:
@@ -159,13 +152,20 @@ def simulate(
 
 @cli.command()
 @click.option("--events", type=PATH, required=True, help="A Parquet or CSV file, or a folder of them.")
+@delivery_options
 @as_json
 @click.pass_obj
-def validate(settings: Settings, events: Path, json_: bool) -> None:
+def validate(settings: Settings, events: Path, as_of: date | None, force: bool, json_: bool) -> None:
     """Check events against the schema; bad rows go to the quarantine with the reason."""
     from pipelines import lifecycle
+    from pipelines.report import shown_if_refused, validation_table
 
-    show(watched("validate", lifecycle.validate_events, settings, events), json_)
+    with shown_if_refused(settings):
+        result = watched("validate", lifecycle.validate_events, settings, events, as_of=as_of, force=force)
+    if json_:
+        show(result, json_=True)
+    else:
+        print(validation_table(result))
 
 
 @cli.command()

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,13 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     release: Release
 
 
-def validate_events(settings: Settings, source: Path) -> validate.ValidateResult:
-    """Check `source` against the use case's schema; good rows become the event table."""
+def validate_events(
+    settings: Settings, source: Path, *, as_of: date | None = None, force: bool = False
+) -> validate.ValidateResult:
+    """Check `source` against the use case's schema; good rows become the event table.
+
+    The report is `validation.json` in the home. Freshness is judged as of the end of the day `as_of`, if it is given.
+    """
     use_case = load_use_case(settings.usecase)
     return validate.validate(
         spark.session(settings),
@@ -91,6 +96,9 @@ def validate_events(settings: Settings, source: Path) -> validate.ValidateResult
         settings.quarantine,
         use_case.events,
         use_case.label,
+        report=settings.validation,
+        as_of=None if as_of is None else datetime.combine(as_of + timedelta(days=1), time.min, UTC),
+        force=force,
     )
 
 
@@ -238,10 +246,12 @@ def run(
     *,
     train_from: date | None = None,
     seed: int = 0,
+    as_of: date | None = None,
+    force: bool = False,
 ) -> RunResult:
     """From a file of events to a champion that `mlops serve` serves, or to the reasons why there is none."""
     with workers() as pool:
-        validated = engine.run("validate", validate_events, settings, source)
+        validated = engine.run("validate", validate_events, settings, source, as_of=as_of, force=force)
         first_day = train_from or default_training_day(settings)
         engine.run("features", compute_features, settings)
         results = engine.run("train", train, settings, first_day, pool=pool, seed=seed)

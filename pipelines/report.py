@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mlops.errors import InputError
+from mlops.settings import Settings
+from mlops.storage import read_json
 from pipelines.expectations import Finding
 
-__all__ = ["Example", "Outcome", "ValidateResult", "validation_table"]
+__all__ = ["Example", "Outcome", "ValidateResult", "shown_if_refused", "validation_table"]
 
 _LONGEST_ROW = 400
 _MARKS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "not judged": "–"}
@@ -53,6 +59,18 @@ class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     outcome: Outcome
     seconds: float
+
+
+@contextmanager
+def shown_if_refused(settings: Settings) -> Iterator[None]:
+    """Show on standard error why a delivery was refused, before the error goes on."""
+    before = settings.validation.stat().st_mtime_ns if settings.validation.exists() else 0
+    try:
+        yield
+    except InputError:
+        if settings.validation.exists() and settings.validation.stat().st_mtime_ns != before:
+            print(validation_table(read_json(settings.validation, ValidateResult)), file=sys.stderr)
+        raise
 
 
 def validation_table(result: ValidateResult, width: int = 110) -> str:

@@ -1,0 +1,60 @@
+"""What several subcommands of `mlops` can be told in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = [
+    "DATE",
+    "PATH",
+    "as_json",
+    "delivery_options",
+    "seed_option",
+    "train_from_option",
+    "url_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Date(click.ParamType):
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        try:
+            day = value if isinstance(value, date) else date.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a date; write it as 2018-07-25", param, ctx)
+        if not 1970 <= day.year <= 2200:
+            self.fail(f"{day} is not between 1970 and 2200", param, ctx)
+        return day
+
+
+PATH = click.Path(path_type=Path)
+DATE = _Date()
+as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
+seed_option = click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
+train_from_option = click.option(
+    "--train-from",
+    type=DATE,
+    help="First day of training; by default the latest that leaves room for the test.",
+)
+url_option = click.option(
+    "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is."
+)
+
+
+def delivery_options(command: F) -> F:
+    """`--as-of` and `--force`, of commands that validate."""
+    as_of = click.option(
+        "--as-of", type=DATE, help="Judge as of the end of this day whether the newest event is fresh."
+    )
+    force = click.option(
+        "--force", is_flag=True, help="Publish also what is not as expected; it is logged that you did."
+    )
+    return as_of(force(command))
