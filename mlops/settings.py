@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from mlops.errors import ConfigError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "without_password"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The platform's settings; each is an environment variable `MLOPS_<NAME>`.
 
     `home` holds everything that a run writes. MLflow's database and artefact store lie in it unless
-    `tracking_uri` names a server or another database.
+    `tracking_uri` names a server or another database. The online store lies in it, too, unless `store` names a Redis
+    (`redis://…`, see `serving.stores`), which several servers can share.
     """
 
     home: Path = Path("runs/main")
@@ -26,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spark_master: str = "local[*]"
     spark_memory: str = "2g"
     signing_key: str = ""
+    store: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **overrides: object) -> Settings:
@@ -76,9 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.home / "deployments" / "current.json"
 
     @property
-    def store(self) -> Path:
-        """The embedded online store."""
-        return self.home / "store"
+    def store_uri(self) -> str:
+        """The online store: a folder in the home, or what `store` names. It may hold a password."""
+        return self.store or str(self.home / "store")
 
     @property
     def decisions(self) -> Path:
@@ -104,3 +107,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def artifacts(self) -> Path:
         """MLflow's artefact store when the store is the local database."""
         return self.home / "mlartifacts"
+
+
+def without_password(uri: str) -> str:
+    """A URI as it may be shown: without a password, and without its query, which may hold one."""
+    parts = urlsplit(uri)
+    users, at, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=users.partition(":")[0] + at + host, query="").geturl()

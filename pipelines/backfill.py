@@ -15,8 +15,9 @@ import pyarrow.dataset as ds
 from mlops.bundle import Schema
 from mlops.errors import InputError
 from mlops.features import FeatureSet
-from serving.lmdb_store import LmdbStore
 from serving.plan import MAX_ID_BYTES, Entry, EntryEncoder, StorePlan, encode_id
+from serving.store import OnlineStore
+from serving.stores import open_store
 
 __all__ = ["BackfillResult", "backfill"]
 
@@ -34,13 +35,17 @@ class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def backfill(
-    events: Sequence[Path], store: Path, features: FeatureSet, schema: Schema, labels: Path | None = None
+    events: Sequence[Path],
+    store: str | Path,
+    features: FeatureSet,
+    schema: Schema,
+    labels: Path | None = None,
 ) -> BackfillResult:
     """Count events and set labels in the online store. It is safe to run twice, and beside a server.
 
     Args:
         events: event tables; a label that is not null is taken as known.
-        store: folder of the store, made if there is none.
+        store: the store's URI (`serving.stores`); a folder is made if there is none.
         features: what the store must be able to compute; those of the bundle that is to be served.
         schema: the bundle's.
         labels: a labels table (id, label); wins over labels in the events.
@@ -52,21 +57,29 @@ def backfill(
     """
     started = time.monotonic()
     rows = new = labelled = 0
-    with closing(LmdbStore(store, StorePlan.of(features, schema), schema)) as target:
+    with closing(open_store(store, StorePlan.of(features, schema), schema)) as target:
         encode = EntryEncoder(target.plan)
         for folder in events:
             for batch in _batches(folder, _event_columns(target.plan, schema)):
-                with target.begin() as transaction:
-                    new += transaction.append(_entries(batch, encode, schema))
+                new += _append(target, _entries(batch, encode, schema))
                 rows += batch.num_rows
         if labels is not None:
             id_, label = schema.events.id, schema.label.column
             for batch in _batches(labels, [id_, label]):
                 pairs = zip(batch[id_].to_pylist(), batch[label].to_pylist(), strict=True)
-                with target.begin() as transaction:
-                    transaction.label([(encode_id(i), int(value)) for i, value in pairs if value is not None])
+                _label(target, [(encode_id(i), int(value)) for i, value in pairs if value is not None])
                 labelled += batch.num_rows
     return BackfillResult(rows=rows, new=new, labels=labelled, seconds=time.monotonic() - started)
+
+
+def _append(store: OnlineStore, entries: list[Entry]) -> int:
+    with store.begin(lambda rehearsed: rehearsed.append(entries)) as transaction:
+        return transaction.append(entries)
+
+
+def _label(store: OnlineStore, labels: list[tuple[bytes, int]]) -> None:
+    with store.begin(lambda rehearsed: rehearsed.label(labels)) as transaction:
+        transaction.label(labels)
 
 
 def _event_columns(plan: StorePlan, schema: Schema) -> list[str]:

@@ -229,14 +229,14 @@ def promote(settings: Settings, version: str | None, rollback: bool, json_: bool
 @click.pass_obj
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serve the champion over HTTP until Ctrl-C."""
-    from pipelines.server import command
+    from pipelines.server import command, environment
 
     if not settings.pointer.exists():
         raise ConfigError(
             "no champion to serve", where=settings.pointer, todo="promote one: mlops run, mlops promote"
         )
     line = command(settings, host=host, port=port)
-    os.execv(line[0], line)
+    os.execve(line[0], line, environment(settings))
 
 
 @cli.command()

@@ -231,7 +231,7 @@ def release(
 def fill_store(settings: Settings, version: str) -> BackfillResult:
     """Give the online store the history that this version's features look back on; what it has already stays."""
     bundle = registry.bundle_of(settings, version)
-    return backfill([settings.events], settings.store, bundle.features, bundle.schema)
+    return backfill([settings.events], settings.store_uri, bundle.features, bundle.schema)
 
 
 def promote(settings: Settings, version: str) -> Deployment:

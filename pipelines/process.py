@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,18 +19,27 @@ _STOP_S = 10
 
 @contextmanager
 def running(
-    name: str, command: Sequence[str], *, health: str, log: Path, patience_s: float
+    name: str,
+    command: Sequence[str],
+    *,
+    health: str,
+    log: Path,
+    patience_s: float,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[None]:
     """Start a server, go on once the URL `health` answers 200, and let it drain at the end.
 
-    It has a session of its own: Ctrl-C at a terminal reaches the caller only, which then stops it in its turn.
+    Its environment variables are `variables`, or this process's. It has a session of its own: Ctrl-C at a terminal
+    reaches the caller only, which then stops it in its turn.
 
     Raises:
         SetupError: it ended, or did not answer in time; the end of its log is in the message.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, env=variables
+        )
         try:
             _wait(name, process, health, log, patience_s)
             yield

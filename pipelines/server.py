@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +11,25 @@ from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from pipelines.process import running
 
-__all__ = ["command", "running_server"]
+__all__ = ["command", "environment", "running_server"]
 
 
 def command(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> list[str]:
-    """The command line that serves this home's champion."""
+    """The command line that serves this home's champion, in the variables of `environment`."""
     return [
         *(sys.executable, "-m", "serving"),
         *("--pointer", str(settings.pointer)),
-        *("--store", str(settings.store)),
+        *(() if settings.store else ("--store", settings.store_uri)),
         *("--decisions", str(settings.decisions)),
         *("--public-key", str(settings.keys / PUBLIC_KEY)),
         *("--host", host),
         *("--port", str(port)),
     ]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """This process's variables, with the store's URI: it may hold a password, and command lines can be read by all."""
+    return {**os.environ, "MLOPS_STORE": settings.store}
 
 
 @contextmanager
@@ -35,5 +41,12 @@ def running_server(settings: Settings, *, port: int) -> Iterator[str]:
     """
     url = f"http://127.0.0.1:{port}"
     line, log = command(settings, port=port), settings.home / "serving.log"
-    with running("the scoring server", line, health=f"{url}/readyz", log=log, patience_s=30):
+    with running(
+        "the scoring server",
+        line,
+        health=f"{url}/readyz",
+        log=log,
+        patience_s=30,
+        variables=environment(settings),
+    ):
         yield url

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = arguments_of(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
+        if not options.store:
+            raise ConfigError("no store is named", where="--store", todo="name a folder or redis://host:port")
         if not options.public_key.is_file():
             raise ConfigError("no such key", where=options.public_key, todo="bundles are signed for a key")
         listener = _listen(options.host, options.port)
@@ -90,7 +93,11 @@ def arguments_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line's options; those of this process if none are given."""
     parser = argparse.ArgumentParser(prog="python -m serving", description="Score raw events over HTTP.")
     parser.add_argument("--pointer", type=Path, required=True, help="the deployment file to follow")
-    parser.add_argument("--store", type=Path, required=True, help="folder of the online store")
+    parser.add_argument(
+        "--store",
+        default=os.environ.get("MLOPS_STORE"),
+        help="the online store: a folder or redis://host:port; by default $MLOPS_STORE, which may hold a password",
+    )
     parser.add_argument("--decisions", type=Path, required=True, help="folder of the decision and label logs")
     parser.add_argument("--public-key", type=Path, required=True, help="PEM file that verifies bundles")
     parser.add_argument("--host", default="127.0.0.1")

@@ -11,11 +11,12 @@ import msgspec
 from mlops.bundle import open_bundle
 from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import BundleError, MlopsError
+from mlops.settings import without_password
 from serving.decisions import AppendLog, last_decisions, last_labels
-from serving.lmdb_store import LmdbStore
 from serving.plan import StorePlan
 from serving.scorer import Scorer
 from serving.service import Service
+from serving.stores import open_store
 
 __all__ = ["MAX_EVENTS", "MAX_LABELS", "Follower", "Refusal"]
 
@@ -42,11 +43,11 @@ class Follower:
     Args:
         pointer: the file that promotion writes.
         public_key: what bundles must be signed for.
-        store: folder of the online store; opened with the first bundle that is put in place.
+        store: URI of the online store; opened with the first bundle that is put in place.
         decisions: folder of the decision log and the label log.
     """
 
-    def __init__(self, pointer: Path, public_key: Path, store: Path, decisions: Path) -> None:
+    def __init__(self, pointer: Path, public_key: Path, store: str | Path, decisions: Path) -> None:
         self.service: Service | None = None
         self.refused: Refusal | None = None
         self._pointer = pointer
@@ -109,9 +110,9 @@ class Follower:
         needed = StorePlan.of(bundle.features, bundle.schema)
         if self.service is not None:
             plan = self.service.store.plan
-            plan.check_serves(needed, bundle.schema, where=self._store)
+            plan.check_serves(needed, bundle.schema, where=without_password(str(self._store)))
             return Scorer(bundle, champion.version, plan)
-        store = LmdbStore(self._store, needed, bundle.schema)
+        store = open_store(self._store, needed, bundle.schema)
         try:
             service = Service(store, Scorer(bundle, champion.version, store.plan), *self._logs)
             decisions = last_decisions(self._decisions, MAX_EVENTS)

@@ -75,7 +75,7 @@ def test_the_server_takes_these_arguments_and_finds_its_files_in_volumes() -> No
     for path, read_only in [
         (options.pointer, True),
         (options.public_key, True),
-        (options.store, False),
+        (Path(options.store), False),
         (options.decisions, False),
     ]:
         assert [mounts[str(p)] for p in path.parents if str(p) in mounts] == [read_only]

@@ -1,0 +1,222 @@
+"""The online store in Redis, which several server processes share, also on several machines.
+
+A transaction takes two round trips: the first one locks the ids and keys of its events and reads all that it will need
+(it learns what from a rehearsal), the second one writes and frees the locks, at once (MULTI, EXEC). A lock ends by
+itself, so that a process that dies keeps nobody waiting for long. One that was stopped for longer finds at its end that
+its locks are not its own any more (WATCH), and writes nothing.
+
+What an acknowledged transaction wrote survives whatever Redis keeps: with `appendonly yes` the death of the Redis
+process; a loss of power with `appendfsync always` only, while `everysec` may lose the last second. Without
+`appendonly`, Redis is as it was at its last snapshot.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import msgspec
+
+from mlops.bundle import Schema
+from mlops.errors import ConfigError, SetupError
+from serving.plan import StorePlan
+from serving.redis_tables import RedisTables
+from serving.redis_wire import Command, Disconnected, RedisWire
+from serving.store import Rehearsal, StoreTransaction
+from serving.totals import Totals
+
+__all__ = ["RedisStore"]
+
+LOCK_MS = 3000
+"""How long a transaction may take, and how long the locks of a dead process last; a millisecond more for each lock."""
+
+PATIENCE_S = 6.0
+"""How long a transaction waits for locks."""
+
+_LOCK = b"""
+for _, name in ipairs(KEYS) do
+    local owner = redis.call('GET', name)
+    if owner and owner ~= ARGV[1] then return 0 end
+end
+for _, name in ipairs(KEYS) do redis.call('SET', name, ARGV[1], 'PX', ARGV[2]) end
+return 1
+"""
+
+
+class RedisStore:
+    """The store in the keys of a Redis that begin with a prefix.
+
+    Args:
+        uri: see `RedisWire`; `prefix=…` in its query names another prefix than `mlops`.
+        needed: the totals that it must hold. A store without events takes on this plan.
+        schema: of the events that it will be fed.
+
+    Raises:
+        ConfigError: it holds events, and lacks totals or is of other events; or the URI is none.
+        SetupError: the Redis cannot be used.
+    """
+
+    def __init__(self, uri: str, needed: StorePlan, schema: Schema) -> None:
+        uri, prefix = _without_prefix(uri)
+        self._wire = RedisWire(uri)
+        self._where = f"{self._wire.name} ({prefix})"
+        self._prefix = f"{prefix}:".encode()
+        self._token = secrets.token_bytes(12)
+        self._one_at_a_time = threading.Lock()
+        try:
+            self._written_plan = self._settle(needed)
+            self._plan = _parsed(self._written_plan, self._where)
+            self._plan.check_serves(needed, schema, where=self._where)
+        except BaseException:
+            self._wire.close()
+            raise
+
+    @property
+    def plan(self) -> StorePlan:
+        return self._plan
+
+    @contextmanager
+    def begin(self, rehearsal: Rehearsal | None = None) -> Iterator[StoreTransaction]:
+        """See `OnlineStore`.
+
+        Raises:
+            SetupError: the Redis cannot be used, the store got another plan, others held the locks for too long, or
+                this transaction did; then nothing is written, unless the connection broke while it was.
+        """
+        with self._one_at_a_time:
+            locks = _Locks(self._wire, self._prefix, self._token, self._written_plan, self._where)
+            tables = RedisTables(self._prefix, locks.fetch)
+            transaction = Totals(tables, self._plan)
+            try:
+                if rehearsal is not None:
+                    tables.rehearse(lambda: rehearsal(transaction))
+                yield transaction
+                writes = tables.writes()
+                if tables.touched - locks.held:
+                    locks.fetch((), tables.touched)
+            except BaseException:
+                with suppress(SetupError):  # then they end by themselves
+                    locks.free(())
+                raise
+            if not locks.free(writes):
+                raise SetupError(
+                    "the locks were lost, nothing is written",
+                    where=self._where,
+                    todo="send the request again",
+                )
+
+    def check(self) -> None:
+        with self._one_at_a_time:
+            self._wire.exchange([("PING",)])
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def _settle(self, needed: StorePlan) -> bytes:
+        """The plan of what the store holds, or `needed` if it holds no events yet, as it is written in the store."""
+        plan, events = self._prefix + b"plan", self._prefix + b"events"
+        while True:
+            _, written, count = self._wire.exchange(
+                [("WATCH", plan, events), ("GET", plan), ("HLEN", events)]
+            )
+            if written is not None and count:
+                self._wire.exchange([("UNWATCH",)])
+                return bytes(written)
+            wanted = msgspec.json.encode(needed)
+            if self._wire.exchange([("MULTI",), ("SET", plan, wanted), ("EXEC",)])[-1] is not None:
+                return wanted
+
+
+class _Locks:
+    """The locks of one transaction, and what it asks while it holds them."""
+
+    def __init__(self, wire: RedisWire, prefix: bytes, token: bytes, plan: bytes, where: str) -> None:
+        self._wire = wire
+        self._lock = prefix + b"lock:"
+        self._plan_key = prefix + b"plan"
+        self._token = token
+        self._plan = plan
+        self._where = where
+        self.held: set[bytes] = set()
+
+    def fetch(self, commands: Sequence[Command], names: set[bytes]) -> list[Any]:
+        """Read, once these names are locked: all that are not yet, or none.
+
+        Raises:
+            SetupError: see `RedisStore.begin`.
+        """
+        new = names - self.held
+        if not new:
+            return self._exchange(commands)
+        wanted = [self._lock + name for name in new]
+        watched = (self._plan_key, *wanted, *[self._lock + name for name in self.held])
+        asked: list[Command] = [
+            ("UNWATCH",),
+            ("EVAL", _LOCK, len(wanted), *wanted, self._token, LOCK_MS + len(wanted)),
+            ("WATCH", *watched),
+            ("MGET", *watched),
+            *commands,
+        ]
+        deadline, pause = time.monotonic() + PATIENCE_S, 0.0002
+        while True:
+            _, locked, _, (plan, *owners), *replies = self._exchange(asked)
+            if plan != self._plan:
+                raise SetupError("the store was made anew", where=self._where, todo="start again")
+            if locked:
+                break
+            if time.monotonic() > deadline:
+                raise SetupError(
+                    "another process holds the locks", where=self._where, todo="send the request again"
+                )
+            time.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 0.05)
+        self.held |= new
+        if any(owner != self._token for owner in owners):
+            raise SetupError("the locks were lost", where=self._where, todo="send the request again")
+        return replies
+
+    def free(self, writes: Sequence[Command]) -> bool:
+        """Write and let go of the locks, at once, or neither if they were lost."""
+        if not self.held:
+            return True
+        freed: Command = ("DEL", *[self._lock + name for name in self.held])
+        done = self._exchange([("MULTI",), *writes, freed, ("EXEC",)])[-1]
+        self.held = set()
+        if failed := next((reply for reply in done or () if isinstance(reply, Exception)), None):
+            raise SetupError(f"a part was not written: {failed}", where=self._where)
+        return done is not None
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            return self._wire.exchange(commands)
+        except Disconnected:
+            if self.held:
+                self.held = set()  # they end by themselves
+                raise
+        except SetupError:
+            self.held = set()
+            raise
+        return self._wire.exchange(commands)  # a connection that was idle may have been closed
+
+
+def _without_prefix(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri)
+    query = parse_qsl(parts.query)
+    prefix = dict(query).get("prefix", "mlops")
+    rest = urlencode([(name, value) for name, value in query if name != "prefix"])
+    return urlunsplit(parts._replace(query=rest)), prefix
+
+
+def _parsed(written: bytes, where: str) -> StorePlan:
+    try:
+        return msgspec.json.decode(written, type=StorePlan)
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"not a store of this version: {error}", where=where, todo="backfill an empty one"
+        ) from None
