@@ -16,6 +16,8 @@ Each names what was wrong, where, and what to do about it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = [
     "BundleError",
     "ConfigError",
@@ -68,7 +70,11 @@ class ConflictError(InputError):
 
 
 class ExpectationError(InputError):
-    """A delivery of events is not as the schema expects it as a whole."""
+    """A delivery of events is not as the schema expects it as a whole. `report` is the file that says how."""
+
+    def __init__(self, what: str, *, where: object = None, todo: str = "", report: Path | None = None) -> None:
+        super().__init__(what, where=where, todo=todo)
+        self.report = report
 
 
 class ConfigError(UserError):

@@ -119,7 +119,7 @@ def run(
 
     if out is not None:
         settings = msgspec.structs.replace(settings, home=out.absolute())
-    with shown_if_refused(settings), View("From events to a champion") as view:
+    with shown_if_refused(), View("From events to a champion") as view:
         result = lifecycle.run(
             LocalEngine(view), settings, events, train_from=train_from, seed=seed, as_of=as_of, force=force
         )
@@ -160,7 +160,7 @@ def validate(settings: Settings, events: Path, as_of: date | None, force: bool, 
     from pipelines import lifecycle
     from pipelines.report import shown_if_refused, validation_table
 
-    with shown_if_refused(settings):
+    with shown_if_refused():
         result = watched("validate", lifecycle.validate_events, settings, events, as_of=as_of, force=force)
     if json_:
         show(result, json_=True)

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlops.errors import InputError
-from mlops.settings import Settings
+from mlops.errors import ExpectationError
 from mlops.storage import read_json
 from pipelines.expectations import Finding
 
@@ -62,14 +61,13 @@ class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def shown_if_refused(settings: Settings) -> Iterator[None]:
+def shown_if_refused() -> Iterator[None]:
     """Show on standard error why a delivery was refused, before the error goes on."""
-    before = settings.validation.stat().st_mtime_ns if settings.validation.exists() else 0
     try:
         yield
-    except InputError:
-        if settings.validation.exists() and settings.validation.stat().st_mtime_ns != before:
-            print(validation_table(read_json(settings.validation, ValidateResult)), file=sys.stderr)
+    except ExpectationError as error:
+        if error.report is not None:
+            print(validation_table(read_json(error.report, ValidateResult)), file=sys.stderr)
         raise
 
 

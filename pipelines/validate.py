@@ -18,7 +18,7 @@ import msgspec
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from mlops.errors import ExpectationError, InputError, MlopsError
+from mlops.errors import ExpectationError, MlopsError
 from mlops.schema import EventSchema, Label
 from mlops.storage import publish_dir, write_json
 from mlops.tables import EventTable, write_table_meta
@@ -58,9 +58,8 @@ def validate(
         force: publish also what is not as expected; that it was done is logged.
 
     Raises:
-        ExpectationError: the delivery is not as the schema expects it.
-        InputError: the source as a whole is not events: no file, no row, another format, a column missing or of a
-            wrong type, not one good row.
+        ExpectationError: the delivery is not as the schema expects it, or has not one good row.
+        InputError: the source is not events: no file, another format, a column missing or of a wrong type.
         SetupError: the device is full.
     """
     started = time.monotonic()
@@ -158,10 +157,9 @@ def _refuse(
     _record(result, report)
     where = next((column.where for column in unreadable if column.where), source)
     what = "; ".join(result.outcome.failed)
-    if not result.good:
-        raise InputError(what, where=where)
-    todo = "--force publishes it all the same"
-    raise ExpectationError(what, where=where, todo=f"see {report}, or {todo}" if report else todo)
+    see = f"see {report}" if report else ""
+    force = "--force publishes it all the same" if result.good else ""
+    raise ExpectationError(what, where=where, todo="; ".join(filter(None, (see, force))), report=report)
 
 
 def _record(result: ValidateResult, report: Path | None) -> None:

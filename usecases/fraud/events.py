@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlops.expectations import Freshness, QuarantinedShare, TrueShare, Volume
 from mlops.schema import Column, EventSchema, Label, Layout
 
 __all__ = ["EVENTS", "LABEL"]
@@ -46,6 +47,12 @@ EVENTS = EventSchema(
                 "is_fraud": "TX_FRAUD",
             },
         ),
+    ),
+    expectations=(
+        Volume(max_fall=0.9),
+        Freshness(max_age_days=2),
+        QuarantinedShare(at_most=0.1),
+        TrueShare(column="is_fraud", at_least=0.0005, at_most=0.2),
     ),
 )
 
