@@ -72,7 +72,9 @@ class ConflictError(InputError):
 class ExpectationError(InputError):
     """A delivery of events is not as the schema expects it as a whole. `report` is the file that says how."""
 
-    def __init__(self, what: str, *, where: object = None, todo: str = "", report: Path | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: object = None, todo: str = "", report: Path | None = None
+    ) -> None:
         super().__init__(what, where=where, todo=todo)
         self.report = report
 
