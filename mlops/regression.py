@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from mlops.errors import InputError
 from mlops.metrics import Interval
 
-__all__ = ["bootstrap_rmse", "mae", "mape", "paired_rmse_gain", "r2", "rmse"]
+__all__ = ["bootstrap_rmse", "gain", "mae", "mape", "paired_rmse_gain", "r2", "rmse"]
 
 Floats = NDArray[np.float64]
 
@@ -84,9 +84,7 @@ def paired_rmse_gain(
     confidence: float = 0.9,
     seed: int = 0,
 ) -> Interval:
-    """By what share of the other's root mean squared error `p` errs less, with a paired bootstrap interval.
-
-    It is 0 where both are without error, and minus infinity where only the other is.
+    """The `gain` of `p` over `other` in root mean squared error, with a paired bootstrap interval.
 
     Raises:
         InputError: as for `rmse`.
@@ -95,12 +93,20 @@ def paired_rmse_gain(
     _, others = _checked(y, other)
     ours, theirs = (labels - predictions) ** 2, (labels - others) ** 2
 
-    def gain(weights: Floats) -> Floats:
-        error, against = np.sqrt(weights @ ours), np.sqrt(weights @ theirs)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(against > 0, 1 - error / against, np.where(error > 0, -np.inf, 0.0))
+    def gains(weights: Floats) -> Floats:
+        return _gain(np.sqrt(weights @ ours), np.sqrt(weights @ theirs))
 
-    return _bootstrap(gain, len(labels), rounds, confidence, seed)
+    return _bootstrap(gains, len(labels), rounds, confidence, seed)
+
+
+def gain(error: float, other: float) -> float:
+    """How much smaller an error is than another, as a share of the larger: from −1 to 1, 0 where both are 0."""
+    return float(_gain(np.array(error, np.float64), np.array(other, np.float64)))
+
+
+def _gain(error: Floats, other: Floats) -> Floats:
+    larger = np.maximum(error, other)
+    return np.divide(other - error, larger, out=np.zeros_like(larger), where=larger > 0)
 
 
 def _bootstrap(
@@ -109,9 +115,7 @@ def _bootstrap(
     """Of a statistic that takes weights [rounds, n], each row a whole, and gives [rounds]."""
     tail = (1 - confidence) / 2
     drawn = np.concatenate([statistic(weights) for weights in _resampled(n, rounds, seed)])
-    low, high = np.quantile(
-        drawn, [tail, 1 - tail], method="nearest"
-    )  # what lies between infinities is nothing
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     value = float(statistic(np.full((1, n), 1 / n))[0])
     return Interval(value=value, low=float(low), high=float(high), confidence=confidence)
 

@@ -18,9 +18,10 @@ from pipelines.parity import ParityResult
 from pipelines.replay import ReplayResult
 from pipelines.retrain import Retraining
 from pipelines.validate import ValidateResult
+from training.tasks.classification import ClassificationEvaluation
 from training.train import TrainResult
 
-__all__ = ["PAGE", "SUMMARY", "Facts", "Summary", "summarise"]
+__all__ = ["PAGE", "SUMMARY", "Facts", "Summary", "ranking_of", "summarise"]
 
 PAGE, SUMMARY = "index.html", "summary.json"
 
@@ -89,6 +90,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     requests_failed: int
 
 
+def ranking_of(result: TrainResult) -> ClassificationEvaluation:
+    """The figures of a candidate of the demo, whose use case is a classification."""
+    assert isinstance(result.figures, ClassificationEvaluation)
+    return result.figures
+
+
 def summarise(
     facts: Facts, periods: Sequence[Period], *, stages: Mapping[str, float], seconds: float
 ) -> Summary:
@@ -101,7 +108,13 @@ def summarise(
         events_in=facts.validated.rows_in,
         events_quarantined=facts.validated.quarantined,
         candidates=tuple(
-            CandidateScores(name=r.name, framework=r.framework, auc=r.auc, ap=r.ap, cp100=r.cp100)
+            CandidateScores(
+                name=r.name,
+                framework=r.framework,
+                auc=ranking_of(r).auc,
+                ap=ranking_of(r).ap.value,
+                cp100=cards.value if (cards := ranking_of(r).card_precision) else None,
+            )
             for r in facts.trained
         ),
         champion_before=_name(facts.before.champion),

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from mlops.bundle import open_bundle
 from mlops.deployment import Deployment, bundle_path
 from mlops.metrics import average_precision, precision_recall_curve
+from mlops.policy import Split
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from monitoring import story as tale
@@ -20,7 +21,7 @@ from monitoring.counterfactual import rescore
 from monitoring.performance import between, measure_performance, read_table
 from monitoring.results import PerformanceResult
 from pipelines.demo_days import CHANGE_DAY, LAST_LABELS, LAST_REPLAYED, RETRAIN_DAY, SERVE_DAY, TRAIN_DAY
-from pipelines.demo_results import SUMMARY, Facts, Summary
+from pipelines.demo_results import SUMMARY, Facts, Summary, ranking_of
 from pipelines.lifecycle import Release
 from training.train import TrainResult
 
@@ -218,7 +219,8 @@ def _training(
     release: Release,
     incumbent: tale.Curve | None = None,
 ) -> tale.Training:
-    split = facts.use_case.policy.split
+    split, cards = facts.use_case.policy.split, ranking_of(results[0]).card_precision
+    assert isinstance(split, Split), "the demo's world has a time"
     test = first + split.train_days + split.delay_days
     return tale.Training(
         title=title,
@@ -227,7 +229,7 @@ def _training(
         candidates=tuple(_candidate(result, release) for result in results),
         promoted=release.candidate,
         incumbent=incumbent,
-        cp100_oracle=results[0].cp100_oracle,
+        cp100_oracle=cards.oracle if cards else None,
     )
 
 
@@ -249,13 +251,13 @@ def _curve(scored: pa.Table) -> tale.Curve:
 
 
 def _candidate(result: TrainResult, release: Release) -> tale.Candidate:
-    verdict = release.verdicts[result.name]
+    verdict, figures = release.verdicts[result.name], ranking_of(result)
     return tale.Candidate(
         name=result.name,
         framework=result.framework,
-        auc=result.auc,
-        ap=result.ap,
-        cp100=result.cp100,
+        auc=figures.auc,
+        ap=figures.ap.value,
+        cp100=figures.card_precision.value if figures.card_precision else None,
         onnx_max_abs_diff=result.onnx_max_abs_diff,
         seconds=result.seconds,
         curve=_curve(pq.read_table(result.evaluation, columns=["label", "score"])),

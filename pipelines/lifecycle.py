@@ -212,7 +212,7 @@ def release(
         features=table or settings.features,
         public_key=settings.keys / PUBLIC_KEY,
     )
-    ranked = sorted(results, key=lambda result: result.ap)
+    ranked = sorted(results, key=lambda result: result.figures.rank)
     verdicts = list(pool.map(judge, ranked))
     candidate = version = None
     for result, verdict in zip(ranked, verdicts, strict=True):

@@ -56,16 +56,13 @@ def run_table(result: RunResult) -> str:
 
 def release_table(results: Sequence[TrainResult], release: Release) -> str:
     """Candidates with their test figures and what the gate said."""
-    table = _table("Candidates", "name", "framework", "AUC", "AP", "90 %", "CP@100", "gate")
+    table = _table("Candidates", "name", "framework", *results[0].figures.shown(), "gate")
     for result in results:
         verdict = release.verdicts[result.name]
         table.add_row(
             result.name,
             result.framework,
-            f"{result.auc:.3f}",
-            f"{result.ap:.3f}",
-            f"{result.ap_low:.3f}–{result.ap_high:.3f}",
-            "–" if result.cp100 is None else f"{result.cp100:.3f} of {result.cp100_oracle:.3f}",
+            *result.figures.shown().values(),
             "admitted"
             if verdict.admitted
             else "refused: " + ", ".join(c.name for c in verdict.checks if not c.passed),

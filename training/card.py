@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from mlops.bundle import Decisions
 from mlops.contract import Candidate, UseCase
-from training.evaluate import NEVER, Evaluation
 from training.parity import Parity
+from training.tasks import CardParts, task_for
 
 __all__ = ["CardFacts", "model_card"]
 
@@ -18,17 +19,18 @@ PROSE = "model_card.md"  # beside the use case: intended use and limits, what on
 
 
 class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run knows of itself. Windows are texts such as `2018-07-25 to 2018-07-31`."""
+    """What a run knows of itself. Windows are texts such as `2018-07-25 to 2018-07-31`; `first_day` may be empty."""
 
     run_id: str
     created_at: str
     commit: str
     seed: int
     fingerprint: str
+    first_day: str
     train_window: str
     test_window: str
     train_events: int
-    train_frauds: int
+    test_events: int
     unlabelled: int
     known_cards: int
 
@@ -38,23 +40,25 @@ def model_card(
     use_case: UseCase,
     candidate: Candidate,
     facts: CardFacts,
-    evaluation: Evaluation,
-    decisions: Decisions,
+    evaluation: Any,
+    decisions: Decisions | None,
     parity: Parity,
 ) -> str:
     """A model card in Markdown (after Mitchell et al., Model Cards for Model Reporting, 2019).
 
     Args:
         package: the use case's package, whose `model_card.md`, if there is one, is put in.
+        evaluation: the figures, of the use case's task.
     """
+    parts = task_for(use_case.task).card(evaluation, decisions, use_case.label)
     sections = [
         f"# {use_case.title}: {candidate.name}",
         f"Made {facts.created_at} with {candidate.framework} by run `{facts.run_id}`. This page is generated; "
         f"nothing on it was typed by hand, except for what `{package}` says of use and limits.",
         _prose(package),
-        _data(facts, evaluation),
-        _figures(use_case, facts, evaluation, parity),
-        _decisions(decisions, evaluation),
+        _data(facts, parts),
+        _figures(use_case, facts, parts, parity),
+        parts.decisions,
         _features(use_case),
         _reproduce(package, candidate, facts),
     ]
@@ -66,73 +70,31 @@ def _prose(package: str) -> str:
     return page.read_text(encoding="utf-8").strip() if page.is_file() else ""
 
 
-def _data(facts: CardFacts, evaluation: Evaluation) -> str:
-    lines = [
-        "## Data",
-        "",
-        "| window | days | events | frauds | share |",
-        "|---|---|---:|---:|---:|",
-        _window_row("training", facts.train_window, facts.train_events, facts.train_frauds),
-        _window_row("test", facts.test_window, evaluation.events, evaluation.frauds),
-        "",
-        f"Left out: {facts.unlabelled:,} events whose label is not known, and {facts.known_cards:,} events of the "
-        f"test days on cards that were known as defrauded by then.",
-    ]
-    return "\n".join(lines)
-
-
-def _window_row(name: str, days: str, events: int, frauds: int) -> str:
-    return f"| {name} | {days} | {events:,} | {frauds:,} | {frauds / events:.2%} |"
-
-
-def _figures(use_case: UseCase, facts: CardFacts, evaluation: Evaluation, parity: Parity) -> str:
-    ap = evaluation.ap
-    rows = [
-        ("average precision", f"{ap.value:.3f} ({ap.confidence:.0%} interval {ap.low:.3f} to {ap.high:.3f})"),
-        ("best single feature", f"{evaluation.baseline_ap:.3f} average precision ({evaluation.baseline})"),
-        ("area under the ROC curve", f"{evaluation.auc:.3f}"),
-    ]
-    if (cards := evaluation.card_precision) is not None:
-        rows.append(
-            (
-                f"card precision@{cards.k}",
-                f"{cards.value:.3f}, where a perfect scorer reaches {cards.oracle:.3f}",
-            )
-        )
-    rows.append(
-        ("ONNX against the original", f"at most {parity.max_abs_diff:.1e} apart over {parity.rows:,} rows")
+def _data(facts: CardFacts, parts: CardParts) -> str:
+    heads = ("used for", "which", "events", *parts.heads)
+    rows = (
+        ("training", facts.train_window, f"{facts.train_events:,}", *parts.train),
+        ("test", facts.test_window, f"{facts.test_events:,}", *parts.test),
     )
+    left_out = f"Left out: {facts.unlabelled:,} events whose label is not known"
+    if facts.known_cards:
+        left_out += f", and {facts.known_cards:,} events of the test days on cards that were known as defrauded by then"
+    rule = "|---|---|" + "---:|" * (len(heads) - 2)
+    table = [f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(["## Data", "", *table, "", f"{left_out}."])
+
+
+def _figures(use_case: UseCase, facts: CardFacts, parts: CardParts, parity: Parity) -> str:
+    rows = [
+        *parts.figures,
+        ("ONNX against the original", f"at most {parity.max_abs_diff:.1e} apart over {parity.rows:,} rows"),
+    ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     origin = " The events are simulated." if use_case.simulator else ""
     return (
-        f"## Figures on the test days, {facts.test_window}\n\n| | |\n|---|---|\n{table}\n\nThe interval is a "
-        f"bootstrap by card and day.{origin}"
+        f"## Figures on the test events, {facts.test_window}\n\n| | |\n|---|---|\n{table}\n\nThe interval is "
+        f"{parts.interval}.{origin}"
     )
-
-
-def _decisions(decisions: Decisions, evaluation: Evaluation) -> str:
-    cost = evaluation.cost
-
-    def band(name: str, counts: tuple[int, int], at: float | None) -> str:
-        limit = "below" if at is None else "never" if at >= NEVER else f"from {at:.4f}"
-        return f"| {name} | {limit} | {counts[0]:,} | {counts[1]:,} |"
-
-    lines = [
-        "## Decisions",
-        "",
-        f"Thresholds: {decisions.chosen_by}. On the test days:",
-        "",
-        "| decision | score | genuine | fraud |",
-        "|---|---|---:|---:|",
-        band("decline", cost.declined, decisions.decline_at),
-        band("review", cost.reviewed, decisions.review_at),
-        band("approve", cost.approved, None),
-        "",
-        f"They cost {cost.total:,.0f}: {cost.reviews:,.0f} for reviews, {cost.false_declines:,.0f} for declined "
-        f"genuine events, {cost.missed_frauds:,.0f} for missed frauds. Approving everything would have cost "
-        f"{evaluation.cost_approve_all:,.0f}.",
-    ]
-    return "\n".join(lines)
 
 
 def _features(use_case: UseCase) -> str:
@@ -141,10 +103,10 @@ def _features(use_case: UseCase) -> str:
 
 
 def _reproduce(package: str, candidate: Candidate, facts: CardFacts) -> str:
-    first = facts.train_window.split(" ")[0]
+    since = f", from {facts.first_day} on" if facts.first_day else ""
     commit = f"commit `{facts.commit}`, " if facts.commit else ""
     return (
         f"## How to reproduce\n\nTrain candidate `{candidate.name}` of `{package}` with {commit}seed {facts.seed}, on "
-        f"the feature table with fingerprint `{facts.fingerprint}`, from {first} on. Data and features are the same "
+        f"the feature table with fingerprint `{facts.fingerprint}`{since}. Data and features are the same "
         f"everywhere; figures are the same on one kind of CPU and may differ in the third digit on another."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from mlops.contract import UseCase
 from mlops.errors import InputError
 from mlops.features import Aggregate, Feature, FeatureSet, Last, Rolling, duration_us
+from mlops.schema import Task
 from mlops.tables import FeatureTable, read_feature_table
 
 __all__ = ["Dataset", "awaited_from", "load_dataset", "parse_day"]
 
 _DAY_US = duration_us("1d")
+_UNKNOWN: dict[Task, Any] = {"classification": np.int8(-1), "regression": np.float64(np.nan)}
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,18 +31,19 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields:
         ids: [n], int64 or text.
-        time_us: [n], microseconds since 1970, UTC.
-        day: [n], days since the first day of the window.
-        label: [n], 1, 0, or -1 where it is not known, or was known before others of its time: see `awaited_from`.
+        time_us: [n], microseconds since 1970, UTC; None where events have no time.
+        day: [n], days since the first day of the window; None likewise.
+        label: [n], 1 or 0 as int8, or a quantity as double; -1 or NaN where it is not known, or was known before
+            others of its time: see `awaited_from`.
         features: [n, f] float32, in the order of `names`.
         card, amount: [n], or None where the use case has none.
         table: what the table says of itself.
     """
 
     ids: NDArray[Any]
-    time_us: NDArray[np.int64]
-    day: NDArray[np.int64]
-    label: NDArray[np.int8]
+    time_us: NDArray[np.int64] | None
+    day: NDArray[np.int64] | None
+    label: NDArray[Any]
     features: NDArray[np.float32]
     names: tuple[str, ...]
     card: NDArray[Any] | None
@@ -48,6 +52,11 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """[n], whether the label is known."""
+        return self.label >= 0 if self.label.dtype == np.int8 else np.isfinite(self.label)
 
 
 def parse_day(text: str) -> date:
@@ -85,9 +94,9 @@ def awaited_from(times: pa.ChunkedArray, labels: pa.ChunkedArray, delay_days: in
 
 
 def load_dataset(
-    folder: Path, use_case: UseCase, *, first_day: str, days: int, features: FeatureSet | None = None
+    folder: Path, use_case: UseCase, *, first_day: str = "", days: int = 0, features: FeatureSet | None = None
 ) -> Dataset:
-    """The events of `days` days from `first_day` (ISO date) on, from the feature table in `folder`.
+    """The events of `days` days from `first_day` (ISO date) on, or all events, from the feature table in `folder`.
 
     A label that was not due by the end of the table is not known: see `awaited_from`.
 
@@ -95,8 +104,8 @@ def load_dataset(
         features: the definitions of the features to read; those of the use case unless given.
 
     Raises:
-        InputError: no feature table, one made from other definitions, a feature without a value, or the window
-            reaches beyond the data.
+        InputError: no feature table, one made from other definitions, no rows, a feature without a value, or the
+            window reaches beyond the data.
     """
     table = read_feature_table(folder)
     wanted_features = features or use_case.features
@@ -109,22 +118,46 @@ def load_dataset(
             todo="compute the features again",
         )
     schema, label = use_case.events, use_case.label.column
-    wanted = dict.fromkeys(
-        [schema.id, schema.time, label, *filter(None, (use_case.card, use_case.amount)), *names]
-    )
+    own = filter(None, (schema.id, schema.time, label, use_case.card, use_case.amount))
+    wanted = dict.fromkeys([*own, *names])
     source = ds.dataset(folder, format="parquet")
     if missing := [name for name in wanted if name not in source.schema.names]:
         raise InputError(f"no column {', '.join(missing)}", where=folder, todo="compute the features again")
-    everything = source.to_table(columns=[schema.time, label])
-    start, end = _window(everything[schema.time], folder, first_day, days)
-    field = ds.field(schema.time)
-    rows = source.to_table(columns=list(wanted), filter=(field >= start) & (field < end))
-    rows = rows.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
-    time_us = rows[schema.time].cast(pa.int64()).to_numpy()
-    labels = rows[label].cast(pa.int8()).fill_null(-1).to_numpy()
-    awaited = awaited_from(everything[schema.time], everything[label], use_case.label.delay_days)
-    if awaited is not None:
-        labels = np.where(time_us < _microseconds(awaited), labels, np.int8(-1))
+    if not source.count_rows():
+        raise InputError("no rows", where=folder)
+    chosen = time_us = day = awaited = None
+    if schema.time:
+        everything = source.to_table(columns=[schema.time, label])
+        start, end = _window(everything[schema.time], folder, first_day, days)
+        chosen = (ds.field(schema.time) >= start) & (ds.field(schema.time) < end)
+        awaited = awaited_from(everything[schema.time], everything[label], use_case.label.delay_days)
+    rows = source.to_table(columns=list(wanted), filter=chosen)
+    rows = rows.sort_by([(name, "ascending") for name in (schema.time, schema.id) if name])
+    labels = _labels(rows[label], use_case.task)
+    if schema.time:
+        time_us = rows[schema.time].cast(pa.int64()).to_numpy()
+        day = (time_us - _microseconds(start)) // _DAY_US
+        if awaited is not None:
+            labels = np.where(time_us < _microseconds(awaited), labels, _UNKNOWN[use_case.task])
+    return Dataset(
+        ids=rows[schema.id].to_numpy(),
+        time_us=time_us,
+        day=day,
+        label=labels,
+        features=_matrix(rows, names, folder),
+        names=tuple(names),
+        card=rows[use_case.card].to_numpy() if use_case.card else None,
+        amount=rows[use_case.amount].to_numpy() if use_case.amount else None,
+        table=table,
+    )
+
+
+def _labels(column: pa.ChunkedArray, task: Task) -> NDArray[Any]:
+    type_ = pa.int8() if task == "classification" else pa.float64()
+    return column.cast(type_).fill_null(_UNKNOWN[task]).to_numpy()
+
+
+def _matrix(rows: pa.Table, names: Sequence[str], folder: Path) -> NDArray[np.float32]:
     matrix = np.empty((rows.num_rows, len(names)), np.float32)
     for column, name in enumerate(names):
         with np.errstate(over="ignore"):  # what does not fit becomes inf, and is refused
@@ -133,17 +166,7 @@ def load_dataset(
             raise InputError(
                 "a feature has no value, or one that float32 cannot hold", where=f"{folder}, column {name}"
             )
-    return Dataset(
-        ids=rows[schema.id].to_numpy(),
-        time_us=time_us,
-        day=(time_us - _microseconds(start)) // _DAY_US,
-        label=labels,
-        features=matrix,
-        names=tuple(names),
-        card=rows[use_case.card].to_numpy() if use_case.card else None,
-        amount=rows[use_case.amount].to_numpy() if use_case.amount else None,
-        table=table,
-    )
+    return matrix
 
 
 def _microseconds(moment: datetime) -> int:
@@ -163,11 +186,11 @@ def _definitions(features: FeatureSet) -> dict[str, Aggregate | Feature]:
 
 
 def _window(times: pa.ChunkedArray, folder: Path, first_day: str, days: int) -> tuple[datetime, datetime]:
+    held = pc.min_max(times).as_py()
+    if not first_day:
+        return held["min"], held["max"] + timedelta(microseconds=1)
     start = datetime.combine(parse_day(first_day), datetime.min.time(), UTC)
     end = start + timedelta(days=days)
-    held = pc.min_max(times).as_py()
-    if held["min"] is None:
-        raise InputError("no rows", where=folder)
     if start.date() < held["min"].date() or (end - timedelta(days=1)).date() > held["max"].date():
         raise InputError(
             f"the window {start.date()} to {end.date() - timedelta(days=1)} reaches beyond the data, "

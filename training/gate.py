@@ -10,33 +10,24 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mlops import metrics
 from mlops.bundle import open_bundle
 from mlops.contract import UseCase
 from mlops.errors import InputError
 from mlops.model import Model
+from mlops.policy import Split
+from training.checks import Check, check
 from training.dataset import load_dataset
-from training.evaluate import clusters_of
+from training.tasks import Compared, task_for
 from training.train import TrainResult
 
-__all__ = ["Check", "Verdict", "judge"]
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One condition: what was seen, what is asked for, and both in a sentence."""
-
-    name: str
-    observed: float
-    limit: float
-    passed: bool
-    text: str
+__all__ = ["Verdict", "judge"]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the gate says of a run's bundle; admitted if every check passed.
 
-    `champion` is the digest of the champion's bundle that it was compared with and `champion_ap` that one's average
-    precision on the same events, if there is a champion.
+    `champion` is the digest of the champion's bundle that it was compared with and `champion_figure` that one's
+    average precision, or root mean squared error, on the same events, if there is a champion.
     """
 
     candidate: str
@@ -45,7 +36,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     admitted: bool
     checks: tuple[Check, ...]
     champion: str | None = None
-    champion_ap: float | None = None
+    champion_figure: float | None = None
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -74,29 +65,8 @@ def judge(
     """
     gate = use_case.policy.gate
     checks = [
-        _at_least(
-            "test_frauds",
-            float(result.test_frauds),
-            float(gate.min_test_positives),
-            f"{result.test_frauds} frauds among the {result.test_events:,} test events",
-            f"at least {gate.min_test_positives}",
-        ),
-        _at_least(
-            "auc",
-            result.auc,
-            gate.min_auc,
-            f"an area under the ROC curve of {result.auc:.3f}",
-            f"at least {gate.min_auc:.3f}",
-        ),
-        _at_least(
-            "baseline",
-            result.ap - result.baseline_ap,
-            gate.baseline_margin,
-            f"an average precision of {result.ap:.3f}, {result.ap - result.baseline_ap:+.3f} against the best single "
-            f"feature's {result.baseline_ap:.3f} ({result.baseline})",
-            f"at least {gate.baseline_margin:+.3f}",
-        ),
-        _check(
+        *task_for(use_case.task).checks(result.figures, gate, use_case.label),
+        check(
             "onnx_parity",
             result.onnx_max_abs_diff,
             gate.parity_tolerance,
@@ -106,10 +76,10 @@ def judge(
             f"at most {gate.parity_tolerance:.1e}",
         ),
     ]
-    digest = champion_ap = None
+    digest = compared = None
     if champion is not None:
-        digest, champion_ap, check = _against_champion(result, use_case, champion, features, public_key)
-        checks.append(check)
+        digest, compared = _against_champion(result, use_case, champion, features, public_key)
+        checks.append(compared.check)
     return Verdict(
         candidate=result.name,
         run_id=result.run_id,
@@ -117,53 +87,35 @@ def judge(
         admitted=all(check.passed for check in checks),
         checks=tuple(checks),
         champion=digest,
-        champion_ap=champion_ap,
+        champion_figure=compared.champion if compared else None,
     )
 
 
 def _against_champion(
     result: TrainResult, use_case: UseCase, champion: Path, features: Path, public_key: Path
-) -> tuple[str, float, Check]:
-    gate = use_case.policy.gate
+) -> tuple[str, Compared]:
+    split = use_case.policy.split
     bundle = open_bundle(champion, public_key=public_key)
     data = load_dataset(
         features,
         use_case,
         first_day=result.first_day,
-        days=use_case.policy.split.days,
+        days=split.days if isinstance(split, Split) else 0,
         features=bundle.features,
     )
     evaluation = pq.read_table(result.evaluation)
-    label, score = evaluation["label"].to_numpy(), evaluation["score"].to_numpy()
     rows = _rows_of(evaluation["id"].to_numpy(), data.ids, features)
-    theirs = Model(bundle.model)(data.features[rows])
-    difference = metrics.paired_bootstrap(
-        label,
-        score,
-        theirs,
-        clusters_of(data, rows),
-        rounds=gate.bootstrap,
-        confidence=gate.confidence,
+    compared = task_for(use_case.task).compare(
+        result.figures,
+        evaluation["label"].to_numpy(),
+        evaluation["score"].to_numpy(),
+        Model(bundle.model)(data.features[rows]),
+        data,
+        rows,
+        use_case.policy.gate,
         seed=result.seed,
     )
-    champion_ap = metrics.average_precision(label, theirs)
-    fact = (
-        f"an average precision of {result.ap:.3f} against the champion's {champion_ap:.3f} on the same "
-        f"{len(rows):,} events, {difference.value:+.3f} with a {gate.confidence:.0%} interval of "
-        f"{difference.low:+.3f} to {difference.high:+.3f}"
-    )
-    return (
-        bundle.digest,
-        champion_ap,
-        _check(
-            "champion",
-            difference.low,
-            gate.champion_margin,
-            difference.low > gate.champion_margin,
-            fact,
-            f"a lower end above {gate.champion_margin:+.3f}",
-        ),
-    )
+    return bundle.digest, compared
 
 
 def _rows_of(ids: NDArray[Any], held: NDArray[Any], features: Path) -> NDArray[np.int64]:
@@ -178,12 +130,3 @@ def _rows_of(ids: NDArray[Any], held: NDArray[Any], features: Path) -> NDArray[n
             todo="judge on the feature table that the candidate was tested on",
         )
     return rows
-
-
-def _at_least(name: str, observed: float, limit: float, fact: str, wanted: str) -> Check:
-    return _check(name, observed, limit, observed >= limit, fact, wanted)
-
-
-def _check(name: str, observed: float, limit: float, passed: bool, fact: str, wanted: str) -> Check:
-    text = f"{'Passed' if passed else 'Refused'}: {fact}; {wanted} is asked for."
-    return Check(name=name, observed=observed, limit=limit, passed=passed, text=text)

@@ -14,7 +14,7 @@ __all__ = ["Parity", "compare", "fresh_sample"]
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest absolute difference between two scorers, and over how many rows."""
+    """The largest difference between two scorers, as `compare` measures it, and over how many rows."""
 
     rows: int
     max_abs_diff: float
@@ -37,8 +37,13 @@ def fresh_sample(features: Floats, rows: int, *, seed: int) -> Floats:
     return np.concatenate([real, altered]).astype(np.float32)
 
 
-def compare(predict: Callable[[Floats], Floats], graph: bytes, sample: Floats) -> Parity:
+def compare(
+    predict: Callable[[Floats], Floats], graph: bytes, sample: Floats, *, scale: float = 1.0
+) -> Parity:
     """The largest difference between `predict` and the ONNX graph over `sample` [n, f].
+
+    A difference counts as a share of `scale`, or of the score where that is larger: so it is absolute for
+    probabilities, and no finer than single precision for quantities.
 
     Raises:
         BundleError: ONNX Runtime does not take the graph.
@@ -47,5 +52,5 @@ def compare(predict: Callable[[Floats], Floats], graph: bytes, sample: Floats) -
     ours, theirs = Model(graph)(sample), predict(sample)
     if ours.shape != (len(sample),) or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         raise ParityError("a score is not a finite number per row", where="exported graph")
-    difference = np.abs(ours.astype(np.float64) - theirs)
+    difference = np.abs(ours.astype(np.float64) - theirs) / np.maximum(np.abs(theirs), scale)
     return Parity(rows=len(sample), max_abs_diff=float(difference.max()))

@@ -1,12 +1,16 @@
-"""Train, wait for the labels, test: the published protocol of the field.
+"""Which events are trained on, which thresholds are chosen on, and which are tested on.
 
-Le Borgne et al., Reproducible Machine Learning for Credit Card Fraud Detection (2022), chapter 5: a model is trained
-on some days, tested on days that come a label delay later, and the cards whose fraud was known on a test day are not
-looked at any more: they would be blocked.
+By time it is the published protocol of the field (Le Borgne et al., Reproducible Machine Learning for Credit Card
+Fraud Detection, 2022, chapter 5): a model is trained on some days, tested on days that come a label delay later, and
+the cards whose fraud was known on a test day are not looked at any more: they would be blocked.
+
+At random, what an event is for follows from a hash of its id, class by class. So it does not depend on the order of
+the events, and changes for next to none of them when others come: a champion is not tested on what it was trained on.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -14,12 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops.errors import InputError
-from mlops.policy import Split
+from mlops.policy import RandomSplit, Split
 from training.dataset import Dataset
 
-__all__ = ["MIN_TRAIN_FRAUDS", "Windows", "split_windows"]
-
-MIN_TRAIN_FRAUDS = 20  # fewer, and a fit says more about the draw than about fraud
+__all__ = ["Windows", "split_windows"]
 
 Rows = NDArray[np.int64]
 
@@ -28,10 +30,10 @@ class Windows(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of a data set, by what they are for; only rows whose label is known and was due.
 
     Fields:
-        train: the training days.
-        wait: the days of the delay. Their labels are known when the model goes live, and it has not seen them:
-            thresholds are chosen on them.
-        test: the test days, without the cards known as defrauded by then.
+        train: what is trained on.
+        wait: what thresholds are chosen on: the days of the delay, whose labels are known when the model goes live, or
+            the validation share. The model has not seen them.
+        test: what is tested on, without the cards known as defrauded by then.
         unlabelled: rows left out because their label is not known, or was not due by the end of the data.
         known_cards: rows of the test days left out because their card was known.
     """
@@ -40,16 +42,33 @@ class Windows(msgspec.Struct, frozen=True, kw_only=True):
     wait: Rows
     test: Rows
     unlabelled: int
-    known_cards: int
+    known_cards: int = 0
 
 
-def split_windows(data: Dataset, split: Split) -> Windows:
+def split_windows(data: Dataset, split: Split | RandomSplit) -> Windows:
     """The rows to train on, to choose thresholds on, and to test on.
 
     Raises:
-        InputError: no rows in a window, one class only in training, or too few frauds to train on.
+        InputError: there are none to train or to test on.
     """
-    labelled = data.label >= 0
+    windows = _by_time(data, split) if isinstance(split, Split) else _at_random(data, split)
+    what = "days" if isinstance(split, Split) else "share"
+    if not len(windows.train):
+        raise InputError(
+            f"no labelled events in the training {what}", where="split", todo="choose an earlier window"
+        )
+    if not len(windows.test):
+        raise InputError(
+            f"no labelled events in the test {what}",
+            where="split",
+            todo="choose an earlier window, or wait for the labels",
+        )
+    return windows
+
+
+def _by_time(data: Dataset, split: Split) -> Windows:
+    assert data.day is not None, "the contract refuses a split by time where there is none"
+    labelled = data.known
     test_from = split.train_days + split.delay_days
     train = np.flatnonzero(labelled & (data.day < split.train_days))
     wait = np.flatnonzero(labelled & (data.day >= split.train_days) & (data.day < test_from))
@@ -58,13 +77,6 @@ def split_windows(data: Dataset, split: Split) -> Windows:
     if data.card is not None:
         known = _known_since(data.card, data.day, data.label, split.delay_days)
         test = test_days[data.day[test_days] < known[test_days]]
-    _check(data.label[train])
-    if not len(test):
-        raise InputError(
-            "no labelled events in the test days",
-            where="split",
-            todo="choose an earlier window, or wait for the labels",
-        )
     return Windows(
         train=train,
         wait=wait,
@@ -75,7 +87,7 @@ def split_windows(data: Dataset, split: Split) -> Windows:
 
 
 def _known_since(
-    card: NDArray[Any], day: NDArray[np.int64], label: NDArray[np.int8], delay_days: int
+    card: NDArray[Any], day: NDArray[np.int64], label: NDArray[Any], delay_days: int
 ) -> NDArray[np.int64]:
     """For each row, the first day on which its card is known as defrauded: its first fraud, the delay and a day."""
     cards, row_card = np.unique(card, return_inverse=True)
@@ -86,22 +98,20 @@ def _known_since(
     return since
 
 
-def _check(label: NDArray[np.int8]) -> None:
-    frauds = int((label == 1).sum())
-    if not len(label):
-        raise InputError(
-            "no labelled events in the training days", where="split", todo="choose an earlier window"
-        )
-    if frauds in (0, len(label)):
-        raise InputError(
-            f"all {len(label):,} labelled events of the training days are of one class",
-            where="split",
-            todo="choose a window that holds both",
-        )
-    if min(frauds, len(label) - frauds) < MIN_TRAIN_FRAUDS:
-        raise InputError(
-            f"{min(frauds, len(label) - frauds)} events of the rarer class in the training days are too few to "
-            f"train on",
-            where="split",
-            todo=f"at least {MIN_TRAIN_FRAUDS} are needed: train on more days or more cards",
-        )
+def _at_random(data: Dataset, split: RandomSplit) -> Windows:
+    known = np.flatnonzero(data.known)
+    drawn = np.array([_draw(id_, split.seed) for id_ in data.ids[known].tolist()], np.uint64)
+    classes = data.label[known] if data.label.dtype == np.int8 else np.zeros(len(known))
+    parts: list[list[Rows]] = [[], [], []]
+    for class_ in np.unique(classes):
+        rows = known[classes == class_][np.argsort(drawn[classes == class_], kind="stable")]
+        borders = np.rint(np.cumsum([split.train, split.validation]) * len(rows)).astype(int)
+        for part, share in zip(parts, np.split(rows, borders), strict=True):
+            part.append(share)
+    train, wait, test = (np.sort(np.concatenate([known[:0], *part])) for part in parts)
+    return Windows(train=train, wait=wait, test=test, unlabelled=len(data) - len(known))
+
+
+def _draw(event_id: int | str, seed: int) -> int:
+    """A number of 64 bits that is as good as random."""
+    return int.from_bytes(blake2b(f"{seed} {event_id}".encode(), digest_size=8).digest(), "big")

@@ -21,6 +21,7 @@ from mlops.settings import Settings
 from pipelines.lifecycle import RunResult
 from pipelines.ports import free_port
 from pipelines.server import running_server
+from training.train import Evaluation
 from usecases.fraud.simulator import simulate
 from usecases.fraud.world import World
 
@@ -78,7 +79,7 @@ def test_three_frameworks_compete_and_the_best_admitted_one_is_promoted(
     home, result = ran
     assert {c.framework for c in result.candidates} == {"scikit-learn", "pytorch", "tensorflow"}
     admitted = [c for c in result.candidates if result.release.verdicts[c.name].admitted]
-    assert result.release.candidate == max(admitted, key=lambda c: c.ap).name
+    assert result.release.candidate == max(admitted, key=lambda c: c.figures.rank).name
     status = _mlops("--home", home, "status", "--json", cwd=home)
     told = json.loads(status.stdout)
     assert told["champion"] == result.release.version == told["deployment"]["champion"]["version"]
@@ -165,8 +166,8 @@ def test_labels_that_nobody_can_learn_from_are_refused(
     assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
-def _figures(result: RunResult) -> list[tuple[str, float, float, float | None]]:
-    return [(c.name, c.auc, c.ap, c.cp100) for c in result.candidates]
+def _figures(result: RunResult) -> list[tuple[str, Evaluation]]:
+    return [(c.name, c.figures) for c in result.candidates]
 
 
 def _result(text: str) -> RunResult:

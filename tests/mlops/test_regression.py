@@ -49,8 +49,12 @@ def test_the_same_predictions_gain_nothing() -> None:
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
 
 
+def test_a_gain_is_a_share_of_the_larger_error() -> None:
+    assert (regression.gain(1, 4), regression.gain(4, 1), regression.gain(2, 2)) == (0.75, -0.75, 0)
+
+
 def test_nothing_is_gained_on_what_has_no_error() -> None:
-    assert regression.paired_rmse_gain(Y, P, Y).value == -math.inf
+    assert regression.paired_rmse_gain(Y, P, Y).value == -1
     assert regression.paired_rmse_gain(Y, Y, Y).value == 0
 
 

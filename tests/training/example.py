@@ -66,7 +66,10 @@ USE_CASE = UseCase(
         ),
     ),
     policy=Policy(
-        split=Split(train_days=3, delay_days=2, test_days=3), gate=Gate(min_test_positives=10), costs=Costs(), top_k=10
+        split=Split(train_days=3, delay_days=2, test_days=3),
+        gate=Gate(min_test_positives=10),
+        costs=Costs(),
+        top_k=10,
     ),
     card="machine",
     amount="load",

@@ -9,8 +9,8 @@ from mlops.bundle import Decisions
 from mlops.metrics import CardPrecision, Cost, Interval
 from tests.training import example
 from training.card import CardFacts, model_card
-from training.evaluate import NEVER, Evaluation
 from training.parity import Parity
+from training.tasks.classification import NEVER, ClassificationEvaluation
 
 FACTS = CardFacts(
     run_id="run7",
@@ -18,16 +18,19 @@ FACTS = CardFacts(
     commit="abc123",
     seed=4,
     fingerprint="f00d",
+    first_day="2018-07-25",
     train_window="2018-07-25 to 2018-07-31",
     test_window="2018-08-08 to 2018-08-14",
     train_events=13_000,
-    train_frauds=130,
+    test_events=12_000,
     unlabelled=17,
     known_cards=1_234,
 )
-EVALUATION = Evaluation(
+EVALUATION = ClassificationEvaluation(
     events=12_000,
-    frauds=96,
+    positives=96,
+    train_events=13_000,
+    train_positives=130,
     auc=0.8765,
     ap=Interval(value=0.6543, low=0.6012, high=0.7034, confidence=0.9),
     card_precision=CardPrecision(value=0.0671, oracle=0.0914, k=100),

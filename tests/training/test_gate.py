@@ -12,7 +12,8 @@ from mlops.errors import InputError, IntegrityError
 from mlops.settings import Settings
 from tests.training import example
 from tests.training.example import USE_CASE, rewrite, write_feature_table
-from training.gate import Check, Verdict, judge
+from training.checks import Check
+from training.gate import Verdict, judge
 from training.train import TrainResult, train_candidate
 
 
@@ -44,7 +45,7 @@ def test_the_first_model_is_admitted_if_it_is_good_enough(
 ) -> None:
     verdict = judged(trees, features, public_key)
     assert verdict.admitted
-    assert [c.name for c in verdict.checks] == ["test_frauds", "auc", "baseline", "onnx_parity"]
+    assert [c.name for c in verdict.checks] == ["test_positives", "auc", "baseline", "onnx_parity"]
     assert verdict.refusals == ()
     assert verdict.champion is None
 
@@ -52,7 +53,7 @@ def test_the_first_model_is_admitted_if_it_is_good_enough(
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("test_frauds", {"test_frauds": 9}, "9 frauds among the .* test events; at least 10"),
+        ("test_positives", {"positives": 9}, "9 positives among the .* test events; at least 10"),
         ("auc", {"auc": 0.69}, r"ROC curve of 0\.690; at least 0\.700"),
         ("baseline", {"baseline_ap": 0.99}, "best single feature's 0.990"),
         ("onnx_parity", {"onnx_max_abs_diff": 0.09}, r"9\.0e-02 from the original's .* at most 1\.0e-05"),
@@ -61,7 +62,10 @@ def test_the_first_model_is_admitted_if_it_is_good_enough(
 def test_each_failed_check_refuses_with_what_was_seen_and_what_is_asked_for(
     trees: TrainResult, features: Path, public_key: Path, name: str, change: dict[str, float], words: str
 ) -> None:
-    verdict = judged(msgspec.structs.replace(trees, **change), features, public_key)
+    own = {name: value for name, value in change.items() if name in trees.__struct_fields__}
+    figures = {name: value for name, value in change.items() if name not in own}
+    changed = msgspec.structs.replace(trees.figures, **figures)
+    verdict = judged(msgspec.structs.replace(trees, figures=changed, **own), features, public_key)
     assert not verdict.admitted
     assert [c.name for c in verdict.checks if not c.passed] == [name]
     with pytest.raises(AssertionError, match=words):
@@ -76,8 +80,8 @@ def test_a_retrained_model_replaces_a_champion_whose_world_has_changed(
     assert verdict.admitted
     assert found.observed > 0.3
     assert verdict.champion == trees.digest
-    assert verdict.champion_ap is not None
-    assert verdict.champion_ap < retrained.ap - found.observed
+    assert verdict.champion_figure is not None
+    assert verdict.champion_figure < retrained.figures.ap.value - found.observed
 
 
 def test_a_model_that_is_no_better_than_the_champion_is_refused(
@@ -86,7 +90,7 @@ def test_a_model_that_is_no_better_than_the_champion_is_refused(
     verdict = judged(trees, features, public_key, champion=trees)
     assert not verdict.admitted
     assert check(verdict, "champion").observed == 0
-    assert verdict.champion_ap == pytest.approx(trees.ap)
+    assert verdict.champion_figure == pytest.approx(trees.figures.ap.value)
     assert verdict.refusals == (check(verdict, "champion").text,)
     assert "Refused" in verdict.refusals[0]
 

@@ -23,7 +23,9 @@ def train(settings: Settings, features: Path, seed: int) -> TrainResult:
 
 
 def test_the_best_admitted_one_challenges_until_a_run_admits_none(settings: Settings, features: Path) -> None:
-    worse, better = sorted((train(settings, features, seed) for seed in range(2)), key=lambda r: r.ap)
+    worse, better = sorted(
+        (train(settings, features, seed) for seed in range(2)), key=lambda r: r.figures.rank
+    )
     released = release(settings, features, better, worse)
     assert released.version == registry.status(settings).challenger == "2"
     registry.promote(settings, "1")

@@ -33,9 +33,9 @@ def result(request: pytest.FixtureRequest, home: Path, features: Path, trees: Tr
 
 
 def test_the_model_learns_and_its_graph_says_the_same(result: TrainResult) -> None:
-    assert result.auc > 0.9
-    assert result.ap > result.baseline_ap
-    assert result.ap_low < result.ap < result.ap_high
+    assert result.figures.auc > 0.9
+    assert result.figures.ap.value > result.figures.baseline_ap
+    assert result.figures.ap.low < result.figures.ap.value < result.figures.ap.high
     assert 0 <= result.onnx_max_abs_diff <= 1e-5
     assert result.onnx_rows == USE_CASE.policy.gate.parity_rows
 
@@ -68,7 +68,7 @@ def test_the_bundle_is_signed_names_its_run_and_scores_its_golden_rows(
     assert bundle.golden.scores == sorted(bundle.golden.scores)
     assert bundle.golden.scores[-1] > 0.5 > bundle.golden.scores[0]
     assert 0 < bundle.decisions.review_at <= bundle.decisions.decline_at
-    assert f"{result.ap:.3f}" in bundle.card
+    assert f"{result.figures.ap.value:.3f}" in bundle.card
 
 
 def test_the_evaluation_holds_what_the_figures_were_computed_from(
@@ -76,12 +76,12 @@ def test_the_evaluation_holds_what_the_figures_were_computed_from(
 ) -> None:
     table = pq.read_table(result.evaluation)
     label, score = table["label"].to_numpy(), table["score"].to_numpy()
-    assert metrics.average_precision(label, score) == pytest.approx(result.ap)
-    assert metrics.auc(label, score) == pytest.approx(result.auc)
+    assert metrics.average_precision(label, score) == pytest.approx(result.figures.ap.value)
+    assert metrics.auc(label, score) == pytest.approx(result.figures.auc)
     cards = metrics.card_precision_at_k(table["day"].to_numpy(), table["card"].to_numpy(), label, score, k=10)
-    assert (cards.value, cards.oracle) == (result.cp100, result.cp100_oracle)
-    assert len(table) == result.test_events
-    assert label.sum() == result.test_frauds
+    assert cards == result.figures.card_precision
+    assert len(table) == result.figures.events
+    assert label.sum() == result.figures.positives
     assert {"id", "event_time", "amount"} <= set(table.column_names)
 
 
@@ -91,7 +91,7 @@ def test_mlflow_holds_what_was_done_and_what_came_of_it(
     run = tracking.client(example.settings(home)).get_run(result.run_id)
     candidate = next(c for c in USE_CASE.candidates if c.name == result.name)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics["ap"] == pytest.approx(result.ap)
+    assert run.data.metrics["ap"] == pytest.approx(result.figures.ap.value)
     assert run.data.params["builder"] == candidate.builder
     assert {"candidate", "framework", "seed", "features_digest"} <= set(run.data.tags)
     assert run.inputs.dataset_inputs[0].dataset.digest == "0-False-False"
@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_scores(result: TrainResult, features: Path
 
 def test_another_seed_gives_another_model(trees: TrainResult, features: Path, settings: Settings) -> None:
     other = train_candidate(example.spec(settings.home, features, seed=1))
-    assert other.ap != trees.ap
+    assert other.figures.ap != trees.figures.ap
 
 
 def test_training_again_replaces_the_bundle_and_keeps_both_runs(settings: Settings, features: Path) -> None:
@@ -160,7 +160,7 @@ def test_unlabelled_events_are_left_out_and_reported(settings: Settings) -> None
     folder = write_feature_table(settings.features, unlabelled=300)
     found = train_candidate(example.spec(settings.home, folder))
     assert found.unlabelled == 300
-    assert found.train_events < 1_200
+    assert found.figures.train_events < 1_200
     assert "300 events whose label is not known" in (found.bundle / "card.md").read_text()
 
 
@@ -177,6 +177,6 @@ def test_a_use_case_without_cards_and_amounts_is_trained_as_well(
     plain = msgspec.structs.replace(USE_CASE, card="", amount="")
     monkeypatch.setattr(example, "USE_CASE", plain)
     found = train_candidate(example.spec(settings.home, features))
-    assert found.cp100 is None
-    assert found.auc > 0.9
+    assert found.figures.card_precision is None
+    assert found.figures.auc > 0.9
     assert "card" not in pq.read_table(found.evaluation).column_names

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mlops.contract import Framework, load_dotted
 from mlops.errors import ConfigError
+from mlops.schema import Task
 
 __all__ = ["Epochs", "Fit", "Fitted", "Log", "epochs_of", "trainer_for"]
 
@@ -30,22 +31,26 @@ class Fitted(Protocol):
     """A fitted model."""
 
     def predict(self, features: Floats) -> Floats:
-        """features [n, f] float32 → probability of the positive class [n] float32."""
+        """features [n, f] float32 → probability of the positive class, or the quantity, [n] float32."""
 
     def export(self) -> bytes:
         """The model as ONNX: `features` float32 [n, f] → `score` float32 [n], n free."""
 
 
 class Fit(Protocol):
-    """Build a model with `builder(seed=, n_features=, **params)` and fit it on [n, f] float32 and [n] of 0 or 1."""
+    """Build a model with `builder(seed=, n_features=, **params)` and fit it on [n, f] float32 and labels [n].
+
+    Labels are 0 or 1, or quantities, as the task has it.
+    """
 
     def __call__(
         self,
         builder: Builder,
         params: Mapping[str, Any],
         features: Floats,
-        labels: NDArray[np.int8],
+        labels: NDArray[Any],
         *,
+        task: Task,
         seed: int,
         log: Log,
     ) -> Fitted: ...

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops.schema import Task
 from training.onnx_graph import serving_graph
 from training.trainers import Fitted, Floats, Log, epochs_of
 
@@ -48,12 +49,15 @@ def fit(
     builder: Callable[..., Any],
     params: Mapping[str, Any],
     features: Floats,
-    labels: NDArray[np.int8],
+    labels: NDArray[Any],
     *,
+    task: Task,
     seed: int,
     log: Log,
 ) -> Fitted:
-    """Fit a compiled functional model that gives probabilities; the same on one kind of CPU for one seed.
+    """Fit a compiled functional model that gives probabilities, or quantities of standardised labels.
+
+    It is the same on one kind of CPU for one seed.
 
     Layers with a method `adapt`, such as Normalization, are adapted to what reaches them from the training features.
     """
@@ -71,16 +75,19 @@ def fit(
             # Left as eager tensors, tf2onnx would make inputs of the graph out of them.
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     model.optimizer.learning_rate = epochs.learning_rate
+    mean, scale = (0.0, 1.0) if task == "classification" else (float(labels.mean()), float(labels.std()))
     history = model.fit(
         features,
-        labels.astype(np.float32),
+        ((labels - mean) / scale).astype(np.float32),
         batch_size=epochs.batch_size,
         epochs=epochs.epochs,
         verbose=0,
     )
     for epoch, loss in enumerate(history.history["loss"]):
         log("train_loss", float(loss), epoch)
-    return _Fitted(model)
+    if task == "classification":
+        return _Fitted(model)
+    return _Fitted(keras.Model(model.inputs, keras.layers.Rescaling(scale, mean)(model.outputs[0])))
 
 
 def _one_thread() -> None:

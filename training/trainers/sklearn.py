@@ -1,4 +1,4 @@
-"""scikit-learn classifiers, exported by skl2onnx."""
+"""scikit-learn classifiers and regressors, exported by skl2onnx."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from skl2onnx import to_onnx
+from sklearn.base import is_classifier, is_regressor
 
+from mlops.errors import ConfigError
+from mlops.schema import Task
 from training.onnx_graph import serving_graph
 from training.trainers import Fitted, Floats, Log
 
 __all__ = ["fit"]
 
 
-class _Fitted:
+class _Classifier:
     def __init__(self, model: Any, n_features: int) -> None:
         self._model, self._n_features = model, n_features
 
@@ -33,16 +36,41 @@ class _Fitted:
         return serving_graph(graph.SerializeToString(), output="probabilities", column=1)
 
 
+class _Regressor:
+    def __init__(self, model: Any, n_features: int) -> None:
+        self._model, self._n_features = model, n_features
+
+    def predict(self, features: Floats) -> Floats:
+        quantity: Floats = self._model.predict(features).astype(np.float32).reshape(-1)
+        return quantity
+
+    def export(self) -> bytes:
+        graph = to_onnx(self._model, np.zeros((1, self._n_features), np.float32))
+        return serving_graph(graph.SerializeToString())
+
+
 def fit(
     builder: Callable[..., Any],
     params: Mapping[str, Any],
     features: Floats,
-    labels: NDArray[np.int8],
+    labels: NDArray[Any],
     *,
+    task: Task,
     seed: int,
     log: Log,
 ) -> Fitted:
-    """Fit a classifier with `predict_proba`; it sees float32, as the ONNX graph will."""
+    """Fit a classifier with `predict_proba`, or a regressor; it sees float32, as the ONNX graph will.
+
+    Raises:
+        ConfigError: the builder made what is not for this task.
+    """
     model = builder(seed=seed, n_features=features.shape[1], **params)
+    if not (is_classifier(model) if task == "classification" else is_regressor(model)):
+        raise ConfigError(
+            f"makes {type(model).__name__}, and the label asks for {task}",
+            where=getattr(builder, "__qualname__", "builder"),
+            todo="build another, or declare another label",
+        )
     model.fit(features, labels)
-    return _Fitted(model, features.shape[1])
+    fitted = _Classifier if task == "classification" else _Regressor
+    return fitted(model, features.shape[1])

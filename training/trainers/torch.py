@@ -1,4 +1,4 @@
-"""PyTorch modules that give logits, exported by torch.onnx."""
+"""PyTorch modules that give logits or quantities, exported by torch.onnx."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mlops.schema import Task
 from training.onnx_graph import serving_graph
 from training.trainers import Fitted, Floats, Log, epochs_of
 
 __all__ = ["fit"]
 
 
-class _Scorer(nn.Module):
+class _Probability(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
@@ -27,9 +28,20 @@ class _Scorer(nn.Module):
         return torch.sigmoid(self.model(features))
 
 
+class _Quantity(nn.Module):
+    """Gives back the labels' unit to a model that was fitted to standardised labels."""
+
+    def __init__(self, model: nn.Module, mean: float, scale: float) -> None:
+        super().__init__()
+        self.model, self.mean, self.scale = model, mean, scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.model(features) * self.scale + self.mean
+
+
 class _Fitted:
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self._scorer, self._example = _Scorer(model).eval(), example
+    def __init__(self, scorer: nn.Module, example: Tensor) -> None:
+        self._scorer, self._example = scorer.eval(), example
 
     @torch.no_grad()
     def predict(self, features: Floats) -> Floats:
@@ -56,12 +68,15 @@ def fit(
     builder: Callable[..., Any],
     params: Mapping[str, Any],
     features: Floats,
-    labels: NDArray[np.int8],
+    labels: NDArray[Any],
     *,
+    task: Task,
     seed: int,
     log: Log,
 ) -> Fitted:
-    """Fit a module with Adam on the log loss; the same on one kind of CPU for one seed.
+    """Fit a module with Adam on the log loss, or on the squared error of standardised labels.
+
+    It is the same on one kind of CPU for one seed.
 
     If the module has a method `adapt`, it is called once with all training features before the first step, as is
     done with Keras' normalisation layers.
@@ -71,11 +86,12 @@ def fit(
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
     model = builder(seed=seed, n_features=features.shape[1], **params)
-    x, y = torch.from_numpy(features), torch.from_numpy(labels.astype(np.float32))
+    mean, scale = (0.0, 1.0) if task == "classification" else (float(labels.mean()), float(labels.std()))
+    x, y = torch.from_numpy(features), torch.from_numpy(((labels - mean) / scale).astype(np.float32))
     if hasattr(model, "adapt"):
         model.adapt(x)
     optimizer = torch.optim.Adam(model.parameters(), lr=epochs.learning_rate)
-    loss_of = nn.BCEWithLogitsLoss()
+    loss_of = nn.BCEWithLogitsLoss() if task == "classification" else nn.MSELoss()
     model.train()
     for epoch in range(epochs.epochs):
         total = 0.0
@@ -86,4 +102,5 @@ def fit(
             optimizer.step()
             total += loss.item() * len(rows)
         log("train_loss", total / len(x), epoch)
-    return _Fitted(model, x[:2])
+    scorer = _Probability(model) if task == "classification" else _Quantity(model, mean, scale)
+    return _Fitted(scorer, x[:2])

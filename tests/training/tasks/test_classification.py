@@ -14,8 +14,8 @@ from mlops.metrics import average_precision
 from mlops.policy import Costs, Policy
 from tests.training.example import FIRST_DAY, USE_CASE
 from training.dataset import Dataset, load_dataset
-from training.evaluate import NEVER, choose_thresholds, clusters_of, evaluate
 from training.split import Windows, split_windows
+from training.tasks.classification import MIN_TRAIN_EVENTS, NEVER, TASK, ClassificationEvaluation, clusters_of
 
 DECISIONS = Decisions(review_at=0.5, decline_at=0.9)
 
@@ -37,32 +37,43 @@ def knowing(data: Dataset, rows: np.ndarray) -> np.ndarray:
     return scores
 
 
-def test_only_the_given_rows_are_judged(data: Dataset, windows: Windows) -> None:
-    scores = knowing(data, windows.test)
-    found = evaluate(scores, data, windows.test, DECISIONS, USE_CASE.policy, seed=0)
+def evaluate(scores: np.ndarray, data: Dataset, windows: Windows) -> ClassificationEvaluation:
+    return TASK.evaluate(scores, data, windows, DECISIONS, USE_CASE.policy, seed=0)
+
+
+def test_only_the_test_rows_are_judged(data: Dataset, windows: Windows) -> None:
+    found = evaluate(knowing(data, windows.test), data, windows)
     assert (found.auc, found.ap.value) == (1, 1)
     assert found.card_precision is not None
     assert found.card_precision.value == found.card_precision.oracle
-    assert found.cost.reviewed == (0, found.frauds)
-    assert found.cost.total == 5 * found.frauds < found.cost_approve_all
+    assert found.cost.reviewed == (0, found.positives)
+    assert found.cost.total == 5 * found.positives < found.cost_approve_all
+    assert (found.events, found.train_events) == (len(windows.test), len(windows.train))
+
+
+def test_without_decisions_nothing_costs(data: Dataset, windows: Windows) -> None:
+    policy = msgspec.structs.replace(USE_CASE.policy, costs=None)
+    assert TASK.decide(knowing(data, windows.wait), data, windows, policy) is None
+    found = TASK.evaluate(knowing(data, windows.test), data, windows, None, policy, seed=0)
+    assert (found.cost, found.cost_approve_all) == (None, None)
+    assert "cost" not in found.metrics()
+    assert TASK.card(found, None, USE_CASE.label).decisions == ""
 
 
 def test_the_baseline_is_the_best_single_feature_in_its_better_direction(
     data: Dataset, windows: Windows
 ) -> None:
     label = data.label[windows.test]
-    found = evaluate(knowing(data, windows.test), data, windows.test, DECISIONS, USE_CASE.policy, seed=0)
+    found = evaluate(knowing(data, windows.test), data, windows)
     assert found.baseline == "high load"
     assert found.baseline_ap == average_precision(label, data.features[windows.test, 0])
     upside_down = msgspec.structs.replace(data, features=-data.features)
-    turned = evaluate(
-        knowing(data, windows.test), upside_down, windows.test, DECISIONS, USE_CASE.policy, seed=0
-    )
+    turned = evaluate(knowing(data, windows.test), upside_down, windows)
     assert (turned.baseline, turned.baseline_ap) == ("low load", found.baseline_ap)
 
 
 def test_thresholds_are_chosen_on_the_waiting_days(data: Dataset, windows: Windows) -> None:
-    found = choose_thresholds(knowing(data, windows.wait), data, windows, USE_CASE.policy)
+    found = TASK.decide(knowing(data, windows.wait), data, windows, USE_CASE.policy)
     assert 0.2 < found.review_at <= 0.8
     assert f"{len(windows.wait):,} events" in found.chosen_by
     assert "between training and test" in found.chosen_by
@@ -72,9 +83,9 @@ def test_without_waiting_days_the_training_days_have_to_do_and_that_is_said(
     data: Dataset, windows: Windows
 ) -> None:
     without = msgspec.structs.replace(windows, wait=np.array([], np.int64))
-    found = choose_thresholds(knowing(data, windows.train), data, without, USE_CASE.policy)
+    found = TASK.decide(knowing(data, windows.train), data, without, USE_CASE.policy)
     assert 0.2 < found.review_at <= 0.8
-    assert "training days, which flatters them" in found.chosen_by
+    assert "trained on, which flatters them" in found.chosen_by
 
 
 def test_a_decision_that_never_pays_gets_a_threshold_that_no_score_reaches(
@@ -82,7 +93,7 @@ def test_a_decision_that_never_pays_gets_a_threshold_that_no_score_reaches(
 ) -> None:
     dear = Policy(costs=Costs(review=1e6, false_decline=1e6, chargeback=0))
     useless = np.full(len(data), 0.5, np.float32)
-    found = choose_thresholds(useless, data, windows, dear)
+    found = TASK.decide(useless, data, windows, dear)
     assert (found.review_at, found.decline_at) == (NEVER, NEVER)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Decisions) == found
 
@@ -98,4 +109,17 @@ def test_events_of_a_card_on_a_day_are_drawn_together_and_without_cards_alone(da
 def test_test_days_of_one_class_are_refused(data: Dataset, windows: Windows) -> None:
     genuine = windows.test[data.label[windows.test] == 0]
     with pytest.raises(InputError, match="no positive label"):
-        evaluate(knowing(data, genuine), data, genuine, DECISIONS, USE_CASE.policy, seed=0)
+        evaluate(knowing(data, genuine), data, msgspec.structs.replace(windows, test=genuine))
+
+
+@pytest.mark.parametrize(
+    ("positives", "events", "message"),
+    [
+        (0, 100, "all 100 .* are of one class"),
+        (100, 100, "are of one class"),
+        (MIN_TRAIN_EVENTS - 1, 100, f"19 events of the rarer class.*at least {MIN_TRAIN_EVENTS}"),
+    ],
+)
+def test_labels_that_teach_nothing_are_refused(positives: int, events: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        TASK.check_labels((np.arange(events) < positives).astype(np.int8))
