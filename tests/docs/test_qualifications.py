@@ -35,7 +35,7 @@ def test_every_place_exists(qualifications: ModuleType) -> None:
 
 
 def test_every_command_exists(qualifications: ModuleType) -> None:
-    from pipelines.commands import cli
+    from pipelines.cli import cli
 
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for ask in (ask for area in qualifications.read() for ask in area.asks if ask.command):

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from pipelines.cli import main
-from pipelines.commands import cli
+from pipelines.cli import cli
 
 ROW = {
     "TRANSACTION_ID": [1, 2],

@@ -1,0 +1,39 @@
+"""Commands about this machine. Heavy imports wait until one is chosen."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pipelines.command_line import show
+from pipelines.options import (
+    PATH,
+    as_json,
+)
+
+__all__ = ["bench", "bench_the_demo", "doctor"]
+
+
+@click.group()
+def bench() -> None:
+    """What things cost in time and memory, as JSON under runs/bench."""
+
+
+@bench.command("demo")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@as_json
+def bench_the_demo(out: Path, json_: bool) -> None:
+    """Wall-clock time and peak memory of the demo, all processes together."""
+    from pipelines.bench import bench_demo
+
+    show(bench_demo(out.absolute()), json_)
+
+
+@click.command()
+def doctor() -> None:
+    """What this machine has and what it lacks."""
+    from pipelines.doctor import main as examine
+
+    sys.exit(examine())

@@ -1,0 +1,67 @@
+"""Commands that serve the champion, or ask the server. Heavy imports wait until one is chosen."""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+
+import click
+
+from mlops.errors import ConfigError, MlopsError
+from mlops.settings import Settings
+from pipelines.command_line import show, watched
+from pipelines.options import (
+    DATE,
+    PATH,
+    as_json,
+    url_option,
+)
+
+__all__ = ["replay", "serve"]
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."
+)
+@click.pass_obj
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Serve the champion over HTTP until Ctrl-C."""
+    from pipelines.server import command, environment
+
+    if not settings.pointer.exists():
+        raise ConfigError(
+            "no champion to serve", where=settings.pointer, todo="promote one: mlops run, mlops promote"
+        )
+    line = command(settings, host=host, port=port)
+    os.execve(line[0], line, environment(settings))
+
+
+@click.command()
+@click.option("--events", type=PATH, required=True, help="Parquet or CSV, a file or a folder of files.")
+@url_option
+@click.option("--from", "first_day", type=DATE, required=True, help="First day to replay.")
+@click.option("--to", "last_day", type=DATE, required=True, help="Last day to replay.")
+@click.option(
+    "--singles", default=0, show_default=True, help="Send so many events one by one, the others in lists."
+)
+@as_json
+@click.pass_obj
+def replay(
+    settings: Settings, events: Path, url: str, first_day: date, last_day: date, singles: int, json_: bool
+) -> None:
+    """Send past events to a running server as if they happened now, and labels when they are due."""
+    from mlops.contract import load_use_case
+    from pipelines.replay import Recording
+    from pipelines.replay import replay as send
+
+    use_case = load_use_case(settings.usecase)
+    recording = Recording([events], use_case.events, use_case.label)
+    result = watched("replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles)
+    show(result, json_)
+    if result.failed:
+        raise MlopsError(
+            f"{result.failed} of {result.requests} requests failed", where=url, todo=result.errors[0]
+        )

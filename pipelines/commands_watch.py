@@ -1,0 +1,107 @@
+"""Commands that look at what was served, and act on it. Heavy imports wait until one is chosen."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import click
+
+from mlops.errors import InputError
+from mlops.settings import Settings
+from pipelines.command_line import show, watched
+from pipelines.options import (
+    DATE,
+    as_json,
+    seed_option,
+)
+
+__all__ = ["monitor", "report", "retrain", "status"]
+
+
+@click.command()
+@click.option("--as-of", type=DATE, required=True, help="Look as things are known at the start of this day.")
+@click.option("--from", "first_day", type=DATE, help="First day looked at; by default a week before --as-of.")
+@click.option("--to", "last_day", type=DATE, help="Last day looked at; by default the day before --as-of.")
+@click.option("--against", type=DATE, help="First day of the normal period, as long as the one looked at.")
+@as_json
+@click.pass_obj
+def monitor(
+    settings: Settings,
+    as_of: date,
+    first_day: date | None,
+    last_day: date | None,
+    against: date | None,
+    json_: bool,
+) -> None:
+    """Drift and performance of what was served; writes reports, alerts and retrain requests."""
+    from pipelines import watching
+    from pipelines.tables import monitor_table
+
+    result = watched(
+        "monitor",
+        watching.monitor_served,
+        settings,
+        as_of=as_of,
+        first_day=first_day,
+        last_day=last_day,
+        against=against,
+    )
+    if json_:
+        show(result, json_=True)
+    else:
+        print(monitor_table(result))
+
+
+@click.command()
+@click.option("--as-of", type=DATE, help="Act as on this day; today by default.")
+@seed_option
+@as_json
+@click.pass_obj
+def retrain(settings: Settings, as_of: date | None, seed: int, json_: bool) -> None:
+    """Act on monitoring's request: train on what was served, gate, register. Promotion stays yours."""
+    from pipelines import lifecycle
+    from pipelines.engine import LocalEngine
+    from pipelines.retrain import compute_live_features, due_request
+    from pipelines.retrain import retrain as act
+    from pipelines.tables import release_table
+    from pipelines.view import View
+    from pipelines.watching import collect_logs
+
+    request = due_request(settings, as_of or date.today())
+    if request is None:
+        raise InputError(
+            "no request is due", where=settings.monitoring, todo="`mlops monitor` makes one if needed"
+        )
+    with View("mlops retrain") as view, lifecycle.workers() as pool:
+        engine = LocalEngine(view)
+        engine.run("collect", collect_logs, settings)
+        engine.run("features", compute_live_features, settings, date.fromisoformat(request.train_from))
+        outcome = act(engine, settings, request, pool=pool, seed=seed)
+    if json_:
+        show(outcome, json_=True)
+    else:
+        print(release_table(outcome.candidates, outcome.release))
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def report(settings: Settings, json_: bool) -> None:
+    """Write an HTML page of each look that monitoring took."""
+    from pipelines.watching import write_reports
+
+    pages = write_reports(settings)
+    if json_:
+        show(pages, json_=True)
+    else:
+        print("\n".join(str(page) for page in pages))
+
+
+@click.command()
+@as_json
+@click.pass_obj
+def status(settings: Settings, json_: bool) -> None:
+    """Which model should answer, which one does, and where the two differ."""
+    from training import registry
+
+    show(registry.status(settings), json_)
