@@ -104,6 +104,7 @@ async def model(request: Request) -> Response:
                 "name": manifest.name,
                 "version": scorer.version,
                 "framework": manifest.framework,
+                "task": scorer.bundle.schema.task,
                 "digest": scorer.bundle.digest,
                 "features": [
                     {"name": name, "unit": unit, "description": text} for name, unit, text in described

@@ -31,11 +31,15 @@ class Scorer:
         self.version = version
         self.features = OnlineFeatures(bundle.features, bundle.schema, plan)
         self.reader = EventReader(bundle.schema)
-        self.decide = bundle.decisions.decide
         self._model = open_model(bundle)
         golden = np.array(bundle.golden.features[:1], np.float32)
         for _ in range(_WARM_UP_RUNS):
             self._model(golden)
+
+    def decide(self, score: float) -> str | None:
+        """What the bundle's thresholds make of a score; None if it has none."""
+        decisions = self.bundle.decisions
+        return None if decisions is None else decisions.decide(score)
 
     def score(self, rows: Sequence[Sequence[float]]) -> list[float]:
         """The scores of rows of features [n, f].
