@@ -120,19 +120,29 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 if a model answers and the pointer is followed, else 503; and what was refused last, and why."""
+    """200 if a model answers, the store can be reached and the pointer is followed, else 503; and why not."""
     follower: Follower = request.app.state.follower
     service = follower.service
     following = not request.app.state.following.done()
-    ready = service is not None and following
+    unreachable = await asyncio.to_thread(_why_unreachable, service) if service else None
+    ready = service is not None and unreachable is None and following
     state = {
         "status": "ready" if ready else "not ready",
         "following": following,
         "version": service.scorer.version if service else None,
         "digest": service.scorer.bundle.digest if service else None,
         "refused": follower.refused,
+        "store": unreachable,
     }
     return _json(_encode(state), 200 if ready else 503)
+
+
+def _why_unreachable(service: Service) -> str | None:
+    try:
+        service.store.check()
+    except SetupError as error:
+        return error.line()
+    return None
 
 
 async def _follow(follower: Follower, poll_seconds: float) -> None:
