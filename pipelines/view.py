@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TextIO
 
 import msgspec
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.interrupt import check
+from pipelines.progress import heard_by
 
 __all__ = ["View"]
 
@@ -75,12 +77,14 @@ class View:
         row = _Row(title, time.monotonic())
         self._rows.append(row)
         try:
-            yield
+            with heard_by(partial(setattr, row, "note")):
+                yield
             check()
         except BaseException:
             row.failed = True
             raise
         finally:
+            row.note = ""
             row.seconds = time.monotonic() - row.started
             self._line(f"{'failed' if row.failed else 'done  '} {row.seconds:7.1f} s  {title}")
 

@@ -1,0 +1,252 @@
+"""Sources and targets that may lie elsewhere, staged: copied here to be read, written here and then copied there.
+
+Every step works on local folders. Spark with connectors of its own is not asked to read or write remote files, so one
+driver, one set of credentials and one kind of error serve all steps. A cluster whose Spark should reach the storage
+itself is given paths that its machines mount.
+
+Object storage replaces one object at a time, never a folder. So a table there is what its manifest lists: every file
+has a name with a digest of its content in it and is never overwritten, and writing the manifest, one small object, is
+the moment in which the new version is there. An upload that was interrupted before leaves the old version whole; what
+it left, and files that only the old version had, are removed by the next upload that ends well. A reader that is
+overtaken starts again with the new version. Who lists the folder instead of reading `_manifest.json` may see files of
+two versions. Two writers of one table must not overlap: nothing there would stop them, and the last one wins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from mlops.errors import InputError, MlopsError
+from mlops.storage import local_path, publish_dir, write_json
+from pipelines.remote import Remote, copy_here, copy_there, is_remote, open_remote, remote_errors
+
+__all__ = ["MANIFEST", "current", "delivered", "fetched", "published"]
+
+MANIFEST = "_manifest.json"
+_KEY = re.compile(r"-[0-9a-f]{16}(\.[^/]*)?$")
+_TRIES = 3
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key: str
+    bytes: int
+    sha256: str
+
+
+class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A version of a table: its files by their local names, and where they are."""
+
+    files: dict[str, _Part]
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if not name or name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"no name for a file of a table: {name!r}")
+
+    @property
+    def keys(self) -> set[str]:
+        return {part.key for part in self.files.values()}
+
+
+@contextmanager
+def fetched(source: str | Path) -> Iterator[Path]:
+    """Yield a local path of what `source` names: a path as it is, a remote file or folder as a copy for this block.
+
+    The copy lies in the system's temporary folder, which TMPDIR names. Files whose name starts with a dot or an
+    underscore are not copied, as readers pass over them; of what `delivered` wrote, the current version is. Errors
+    that name a file of the copy name the remote one.
+
+    Raises:
+        InputError: there is no such file or folder.
+        ConfigError: there is no driver for the scheme.
+        SetupError: the server cannot be reached or refuses, or the device is too full.
+    """
+    if not isinstance(source, str) or not is_remote(source):
+        yield _local(source)
+        return
+    remote = open_remote(source)
+    sizes = {name: size for name, size in remote.files().items() if not _hidden(name)}
+    names = {name: name for name in sizes}
+    if (manifest := _read_manifest(remote)) is not None:
+        listed = {part.key: name for name, part in manifest.files.items() if not _hidden(name)}
+        names = {key: listed.get(key, key) for key in sizes if key in listed or not _KEY.search(key)}
+    if not names:
+        raise InputError("no such bucket, or no file there", where=remote.uri)
+    parent, _, last = remote.uri.rstrip("/").rpartition("/")
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        target = Path(folder) / last
+        try:
+            copy_here(remote, sizes, {key: target / name if name else target for key, name in names.items()})
+        except FileNotFoundError:
+            raise InputError("a file went away while it was fetched", where=remote.uri) from None
+        try:
+            yield target
+        except MlopsError as error:
+            if error.where is not None and error.where.startswith(folder):
+                error.where = error.where.replace(folder, parent, 1)
+                error.args = (error.line(),)
+            raise
+
+
+@contextmanager
+def delivered(target: str | Path) -> Iterator[Path]:
+    """Yield the folder to write `target` in: the folder itself, or a temporary one that is then uploaded.
+
+    Raises:
+        InputError: other files lie there.
+        ConfigError, SetupError: as `fetched`.
+    """
+    if not isinstance(target, str) or not is_remote(target):
+        yield _local(target)
+        return
+    remote = open_remote(target)
+    before = _version_there(remote)
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+        path = Path(folder) / (remote.path.rstrip("/").rpartition("/")[2] or "out")
+        yield path
+        _upload(path, remote, before)
+
+
+def current(folder: Path, uri: str) -> Path:
+    """The table's local `folder`, brought to the version at `uri`, which is the truth; without a URI as it is.
+
+    Files that are there already are not copied again.
+
+    Raises:
+        InputError: there is no table at `uri`, or a file of it is not what its manifest says.
+        ConfigError, SetupError: as `fetched`.
+    """
+    if not uri:
+        return folder
+    remote = open_remote(uri)
+    for tries_left in reversed(range(_TRIES)):
+        manifest = _read_manifest(remote)
+        if manifest is None:
+            raise InputError(
+                "no table there", where=remote.uri, todo="write one: mlops validate, mlops features"
+            )
+        try:
+            _bring(folder, remote, manifest)
+        except FileNotFoundError:  # a new version was published meanwhile
+            if not tries_left:
+                raise InputError("its manifest lists a file that is gone", where=remote.uri) from None
+        else:
+            break
+    return folder
+
+
+@contextmanager
+def published(folder: Path, uri: str) -> Iterator[Path]:
+    """Yield the table's local `folder`; what was written into it is uploaded to `uri`, if there is one, at the end.
+
+    Raises:
+        InputError: other files lie there.
+        ConfigError, SetupError: as `fetched`; the table in `folder` is whole then, but the next step that reads it
+            goes back to the version at `uri`.
+    """
+    if not uri:
+        yield folder
+        return
+    remote = open_remote(uri)
+    before = _version_there(remote)  # what is wrong with the place shows before the work
+    yield folder
+    write_json(folder / MANIFEST, _upload(folder, remote, before))
+
+
+def _local(path: str | Path) -> Path:
+    return local_path(path, base=Path()) if isinstance(path, str) and path.startswith("file:") else Path(path)
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in PurePosixPath(name).parts if part != "..")
+
+
+def _read_manifest(remote: Remote) -> _Manifest | None:
+    try:
+        with remote_errors(remote.uri):
+            content = remote.fs.cat_file(remote.at(MANIFEST))
+        return msgspec.json.decode(content, type=_Manifest)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise InputError(f"not a valid manifest: {error}", where=f"{remote.uri}/{MANIFEST}") from None
+
+
+def _version_there(remote: Remote) -> _Manifest | None:
+    before = _read_manifest(remote)
+    others = [name for name in remote.files() if not _KEY.search(name)] if before is None else []
+    if others:
+        raise InputError(
+            f"holds other files, such as {others[0] or 'a file of that name'}",
+            where=remote.uri,
+            todo="name a folder that is empty or was written by mlops",
+        )
+    return before
+
+
+def _upload(folder: Path, remote: Remote, before: _Manifest | None) -> _Manifest:
+    files = {}
+    for name, path in _files(folder).items():
+        digest = _sha256(path)
+        key = PurePosixPath(name).with_name(f"{path.stem}-{digest[:16]}{path.suffix}").as_posix()
+        files[name] = _Part(key, path.stat().st_size, digest)
+    manifest = _Manifest(files)
+    there = before.keys if before else set()
+    copy_there(remote, {part.key: folder / name for name, part in files.items() if part.key not in there})
+    with remote_errors(remote.uri):
+        remote.fs.pipe_file(remote.at(MANIFEST), msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+    stale = [name for name in remote.files() if _KEY.search(name) and name not in manifest.keys]
+    if stale:
+        with remote_errors(remote.uri):
+            remote.fs.rm([remote.at(name) for name in stale])
+    return manifest
+
+
+def _bring(folder: Path, remote: Remote, manifest: _Manifest) -> None:
+    if _version_here(folder) == manifest:
+        return
+    here = {name: _sha256(path) for name, path in _files(folder).items()}
+    missing = {part.key: name for name, part in manifest.files.items() if here.get(name) != part.sha256}
+    with publish_dir(folder) as aside:
+        sizes = {manifest.files[name].key: manifest.files[name].bytes for name in missing.values()}
+        copy_here(remote, sizes, {key: aside / name for key, name in missing.items()})
+        for key, name in missing.items():
+            if _sha256(aside / name) != manifest.files[name].sha256:
+                raise InputError("is not what the table's manifest says", where=f"{remote.uri}/{key}")
+        for name in manifest.files.keys() - set(missing.values()):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            os.link(folder / name, aside / name)
+        write_json(aside / MANIFEST, manifest)
+
+
+def _version_here(folder: Path) -> _Manifest | None:
+    """The version that the local folder was last known to be, if it still has these files in these sizes."""
+    try:
+        manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    here = {name: path.stat().st_size for name, path in _files(folder).items()}
+    return manifest if here == {name: part.bytes for name, part in manifest.files.items()} else None
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files of a table by their names in it."""
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        name.as_posix(): path
+        for name, path in found.items()
+        if name.name != MANIFEST and not any(part.startswith(".") for part in name.parts)
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
