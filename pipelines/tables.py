@@ -13,12 +13,12 @@ from pipelines.demo_results import Summary
 from pipelines.lifecycle import Release, RunResult
 from training.train import TrainResult
 
-__all__ = ["demo_table", "monitor_table", "release_table", "run_table"]
+__all__ = ["as_text", "demo_table", "monitor_table", "plain_table", "release_table", "run_table"]
 
 
 def demo_table(summary: Summary) -> str:
     """What the demo found, a line each."""
-    table = _table("The loop", "", "")
+    table = plain_table("The loop", "", "")
     before, after = summary.champion_before, summary.champion_after
     rows = [
         ("events in", f"{summary.events_in:,}, {summary.events_quarantined:,} quarantined"),
@@ -41,7 +41,7 @@ def demo_table(summary: Summary) -> str:
     ]
     for row in rows:
         table.add_row(*row)
-    return _text(table)
+    return as_text(table)
 
 
 def run_table(result: RunResult) -> str:
@@ -56,7 +56,7 @@ def run_table(result: RunResult) -> str:
 
 def release_table(results: Sequence[TrainResult], release: Release) -> str:
     """Candidates with their test figures and what the gate said."""
-    table = _table("Candidates", "name", "framework", *results[0].figures.shown(), "gate")
+    table = plain_table("Candidates", "name", "framework", *results[0].figures.shown(), "gate")
     for result in results:
         verdict = release.verdicts[result.name]
         table.add_row(
@@ -71,12 +71,12 @@ def release_table(results: Sequence[TrainResult], release: Release) -> str:
     best = (
         f"Best: {release.candidate}, version {release.version}." if release.version else "None was admitted."
     )
-    return _text(table) + "\n".join([*refusals, best])
+    return as_text(table) + "\n".join([*refusals, best])
 
 
 def monitor_table(result: MonitorResult) -> str:
     """What monitoring found, alerts last."""
-    table = _table(f"{result.first_day} to {result.last_day}, as of {result.as_of}", "", "")
+    table = plain_table(f"{result.first_day} to {result.last_day}, as of {result.as_of}", "", "")
     performance = result.performance
     table.add_row(
         "served", f"{performance.served:,}, labels due {performance.due:,}, missing {performance.missing:,}"
@@ -91,14 +91,15 @@ def monitor_table(result: MonitorResult) -> str:
         table.add_row(f"alert: {alert.rule}", alert.text)
     if result.request is not None:
         table.add_row("retraining asked for", f"from {result.request.not_before}: {result.request.reason}")
-    return _text(table)
+    return as_text(table)
 
 
 def _score(value: float | None) -> str:
     return "not measured: no labelled fraud" if value is None else f"{value:.3f}"
 
 
-def _table(title: str, *headings: str) -> Table:
+def plain_table(title: str, *headings: str) -> Table:
+    """A table without lines, a column for each heading; without headings as many as its rows have."""
     table = Table(
         title=title, title_justify="left", box=None, show_header=any(headings), padding=(0, 2, 0, 0)
     )
@@ -107,7 +108,8 @@ def _table(title: str, *headings: str) -> Table:
     return table
 
 
-def _text(table: Table) -> str:
+def as_text(table: Table) -> str:
+    """What a terminal of 110 columns shows, whatever this one is."""
     stream = io.StringIO()
     Console(file=stream, width=110).print(table)
     return stream.getvalue()
