@@ -10,29 +10,20 @@ from functools import reduce
 from pathlib import Path
 
 import msgspec
-from pyspark.sql import Column, DataFrame, Observation, SparkSession, Window
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from mlops.schema import EventSchema
-from pipelines.event_table import DUPLICATE, REASON, ROW, as_json
+from mlops.schema import EventSchema, Label
+from pipelines.event_table import REASON, ROW, SPARK_TYPES, as_json
+from pipelines.held import Held, earlier_events
 from pipelines.parse import UNREADABLE, Parsed, parse
+from pipelines.repeats import mark_repeats
 from pipelines.sources import FILE, WRONG_FIELDS, Files
 
 __all__ = ["Checked", "UnreadableColumn", "check_rows", "unreadable_columns"]
 
-_TYPES = {
-    "id": "string",
-    "timestamp": "timestamp",
-    "decimal": "double",
-    "float": "double",
-    "integer": "bigint",
-    "text": "string",
-    "boolean": "boolean",
-}
 _OPEN_QUOTE = "row: a quotation mark that is not closed"
-_DIGEST = "_digest"
-_BROADCAST_IDS = 1_000_000  # 8 MB
 _WRONG_FIELDS = "row: more or fewer fields than the header"
 
 
@@ -41,7 +32,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields:
         rows: the schema's columns, `FILE`, `REASON` (null for a good row, `DUPLICATE` for one that says the same as
-            another) and `ROW`, what a bad row said, as JSON.
+            another, `LABEL` for one that brings the label of an event in the table) and `ROW`, what a bad row said,
+            as JSON.
         rows_in: how many the files held, counted as they were read.
         absent: columns that no file has.
     """
@@ -60,8 +52,10 @@ class UnreadableColumn(msgspec.Struct, frozen=True, kw_only=True):
     where: Path | None
 
 
-def check_rows(spark: SparkSession, groups: Sequence[Files], schema: EventSchema) -> Checked:
-    """Read all rows once, and say of each what is wrong with it."""
+def check_rows(
+    spark: SparkSession, groups: Sequence[Files], schema: EventSchema, label: Label, held: Held | None = None
+) -> Checked:
+    """Read all rows once, and say of each what is wrong with it, and whether the table `held` has its event."""
     numbers = {c.name for c in schema.columns if c.type == "id" and _whole_in_all(groups, c.name)}
     counts = [Observation() for _ in groups]
     parts = [
@@ -69,8 +63,9 @@ def check_rows(spark: SparkSession, groups: Sequence[Files], schema: EventSchema
     ]
     # Several jobs read the rows. As a checkpoint they are kept as they are; a cache would first turn them to columns.
     rows = reduce(DataFrame.unionByName, parts).localCheckpoint()
+    earlier = earlier_events(spark, held, rows, schema, label) if held is not None else None
     return Checked(
-        rows=_with_repeats_marked(rows, schema),
+        rows=mark_repeats(rows, schema, label, earlier),
         rows_in=sum(count.get["rows"] for count in counts),
         absent=tuple(c.name for c in schema.columns if not any(c.name in files.columns for files in groups)),
     )
@@ -143,7 +138,7 @@ def _checked(
     row = F.when(wrong_fields, line).otherwise(fields)
     values = [
         (parsed[c.name].value if c.name in parsed else F.lit(None))
-        .cast("bigint" if c.name in numbers else _TYPES[c.type])
+        .cast("bigint" if c.name in numbers else SPARK_TYPES[c.type])
         .alias(c.name)
         for c in schema.columns
     ]
@@ -154,34 +149,3 @@ def _opens_quote(name: str) -> Column:
     """Whether a CSV value begins with a quotation mark that nothing closes: the rest is on the next line."""
     marks = F.length(name) - F.length(F.replace(F.col(name), F.lit('"'), F.lit("")))
     return F.startswith(F.col(name), F.lit('"')) & (marks % 2 == 1)
-
-
-def _with_repeats_marked(rows: DataFrame, schema: EventSchema) -> DataFrame:
-    """Give a reason to the good rows with one id but the first. Only rows whose id comes twice are sorted."""
-    is_good = F.col(REASON).isNull()
-    digest = F.xxhash64(schema.id)
-    often = rows.where(is_good).groupBy(digest.alias(_DIGEST)).count().where("count > 1").select(_DIGEST)
-    often = often.localCheckpoint()
-    if (ids := often.count()) == 0:
-        return rows
-    if ids <= _BROADCAST_IDS:
-        often = F.broadcast(often)
-    rows = rows.withColumn(_DIGEST, F.when(is_good, digest))
-    once = rows.join(often, _DIGEST, "left_anti").drop(_DIGEST)
-    again = rows.join(often, _DIGEST, "left_semi").drop(_DIGEST)
-    return once.unionByName(_first_and_repeats(again, schema).localCheckpoint())
-
-
-def _first_and_repeats(rows: DataFrame, schema: EventSchema) -> DataFrame:
-    """Good rows; among those with one id all but the first are duplicates of the row before, or bad."""
-    first = [schema.time] if schema.time else []
-    content = [*first, *(c.name for c in schema.columns if c.name != schema.time)]
-    # A row with a label comes before the same row without one.
-    order = [F.col(name).asc_nulls_last() for name in (*content, FILE)]
-    before = F.lag(F.struct(*content)).over(Window.partitionBy(schema.id).orderBy(*order))
-    verdict = (
-        F.when(before.isNull(), F.lit(None))
-        .when(before == F.struct(*content), DUPLICATE)
-        .otherwise(f"{schema.id}: used before for another event")
-    )
-    return rows.withColumn(REASON, verdict)

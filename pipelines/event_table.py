@@ -1,21 +1,42 @@
-"""The event table and the quarantine as validation writes them."""
+"""Events as Spark holds them between the files that they came in and the table that they go to, and the quarantine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from mlops.schema import EventSchema
-from pipelines.content import content_metrics, fingerprint
 from pipelines.sources import FILE
 
-__all__ = ["DUPLICATE", "MOMENT", "REASON", "ROW", "as_json", "write_events", "write_quarantine"]
+__all__ = [
+    "DUPLICATE",
+    "LABEL",
+    "MOMENT",
+    "REASON",
+    "ROW",
+    "SPARK_TYPES",
+    "as_json",
+    "stored_types",
+    "typed",
+    "write_quarantine",
+]
 
-REASON, ROW, DUPLICATE = "_reason", "_row", "duplicate"
+REASON, ROW = "_reason", "_row"
+DUPLICATE, LABEL = "duplicate", "label"
+"""Reasons of rows that are no new events and not bad: they repeat one, or bring the label of one in the table."""
 MOMENT = "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX"
+SPARK_TYPES = {
+    "id": "string",  # bigint where all in the table are whole numbers
+    "timestamp": "timestamp",
+    "decimal": "double",
+    "float": "double",
+    "integer": "bigint",
+    "text": "string",
+    "boolean": "boolean",
+}
 
 
 def as_json(columns: Sequence[Column]) -> Column:
@@ -23,23 +44,26 @@ def as_json(columns: Sequence[Column]) -> Column:
     return F.to_json(F.struct(*columns), {"ignoreNullFields": "false", "timestampFormat": MOMENT})
 
 
-def write_events(rows: DataFrame, folder: Path, schema: EventSchema, numbers: Sequence[str]) -> str:
-    """Write the good rows, sorted by time within and across files; return their fingerprint."""
-    columns: list[Column] = [
-        F.col(c.name).cast("bigint").alias(c.name) if c.name in numbers else F.col(c.name)
-        for c in schema.columns
-    ]
-    good = rows.where(F.col(REASON).isNull()).select(*columns)
-    seen = Observation()
-    good = good.repartitionByRange(schema.time).sortWithinPartitions(schema.time, schema.id)
-    good.observe(seen, *content_metrics(good.columns)).write.mode("append").parquet(str(folder))
-    return fingerprint(seen.get)
+def stored_types(schema: EventSchema, whole_number_ids: Collection[str]) -> dict[str, str]:
+    """The type of each column in an event table."""
+    return {c.name: "bigint" if c.name in whole_number_ids else SPARK_TYPES[c.type] for c in schema.columns}
+
+
+def typed(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:
+    """These columns in these types; one that the rows lack is null."""
+    there = set(rows.columns)
+    return rows.select(
+        *(
+            (F.col(name) if name in there else F.lit(None)).cast(type_).alias(name)
+            for name, type_ in types.items()
+        )
+    )
 
 
 def write_quarantine(rows: DataFrame, folder: Path, schema: EventSchema) -> None:
     """Write the bad rows: reason, row (JSON) and the source file's name."""
-    bad = rows.where(F.col(REASON).isNotNull() & (F.col(REASON) != DUPLICATE))
+    bad = rows.where(F.col(REASON).isNotNull() & ~F.col(REASON).isin(DUPLICATE, LABEL))
     event = as_json([F.col(c.name) for c in schema.columns])
-    bad.coalesce(1).select(
+    bad.select(
         F.col(REASON).alias("reason"), F.coalesce(ROW, event).alias("row"), F.col(FILE).alias("source")
-    ).write.mode("append").parquet(str(folder))
+    ).repartition(1).write.mode("append").parquet(str(folder))

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from mlops.schema import EventSchema
-from pipelines.event_table import DUPLICATE, REASON
+from pipelines.event_table import DUPLICATE, LABEL, REASON
 
 __all__ = ["Profile", "profile_rows"]
 
@@ -17,11 +17,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What checked rows hold: the rows of each reason; of the good ones their days, their first and last event, how
-    many values each column has and each boolean has true, and which id columns are whole numbers throughout."""
+    """What checked rows hold: the rows of each reason, and those that only bring a label.
+
+    Of the good ones their days, their first and last event, how many values each column has and each boolean has true,
+    and which id columns are whole numbers throughout.
+    """
 
     good: int
     duplicates: int
+    labels: int = 0
     reasons: dict[str, int]
     days: dict[str, int]
     first: datetime | None
@@ -35,8 +39,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.reasons.values())
 
     @property
+    def about_known_events(self) -> int:
+        """Rows that are fine, and no new events: they repeat one, or bring a label."""
+        return self.labels + self.duplicates
+
+    @property
     def rows(self) -> int:
-        return self.good + self.quarantined + self.duplicates
+        return self.good + self.labels + self.quarantined + self.duplicates
 
 
 def profile_rows(rows: DataFrame, schema: EventSchema) -> Profile:
@@ -62,7 +71,8 @@ def profile_rows(rows: DataFrame, schema: EventSchema) -> Profile:
     )
     groups = grouped.collect()
     good = [g for g in groups if g[REASON] is None]
-    reasons = {g[REASON]: g["rows"] for g in groups if g[REASON] not in (None, DUPLICATE)}
+    others = {g[REASON]: g["rows"] for g in groups if g[REASON] is not None}
+    duplicates, labels = others.pop(DUPLICATE, 0), others.pop(LABEL, 0)
     moments = [
         _EPOCH + timedelta(microseconds=g[end])
         for g in good
@@ -71,8 +81,9 @@ def profile_rows(rows: DataFrame, schema: EventSchema) -> Profile:
     ]
     return Profile(
         good=sum(g["rows"] for g in good),
-        duplicates=sum(g["rows"] for g in groups if g[REASON] == DUPLICATE),
-        reasons=dict(sorted(reasons.items())),
+        duplicates=duplicates,
+        labels=labels,
+        reasons=dict(sorted(others.items())),
         days={g["day"].isoformat(): g["rows"] for g in sorted(good, key=lambda g: str(g["day"])) if g["day"]},
         first=min(moments, default=None),
         last=max(moments, default=None),

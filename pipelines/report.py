@@ -40,8 +40,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the rows, and what is to be said of the delivery as a whole.
 
-    rows_in = good + quarantined + duplicates, always. `reasons` counts the quarantined rows, and `examples` shows one
-    of each; `layout` is that of the files, and `absent` are the columns that none of them has.
+    rows_in = good + quarantined + duplicates, always; `labels` of the good ones brought only the label of an event that
+    was there. `passed_over` files were taken before: their rows are not counted again. `reasons` counts the quarantined
+    rows, and `examples` shows one of each; `layout` is that of the files, and `absent` are the columns that none has.
     """
 
     source: str
@@ -58,6 +59,8 @@ class ValidateResult(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     outcome: Outcome
     seconds: float
+    labels: int = 0
+    passed_over: int = 0
 
 
 @contextmanager
@@ -84,6 +87,12 @@ def validation_table(result: ValidateResult, width: int = 110) -> str:
         soft_wrap=True,
         highlight=False,
     )
+    if result.labels:
+        console.print(
+            f"{result.labels:,} of the good rows brought labels of events that were there", highlight=False
+        )
+    if result.passed_over:
+        console.print(f"{result.passed_over:,} files were taken before, and passed over", highlight=False)
     if result.absent:
         console.print(f"No file has: {', '.join(result.absent)}", highlight=False)
     if result.reasons:
@@ -113,4 +122,6 @@ def _sentence(result: ValidateResult) -> str:
     outcome = result.outcome
     if outcome.forced:
         return f"Published by force, in spite of: {'; '.join(outcome.failed)}."
+    if result.passed_over and not result.rows_in:
+        return "Nothing new."
     return "Published." if outcome.published else f"Nothing was published: {'; '.join(outcome.failed)}."

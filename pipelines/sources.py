@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -101,24 +101,26 @@ def _value(field: _Field) -> Column:
     return column
 
 
-def event_files(source: Path, schema: EventSchema, label: Label) -> list[Files]:
-    """The event files at `source`, those alike together. Only headers and footers are read.
+def event_files(
+    source: Path, schema: EventSchema, label: Label, only: Sequence[Path] | None = None
+) -> list[Files]:
+    """The event files at `source`, or `only` these of them, those alike together. Only headers and footers are read.
 
     Raises:
         InputError: there is none, one cannot be read, is neither Parquet nor CSV, or lacks a column, or has one of a
             wrong type.
     """
     try:
-        return _event_files(source, schema, label)
+        return _event_files(_paths(source) if only is None else only, schema, label)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror or error}", where=error.filename or source
         ) from None
 
 
-def _event_files(source: Path, schema: EventSchema, label: Label) -> list[Files]:
+def _event_files(paths: Sequence[Path], schema: EventSchema, label: Label) -> list[Files]:
     alike: dict[object, list[tuple[Path, tuple[_Field, ...], str]]] = {}
-    for path in _paths(source):
+    for path in paths:
         fields, delimiter = _fields(path, schema)
         key = (delimiter, tuple((f.name, f.described) for f in fields))
         alike.setdefault(key, []).append((path, fields, delimiter))

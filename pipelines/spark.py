@@ -96,9 +96,13 @@ def stop() -> None:
         SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
 
 
-def read_parquet(spark: SparkSession, folder: Path) -> DataFrame:
-    """A table's rows. Spark would take brackets, braces, stars and question marks in the path for a pattern."""
-    return spark.read.parquet(literal_path(folder))
+def read_parquet(spark: SparkSession, *folders: Path) -> DataFrame:
+    """The rows of a table, or of folders of one; what folders are called adds no column.
+
+    Spark would take brackets, braces, stars and question marks in the path for a pattern.
+    """
+    paths = [literal_path(folder) for folder in folders]
+    return spark.read.option("recursiveFileLookup", True).parquet(*paths)
 
 
 def literal_path(path: Path) -> str:

@@ -1,7 +1,11 @@
 """Validation: rows that fit the schema become the event table, the others go to quarantine with the reason.
 
-Every row that comes in is accounted for: in = good + quarantined + duplicates. A duplicate is a row that says the
-same as another; of rows with one id that say different things the first by (event time, content) is good.
+Every row that comes in is accounted for: in = good + quarantined + duplicates. Which of the rows about one event are
+good is said in `pipelines.repeats`.
+
+A delivery replaces the event table, or is merged into it. A process killed anywhere leaves the table as it was, or as
+it is to be, and doing it again completes it. What was quarantined of a delivery lies in a folder of its own,
+`batch=<id>`; the table says which batches it is made of.
 
 A delivery that is not as the schema expects it as a whole is refused: then nothing is published but the report.
 """
@@ -11,7 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -20,11 +24,13 @@ from pyspark.sql import functions as F
 
 from mlops.errors import ExpectationError, MlopsError
 from mlops.schema import EventSchema, Label
-from mlops.storage import publish_dir, write_json
-from mlops.tables import EventTable, write_table_meta
+from mlops.storage import one_writer, publish_dir, write_json
+from mlops.tables import Batch, write_batches, write_table_meta
 from pipelines.checks import UnreadableColumn, check_rows, unreadable_columns
-from pipelines.event_table import write_events, write_quarantine
+from pipelines.event_table import write_quarantine
 from pipelines.expectations import Finding, judge
+from pipelines.held import batch_id, file_digests, held_by, without
+from pipelines.ingest import keep_batches, write_events
 from pipelines.profile import Profile, profile_rows
 from pipelines.report import Example, Outcome, ValidateResult
 from pipelines.sources import Files, event_files
@@ -46,13 +52,17 @@ def validate(
     report: Path | None = None,
     as_of: datetime | None = None,
     force: bool = False,
+    merge: bool = False,
+    files: Sequence[Path] | None = None,
 ) -> ValidateResult:
-    """Read event files, write the event table and the quarantine, and replace what these held.
+    """Read event files, write the event table and the quarantine, and replace what these held or add to it.
 
     Args:
         source: a Parquet or CSV file, or a folder of them.
         target: the event table.
         quarantine: Parquet with the columns reason, row (JSON) and source (the file's name).
+        merge: add to what the table holds. Files whose content was taken before are passed over.
+        files: only these of the source.
         report: where the result is written as JSON, also that of a delivery that is refused.
         as_of: the moment that freshness is judged as of; it is not judged without.
         force: publish also what is not as expected; that it was done is logged.
@@ -63,30 +73,56 @@ def validate(
         SetupError: the device is full.
     """
     started = time.monotonic()
-    groups = event_files(source, schema, label)
-    with readable_errors():
-        checked = check_rows(spark, groups, schema)
+    with one_writer(target.parent), readable_errors():
+        held = held_by(target) if merge else None
+        groups = event_files(source, schema, label, files)
+        digests = file_digests(groups)
+        known = [path for path in digests if held is not None and digests[path] in held.taken]
+        groups = without(groups, known)
+        if not groups:
+            return _nothing_new(source, len(known), started)
+        checked = check_rows(spark, groups, schema, label, held)
         profile = profile_rows(checked.rows, schema)
         if profile.rows != checked.rows_in:
             raise MlopsError(
                 f"{checked.rows_in} rows came in, {profile.rows} are accounted for", where=source
             )
         unreadable = unreadable_columns(spark, groups, schema, profile.reasons)
-        findings = (
-            *map(_finding, unreadable),
-            *judge(profile, schema, label, absent=checked.absent, as_of=as_of),
-        )
+        findings = tuple(map(_finding, unreadable))
+        if profile.good or not profile.about_known_events:
+            days = held.table.days if held is not None else {}
+            findings += judge(
+                profile,
+                schema,
+                label,
+                absent=checked.absent,
+                history={day: part.rows for day, part in days.items()},
+                as_of=as_of,
+            )
         failed = tuple(finding.text for finding in findings if finding.verdict == "failed")
-        publish = profile.good > 0 and (force or not failed)
-        with publish_dir(quarantine) as bad:
-            write_quarantine(checked.rows, bad, schema)
+        publish = profile.good + profile.about_known_events > 0 and (force or not failed)
+        batch = Batch(
+            id=batch_id(digests[path] for files in groups for path in files.paths),
+            files={digests[path]: path.name for files in groups for path in files.paths},
+            rows_in=checked.rows_in,
+            good=profile.good + profile.labels,
+            quarantined=profile.quarantined,
+            duplicates=profile.duplicates,
+            labels=profile.labels,
+            taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        with publish_dir(quarantine / f"batch={batch.id}") as bad:
+            if profile.reasons:
+                write_quarantine(checked.rows, bad, schema)
             result = ValidateResult(
                 source=str(source),
                 layout=" and ".join(dict.fromkeys(files.layout for files in groups)),
-                rows_in=checked.rows_in,
-                good=profile.good,
-                quarantined=profile.quarantined,
-                duplicates=profile.duplicates,
+                rows_in=batch.rows_in,
+                good=batch.good,
+                quarantined=batch.quarantined,
+                duplicates=batch.duplicates,
+                labels=batch.labels,
+                passed_over=len(known),
                 reasons=profile.reasons,
                 examples=_examples(spark, bad) if profile.reasons else {},
                 absent=checked.absent,
@@ -102,19 +138,35 @@ def validate(
             )
             if not publish:
                 _refuse(result, source, groups, unreadable, report)
-            with publish_dir(target) as events:
-                digest = write_events(checked.rows, events, schema, profile.whole_number_ids)
-                table = EventTable(
-                    rows=profile.good,
-                    whole_number_ids=profile.whole_number_ids,
-                    first_event=result.first_event,
-                    last_event=result.last_event,
-                    fingerprint=digest,
-                )
-                write_table_meta(events, table)
+        batches = (*(held.batches if held is not None else ()), batch)
+        with publish_dir(target) as events:
+            table = write_events(spark, checked.rows, events, schema, label, profile, held)
+            write_table_meta(events, table)
+            write_batches(events, batches)
+        keep_batches(quarantine, batches)
     result = msgspec.structs.replace(result, seconds=round(time.monotonic() - started, 3))
     _record(result, report)
     return result
+
+
+def _nothing_new(source: Path, passed_over: int, started: float) -> ValidateResult:
+    return ValidateResult(
+        source=str(source),
+        layout="",
+        rows_in=0,
+        good=0,
+        quarantined=0,
+        duplicates=0,
+        passed_over=passed_over,
+        reasons={},
+        examples={},
+        absent=(),
+        first_event="",
+        last_event="",
+        findings=(),
+        outcome=Outcome(published=False, forced=False, failed=()),
+        seconds=round(time.monotonic() - started, 3),
+    )
 
 
 def _finding(column: UnreadableColumn) -> Finding:
@@ -128,7 +180,7 @@ def _finding(column: UnreadableColumn) -> Finding:
 
 
 def _no_good_row(profile: Profile) -> tuple[str, ...]:
-    if profile.good:
+    if profile.good or profile.about_known_events:
         return ()
     most = max(profile.reasons, key=profile.reasons.__getitem__, default="")
     return (
