@@ -29,9 +29,12 @@ def rescore(served: Path | pa.Table, bundle: Bundle, *, version: str) -> pa.Tabl
         raise InputError(f"has no column {', '.join(missing)}", where="served events")
     features = np.stack([table[name].cast(pa.float64()).to_numpy() for name in names], axis=1)
     scores = Model(bundle.model)(features.astype(np.float32))
+    decisions = bundle.decisions
     columns = {
         "score": pa.array(np.asarray(scores, np.float64)),
-        "decision": pa.array([bundle.decisions.decide(score) for score in scores.tolist()]),
+        "decision": pa.array(
+            [decisions and decisions.decide(score) for score in scores.tolist()], pa.string()
+        ),
         "version": pa.array([version] * len(table)),
     }
     for name, values in columns.items():

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mlops.contract import UseCase
 from mlops.storage import write_json
-from monitoring.performance import between, measure_performance, read_table
+from monitoring.performance import between, clock_of, measure_performance, read_table
 from monitoring.results import Alert, DriftResult, MonitorResult, RetrainRequest
 from monitoring.rules import drift_alert, performance_alert, request_retrain, retrain_request
 
@@ -33,19 +33,20 @@ def monitor(
     last_day: date,
     as_of: datetime,
     reference: Path | pa.Table | None = None,
-    reference_ap: float | None = None,
+    reference_figure: float | None = None,
     changed_since: date | None = None,
 ) -> MonitorResult:
     """Look at the events that were served from `first_day` to `last_day` (inclusive), as far as is known at `as_of`.
 
     Writes `folder/<day of as_of>/result.json`, Evidently's report beside it, and `folder/retrain-request.json` if
-    average precision has dropped. Running it again writes the same.
+    performance has become worse. Running it again writes the same.
 
     Args:
         served, labels: as `measure_performance` reads them; `served` also has a column for each feature.
         reference: events with their features whose distribution is the normal one; without it drift is not
             looked at (and Evidently not imported).
-        reference_ap: average precision of an earlier period, measured the same way; without it no drop is seen.
+        reference_figure: average precision, or root mean squared error, of an earlier period, measured the same way;
+            without it no loss is seen.
         changed_since: where the changed period began, if that is known; else it begins with `first_day`.
 
     Raises:
@@ -53,21 +54,21 @@ def monitor(
     """
     day = as_of.date()
     out = folder / day.isoformat()
-    events = between(read_table(served), use_case.events.time, first_day, last_day)
+    events = between(read_table(served), clock_of(use_case), first_day, last_day)
     drift = None if reference is None else _drift(reference, events, use_case, out / DRIFT_REPORT)
     performance = measure_performance(events, labels, use_case, as_of=as_of)
     alerts: list[Alert] = []
     if drift is not None and (alert := drift_alert(drift)) is not None:
         alerts.append(alert)
     request: RetrainRequest | None = None
-    if reference_ap is not None:
-        alert = performance_alert(performance, reference_ap, use_case.policy.performance)
+    if reference_figure is not None:
+        alert = performance_alert(performance, reference_figure, use_case.policy.performance)
         if alert is not None:
             alerts.append(alert)
             wanted = retrain_request(
                 alert,
                 performance,
-                reference_ap,
+                reference_figure,
                 changed_since=changed_since or first_day,
                 requested_on=day,
                 policy=use_case.policy,
@@ -81,7 +82,7 @@ def monitor(
         drift=drift,
         drift_report=DRIFT_REPORT if drift is not None and (out / DRIFT_REPORT).exists() else "",
         performance=performance,
-        reference_ap=reference_ap,
+        reference_figure=reference_figure,
         alerts=tuple(alerts),
         request=request,
     )

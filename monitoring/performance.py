@@ -2,7 +2,7 @@
 
 An event counts when its label is due: event time + the label's delay ≤ `as_of`. Labels that come in before that
 are mostly frauds reported early, and would make a model look better than it is. Labels that are due and have not
-come are counted and reported.
+come are counted and reported. Events that have no time count from when they were scored.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mlops.contract import UseCase
-from mlops.errors import ConfigError, InputError
+from mlops.errors import InputError
 from mlops.features import duration_us
-from mlops.metrics import auc, bootstrap_ap, clusters, cost
-from mlops.policy import Policy
-from monitoring.results import PerformanceResult, Scores
+from monitoring.measures import Answered, measure_of
+from monitoring.results import PerformanceResult
 
-__all__ = ["between", "measure_performance", "read_table"]
+__all__ = ["between", "clock_of", "measure_performance", "read_table"]
 
 _DAY_US = duration_us("1d")
 _RANK = {"approve": 0.0, "review": 1.0, "decline": 2.0}
@@ -57,47 +56,42 @@ def measure_performance(
     """Performance of the served events from `first_day` to `last_day` (inclusive), whole and day by day.
 
     Args:
-        served: id, event time, card, amount, `score`, `decision` and `version` of each event, a column each.
+        served: id, event time (or `scored_at`), `score`, `version` and, as far as the use case has them, card, amount
+            and `decision` of each event, a column each.
         labels: id, label and `known_at` (UTC) of each event; of several for one event the last one known by
             `as_of` holds.
         use_case: names the columns and the label's delay; its policy gives costs and the bootstrap's numbers.
         as_of: the moment at which is looked, with an offset.
 
     Raises:
-        ConfigError: the use case names no card or no amount column.
         InputError: a table cannot be read, lacks a column, or `as_of` has no offset.
     """
-    if not use_case.card or not use_case.amount:
-        raise ConfigError("names no card or no amount column", where=f"use case {use_case.name}")
     if as_of.tzinfo is None:
         raise InputError("has no offset", where="as_of", todo="give a time in UTC")
-    table = between(_checked(served, use_case), use_case.events.time, first_day, last_day)
-    events = _Events.of(table, use_case)
+    table = between(_checked(served, use_case), clock_of(use_case), first_day, last_day)
+    events = _answered(table, use_case)
     now = int(as_of.timestamp() * 1_000_000)
     due = events.time + use_case.label.delay_days * _DAY_US <= now
     truth = _known_labels(labels, use_case, as_of, table.schema.field(use_case.events.id).type)
     found, label = truth.look_up(events.id)
     counted = due & found
     inside, y = events.take(counted), label[counted]
-    policy = use_case.policy
+    measure, policy = measure_of(use_case.task), use_case.policy
     return PerformanceResult(
         as_of=as_of.astimezone(UTC).isoformat(),
         served=len(events.time),
         due=int(due.sum()),
         missing=int((due & ~found).sum()),
         not_due=int((~due).sum()),
-        period=_scores(inside, y, policy) if len(y) else None,
-        days=tuple(_scores(inside.take(rows), y[rows], policy) for rows in _by_day(inside.day)),
+        period=measure(inside, y, policy) if len(y) else None,
+        days=tuple(measure(inside.take(rows), y[rows], policy) for rows in _by_day(inside.day)),
     )
 
 
 def _checked(served: Path | pa.Table, use_case: UseCase) -> pa.Table:
-    schema = use_case.events
-    names = list(
-        dict.fromkeys(
-            (schema.id, schema.time, use_case.card, use_case.amount, "score", "decision", "version")
-        )
-    )
+    decided = "decision" if use_case.policy.costs is not None else ""
+    own = (use_case.events.id, clock_of(use_case), use_case.card, use_case.amount)
+    names = list(dict.fromkeys(filter(None, (*own, "score", decided, "version"))))
     return _columns(read_table(served), names, served if isinstance(served, Path) else "served events")
 
 
@@ -122,38 +116,27 @@ def _midnight(day: date) -> pa.Scalar:
     return pa.scalar(datetime(day.year, day.month, day.day, tzinfo=UTC), pa.timestamp("us", tz="UTC"))
 
 
-class _Events(msgspec.Struct, frozen=True):
-    """Served events, one array a column; `time` in microseconds since 1970."""
+def clock_of(use_case: UseCase) -> str:
+    """The column that says when a served event was: its event time, or when it was scored."""
+    return use_case.events.time or "scored_at"
 
-    id: NDArray[np.object_] | NDArray[np.int64]
-    time: NDArray[np.int64]
-    card: NDArray[np.object_] | NDArray[np.int64]
-    amount: NDArray[np.float64]
-    score: NDArray[np.float64]
-    rank: NDArray[np.float64]
-    version: NDArray[np.object_]
 
-    @classmethod
-    def of(cls, table: pa.Table, use_case: UseCase) -> _Events:
+def _answered(table: pa.Table, use_case: UseCase) -> Answered:
+    rank = None
+    if use_case.policy.costs is not None:
         decisions = table["decision"].to_pylist()
         if unknown := sorted({str(decision) for decision in decisions} - set(_RANK)):
             raise InputError(f"unknown decision {unknown[0]!r}", where="served events")
-        return cls(
-            id=table[use_case.events.id].to_numpy(),
-            time=_micros(table[use_case.events.time]),
-            card=table[use_case.card].to_numpy(),
-            amount=table[use_case.amount].cast(pa.float64()).to_numpy(),
-            score=table["score"].cast(pa.float64()).to_numpy(),
-            rank=np.array([_RANK[decision] for decision in decisions], np.float64),
-            version=table["version"].cast(pa.string()).to_numpy(),
-        )
-
-    @property
-    def day(self) -> NDArray[np.int64]:
-        return self.time // _DAY_US
-
-    def take(self, rows: NDArray) -> _Events:
-        return _Events(*(column[rows] for column in msgspec.structs.astuple(self)))
+        rank = np.array([_RANK[decision] for decision in decisions], np.float64)
+    return Answered(
+        id=table[use_case.events.id].to_numpy(),
+        time=_micros(table[clock_of(use_case)]),
+        card=table[use_case.card].to_numpy() if use_case.card else None,
+        amount=table[use_case.amount].cast(pa.float64()).to_numpy() if use_case.amount else None,
+        score=table["score"].cast(pa.float64()).to_numpy(),
+        rank=rank,
+        version=table["version"].cast(pa.string()).to_numpy(),
+    )
 
 
 def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -165,9 +148,9 @@ class _Truth(msgspec.Struct, frozen=True):
     """Labels by id, as one sorted array each."""
 
     id: NDArray
-    label: NDArray[np.int64]
+    label: NDArray
 
-    def look_up(self, ids: NDArray) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    def look_up(self, ids: NDArray) -> tuple[NDArray[np.bool_], NDArray]:
         """Whether each id has a label, and it (0 where it has none)."""
         if not len(self.id) or not len(ids):
             return np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.int64)
@@ -192,43 +175,10 @@ def _known_labels(
     table = table.sort_by([(names[0], "ascending"), ("known_at", "ascending")])
     ids = table[names[0]].to_numpy()
     last = np.append(ids[1:] != ids[:-1], True) if len(ids) else np.zeros(0, np.bool_)
-    return _Truth(ids[last], table[names[1]].cast(pa.int64()).to_numpy()[last])
+    type_ = pa.int64() if use_case.task == "classification" else pa.float64()
+    return _Truth(ids[last], table[names[1]].cast(type_).to_numpy()[last])
 
 
 def _by_day(day: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     for value in np.unique(day):
         yield np.flatnonzero(day == value)
-
-
-def _scores(events: _Events, y: NDArray[np.int64], policy: Policy) -> Scores:
-    frauds = int(y.sum())
-    rules = policy.performance
-    # The decisions that were made count, not thresholds of today: their ranks stand in for the scores.
-    costs = cost(y, events.rank, events.amount, policy.costs, review_at=1.0, decline_at=2.0)
-    stopped, flagged = costs.reviewed[1] + costs.declined[1], sum(costs.reviewed) + sum(costs.declined)
-    first, last = int(events.day.min()), int(events.day.max())
-    ap = None
-    if frauds:
-        ap = bootstrap_ap(
-            y,
-            events.score,
-            clusters(events.day, events.card),
-            rounds=rules.bootstrap,
-            confidence=rules.confidence,
-        )
-    return Scores(
-        first_day=_iso(first),
-        last_day=_iso(last),
-        versions=tuple(sorted({str(version) for version in events.version})),
-        events=len(y),
-        frauds=frauds,
-        ap=ap,
-        auc=auc(y, events.score) if 0 < frauds < len(y) else None,
-        precision=stopped / flagged if flagged else None,
-        recall=stopped / frauds if frauds else None,
-        cost=costs,
-    )
-
-
-def _iso(day: int) -> str:
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()

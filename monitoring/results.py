@@ -12,6 +12,8 @@ __all__ = [
     "DriftResult",
     "MonitorResult",
     "PerformanceResult",
+    "PeriodScores",
+    "RegressionScores",
     "RetrainRequest",
     "Scores",
 ]
@@ -46,24 +48,55 @@ class DriftResult(_Result, frozen=True, kw_only=True):
         return tuple(column.name for column in self.columns if column.drifted)
 
 
-class Scores(_Result, frozen=True, kw_only=True):
+class Scores(_Result, frozen=True, kw_only=True, tag="classification"):
     """How well the events from `first_day` to `last_day` (ISO dates, inclusive) were scored and decided.
 
     Only events whose label is due and has arrived count. AP and AUC need both classes, and are None without; so
-    are precision, where nothing was reviewed or declined, and recall, where there was no fraud. `versions` are those
-    of the models that answered; `cost` holds what was decided, and what it cost.
+    are precision, where nothing was reviewed or declined, and recall, where there was no positive. `versions` are
+    those of the models that answered; `cost` holds what was decided, and what it cost. It, precision and recall are
+    None where nothing is decided.
     """
 
     first_day: str
     last_day: str
     versions: tuple[str, ...]
     events: int
-    frauds: int
+    positives: int
     ap: Interval | None
     auc: float | None
     precision: float | None
     recall: float | None
-    cost: Cost
+    cost: Cost | None
+
+    @property
+    def headline(self) -> Interval | None:
+        """What a period is compared by."""
+        return self.ap
+
+
+class RegressionScores(_Result, frozen=True, kw_only=True, tag="regression"):
+    """How far predictions were off for the events from `first_day` to `last_day` (ISO dates, inclusive).
+
+    Only events whose label is due and has arrived count. `bias` is the mean of prediction less label; `r2` is None
+    where all labels are one number. `versions` are those of the models that answered.
+    """
+
+    first_day: str
+    last_day: str
+    versions: tuple[str, ...]
+    events: int
+    rmse: Interval
+    mae: float
+    bias: float
+    r2: float | None
+
+    @property
+    def headline(self) -> Interval | None:
+        """What a period is compared by."""
+        return self.rmse
+
+
+PeriodScores = Scores | RegressionScores
 
 
 class PerformanceResult(_Result, frozen=True, kw_only=True):
@@ -78,8 +111,8 @@ class PerformanceResult(_Result, frozen=True, kw_only=True):
     due: int
     missing: int
     not_due: int
-    period: Scores | None
-    days: tuple[Scores, ...]
+    period: PeriodScores | None
+    days: tuple[PeriodScores, ...]
 
 
 class Alert(_Result, frozen=True, kw_only=True):
@@ -106,7 +139,10 @@ class RetrainRequest(_Result, frozen=True, kw_only=True):
 
 
 class MonitorResult(_Result, frozen=True, kw_only=True):
-    """What monitoring found about the period from `first_day` to `last_day` (ISO dates, inclusive) at `as_of`."""
+    """What monitoring found about the period from `first_day` to `last_day` (ISO dates, inclusive) at `as_of`.
+
+    `reference_figure` is the average precision, or the root mean squared error, that it was compared with.
+    """
 
     first_day: str
     last_day: str
@@ -114,6 +150,6 @@ class MonitorResult(_Result, frozen=True, kw_only=True):
     drift: DriftResult | None
     drift_report: str
     performance: PerformanceResult
-    reference_ap: float | None
+    reference_figure: float | None
     alerts: tuple[Alert, ...]
     request: RetrainRequest | None

@@ -5,10 +5,17 @@ from __future__ import annotations
 from datetime import date, timedelta
 from pathlib import Path
 
-from mlops.policy import Performance, Policy
+from mlops.policy import Performance, Policy, Split
 from mlops.schema import Label
 from mlops.storage import read_json, write_json
-from monitoring.results import Alert, DriftResult, PerformanceResult, RetrainRequest
+from monitoring.results import (
+    Alert,
+    DriftResult,
+    PerformanceResult,
+    RegressionScores,
+    RetrainRequest,
+    Scores,
+)
 
 __all__ = [
     "REQUEST",
@@ -36,18 +43,24 @@ def drift_alert(drift: DriftResult) -> Alert | None:
 
 
 def performance_alert(
-    performance: PerformanceResult, reference_ap: float, rules: Performance
+    performance: PerformanceResult, reference_figure: float, rules: Performance
 ) -> Alert | None:
-    """An alert if average precision has dropped for certain.
+    """An alert if average precision has dropped, or the root mean squared error has risen, for certain.
 
-    That is: even the upper end of the interval lies more than `min_drop` under `reference_ap`, the average
-    precision of an earlier period that was measured the same way; and the frauds are enough to tell.
+    That is: even the better end of the interval is worse by more than the policy allows than `reference_figure`, that
+    of an earlier period which was measured the same way; and the events are enough to tell.
     """
     period = performance.period
-    if period is None or period.ap is None or period.frauds < rules.min_positives:
+    if period is None:
         return None
+    if isinstance(period, Scores):
+        return _dropped(period, reference_figure, rules)
+    return _risen(period, reference_figure, rules)
+
+
+def _dropped(period: Scores, reference_ap: float, rules: Performance) -> Alert | None:
     limit = reference_ap - rules.min_drop
-    if period.ap.high >= limit:
+    if period.ap is None or period.positives < rules.min_positives or period.ap.high >= limit:
         return None
     return Alert(
         rule="performance",
@@ -60,33 +73,56 @@ def performance_alert(
     )
 
 
+def _risen(period: RegressionScores, reference_rmse: float, rules: Performance) -> Alert | None:
+    limit = reference_rmse * (1 + rules.max_rise)
+    if period.events < rules.min_events or period.rmse.low <= limit:
+        return None
+    return Alert(
+        rule="performance",
+        observed=period.rmse.low,
+        limit=limit,
+        text=(
+            f"root mean squared error {period.rmse.value:.4g} (at least {period.rmse.low:.4g}) on {period.first_day} "
+            f"to {period.last_day}, against {reference_rmse:.4g} before"
+        ),
+    )
+
+
 def retrain_request(
     alert: Alert,
     performance: PerformanceResult,
-    reference_ap: float,
+    reference_figure: float,
     *,
     changed_since: date,
     requested_on: date,
     policy: Policy,
     label: Label,
 ) -> RetrainRequest:
-    """The request that follows from a performance alert; training starts at `changed_since`."""
+    """The request that follows from a performance alert.
+
+    By time, training starts at `changed_since`, and waits for its test days and their labels. At random, it can start
+    at once.
+    """
     period = performance.period
-    assert period is not None and period.ap is not None, "there is no performance alert without them"
+    assert period is not None and period.headline is not None, "there is no performance alert without them"
+    split, not_before = policy.split, requested_on
+    if isinstance(split, Split):
+        not_before = changed_since + timedelta(days=split.days + label.delay_days)
+    positives = {"positives": float(period.positives)} if isinstance(period, Scores) else {}
     return RetrainRequest(
         reason=alert.text,
         evidence={
-            "reference_ap": reference_ap,
-            "ap": period.ap.value,
-            "ap_low": period.ap.low,
-            "ap_high": period.ap.high,
-            "frauds": float(period.frauds),
+            "reference": reference_figure,
+            "figure": period.headline.value,
+            "figure_low": period.headline.low,
+            "figure_high": period.headline.high,
+            **positives,
             "events": float(period.events),
             "labels_missing": float(performance.missing),
         },
         requested_on=requested_on.isoformat(),
         train_from=changed_since.isoformat(),
-        not_before=(changed_since + timedelta(days=policy.split.days + label.delay_days)).isoformat(),
+        not_before=not_before.isoformat(),
     )
 
 

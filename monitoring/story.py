@@ -138,12 +138,12 @@ class Period(_Part, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, result: PerformanceResult, *, role: Role, title: str, model: str, day_zero: date) -> Period:
-        """A period from what monitoring measured, which must hold labelled events.
+        """A period from what monitoring measured, which must hold labelled events of a classification.
 
         Raises:
             ValueError: it holds none.
         """
-        if result.period is None:
+        if not isinstance(result.period, Scores):
             raise ValueError(f"no label is in for {title}")
 
         def day(iso: str) -> int:
@@ -157,9 +157,11 @@ class Period(_Part, frozen=True, kw_only=True):
             model=model,
             scores=result.period,
             days=tuple(
-                DayScore(day=day(s.first_day), ap=s.ap.value, low=s.ap.low, high=s.ap.high, frauds=s.frauds)
+                DayScore(
+                    day=day(s.first_day), ap=s.ap.value, low=s.ap.low, high=s.ap.high, frauds=s.positives
+                )
                 for s in result.days
-                if s.ap is not None
+                if isinstance(s, Scores) and s.ap is not None
             ),
             missing_labels=result.missing,
         )

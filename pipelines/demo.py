@@ -281,8 +281,8 @@ class _Loop:
     def monitor_loss(self, pool: Executor) -> MonitorResult:
         """A week later the labels are due: average precision against that of the quiet week."""
         normal = self.performance(self.live.served, SERVE_DAY, CHANGE_DAY - 1, as_of=CHANGE_DAY + WEEK).period
-        reference = normal.ap.value if normal and normal.ap else None
-        return self.monitor(pool, CHANGE_DAY, as_of=CHANGE_DAY + 2 * WEEK, reference_ap=reference)
+        reference = normal.headline.value if normal and normal.headline else None
+        return self.monitor(pool, CHANGE_DAY, as_of=CHANGE_DAY + 2 * WEEK, reference_figure=reference)
 
     def monitor(
         self,
@@ -291,7 +291,7 @@ class _Loop:
         *,
         as_of: int,
         against: tuple[Path, int] | None = None,
-        reference_ap: float | None = None,
+        reference_figure: float | None = None,
     ) -> MonitorResult:
         """Monitor the week from day `first` as things are known at the start of day `as_of`."""
         reference = None
@@ -309,7 +309,7 @@ class _Loop:
             last_day=last_day,
             as_of=self.midnight(as_of),
             reference=reference,
-            reference_ap=reference_ap,
+            reference_figure=reference_figure,
         ).result()
 
     def week(self, first: int) -> tuple[date, date]:

@@ -6,14 +6,19 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 
+from mlops.bundle import open_bundle
 from mlops.contract import load_use_case
+from mlops.deployment import bundle_path, read_deployment
 from mlops.errors import InputError
+from mlops.schema import Task
 from mlops.settings import Settings
+from mlops.signing import PUBLIC_KEY
 from mlops.storage import read_json
 from monitoring.monitor import RESULT, monitor
 from monitoring.page import render_report
-from monitoring.performance import between, measure_performance, read_table
+from monitoring.performance import between, clock_of, measure_performance, read_table
 from monitoring.results import MonitorResult
 from pipelines.collect import collect
 from training import registry
@@ -60,7 +65,8 @@ def monitor_served(
 
     Args:
         first_day, last_day: the days looked at, both inclusive; the week before `as_of` by default.
-        against: first day of a normal period as long as that one; without it neither drift nor a loss is looked for.
+        against: first day of a normal period as long as that one. Without it neither drift nor a loss is looked for;
+            but where events have no time, what was trained on, and the champion's figure in its test, are the normal.
 
     Raises:
         InputError: the days are the wrong way round, or nothing was served yet.
@@ -72,14 +78,17 @@ def monitor_served(
         raise InputError(f"{first_day} is after {last_day}", where="--from", todo="swap the two")
     live = collect_logs(settings)
     moment = datetime.combine(as_of, datetime.min.time(), UTC)
-    reference = reference_ap = None
+    reference: Path | pa.Table | None = None
+    reference_figure = None
     if against is not None:
         end = against + (last_day - first_day)
-        reference = between(read_table(live.served), use_case.events.time, against, end)
+        reference = between(read_table(live.served), clock_of(use_case), against, end)
         normal = measure_performance(
             live.served, live.labels, use_case, as_of=moment, first_day=against, last_day=end
         ).period
-        reference_ap = normal.ap.value if normal is not None and normal.ap is not None else None
+        reference_figure = normal.headline.value if normal and normal.headline else None
+    elif not use_case.events.time:
+        reference, reference_figure = settings.features, _tested(settings, use_case.task)
     return monitor(
         served=live.served,
         labels=live.labels,
@@ -89,8 +98,18 @@ def monitor_served(
         last_day=last_day,
         as_of=moment,
         reference=reference,
-        reference_ap=reference_ap,
+        reference_figure=reference_figure,
     )
+
+
+def _tested(settings: Settings, task: Task) -> float | None:
+    """The champion's average precision, or root mean squared error, in its test."""
+    deployment = read_deployment(settings.pointer)
+    if deployment is None:
+        return None
+    path = bundle_path(settings.pointer, deployment.champion)
+    bundle = open_bundle(path, public_key=settings.keys / PUBLIC_KEY)
+    return bundle.manifest.metrics[{"classification": "ap", "regression": "rmse"}[task]]
 
 
 def write_reports(settings: Settings) -> list[Path]:

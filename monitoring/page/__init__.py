@@ -57,7 +57,7 @@ def _write(target: Path, template: str, **values: object) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("ap", "count", "duration", "share", "small"):
+    for name in ("ap", "count", "duration", "figures", "number", "share", "small"):
         env.filters[name] = getattr(words, name)
     page = env.get_template(template).render(**values)
     with replace_file(target) as path:

@@ -73,12 +73,11 @@ def _finite(value: float | None, otherwise: float) -> float:
 
 
 def cost_bars(story: Story) -> list[CostBar]:
-    """A bar per period, all on one scale."""
-    per = [(period, 1000 / period.scores.events) for period in story.periods]
-    longest = max(period.scores.cost.total * factor for period, factor in per) or 1.0
+    """A bar per period with costs, all on one scale."""
+    per = [(p, c, 1000 / p.scores.events) for p in story.periods if (c := p.scores.cost) is not None]
+    longest = max((cost.total * factor for _, cost, factor in per), default=0.0) or 1.0
     bars = []
-    for period, factor in per:
-        cost = period.scores.cost
+    for period, cost, factor in per:
         parts: tuple[tuple[Cause, str, float], ...] = (
             ("missed", "missed", cost.missed_frauds * factor),
             ("declines", "false declines", cost.false_declines * factor),

@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from monitoring.results import MonitorResult
+from mlops.metrics import Interval
+from monitoring.results import MonitorResult, PeriodScores, Scores
 from monitoring.story import Period, Story
 
-__all__ = ["ap", "count", "duration", "headline", "share", "small", "verdict"]
+__all__ = ["ap", "count", "duration", "figures", "headline", "number", "share", "small", "verdict"]
 
 
 def ap(value: float | None) -> str:
     """A score between 0 and 1."""
     return "–" if value is None else f"{value:.3f}"
+
+
+def number(value: float | None) -> str:
+    """A figure in a unit of its own."""
+    return "–" if value is None else f"{value:.4g}"
+
+
+def figures(scores: PeriodScores) -> dict[str, str]:
+    """The columns of a report, by heading."""
+    if isinstance(scores, Scores):
+        found = {
+            "events": count(scores.events),
+            "positives": count(scores.positives),
+            "AP": ap(scores.ap.value if scores.ap else None),
+            "interval": _interval(scores.ap, ap),
+            "AUC": ap(scores.auc),
+        }
+        if scores.cost is not None:
+            found |= {
+                "precision": share(scores.precision),
+                "recall": share(scores.recall),
+                "cost": count(scores.cost.total),
+            }
+        return found
+    return {
+        "events": count(scores.events),
+        "RMSE": number(scores.rmse.value),
+        "interval": _interval(scores.rmse, number),
+        "MAE": number(scores.mae),
+        "bias": number(scores.bias),
+        "R²": ap(scores.r2),
+    }
 
 
 def share(value: float | None) -> str:
@@ -77,10 +111,14 @@ def headline(story: Story) -> tuple[str, str]:
 def verdict(result: MonitorResult) -> str:
     """The title of a report."""
     if result.request is not None:
-        return "Performance has dropped, and retraining is asked for"
+        return "Performance has become worse, and retraining is asked for"
     if result.alerts:
         return "An alert: " + ", ".join(alert.rule for alert in result.alerts)
     return "Nothing to look at"
+
+
+def _interval(interval: Interval | None, show: Callable[[float | None], str]) -> str:
+    return "–" if interval is None else f"{show(interval.low)} to {show(interval.high)}"
 
 
 def _apart(low: Period | None, high: Period | None) -> bool:

@@ -27,7 +27,7 @@ def _look(folder: Path, *, skill: float, **changes: object) -> MonitorResult:
         "first_day": FIRST,
         "last_day": LAST,
         "as_of": AS_OF,
-        "reference_ap": 0.8,
+        "reference_figure": 0.8,
     }
     return monitor(**{**arguments, **changes})  # type: ignore[arg-type]
 
@@ -40,8 +40,8 @@ def test_a_drop_becomes_an_alert_and_a_request_to_retrain(tmp_path: Path) -> Non
     assert (request.requested_on, request.train_from) == ("2018-06-19", "2018-06-05")
     # 65 + 7 days of training, 7 of delay, 7 of test, and 7 until their labels are due: day 93.
     assert request.not_before == "2018-07-03"
-    assert request.evidence["ap_high"] < 0.75 and request.evidence["reference_ap"] == 0.8
-    assert request.evidence["frauds"] >= 20
+    assert request.evidence["figure_high"] < 0.75 and request.evidence["reference"] == 0.8
+    assert request.evidence["positives"] >= 20
 
 
 def test_no_drop_no_request(tmp_path: Path) -> None:
@@ -53,15 +53,15 @@ def test_no_drop_no_request(tmp_path: Path) -> None:
 def test_too_few_frauds_are_no_evidence(tmp_path: Path) -> None:
     served, labels = payments(65, 66, skill=lambda day: 1.0, a_day=60)
     found = _look(tmp_path, skill=1.0, served=served, labels=labels)
-    assert found.performance.period is not None and 0 < found.performance.period.frauds < 20
+    assert found.performance.period is not None and 0 < found.performance.period.positives < 20
     assert found.alerts == () and found.request is None
 
 
 def test_a_drop_that_the_interval_leaves_open_is_no_evidence(tmp_path: Path) -> None:
-    period = _look(tmp_path / "once", skill=1.5, reference_ap=None).performance.period
+    period = _look(tmp_path / "once", skill=1.5, reference_figure=None).performance.period
     assert period is not None and period.ap is not None
     reference = (period.ap.value + period.ap.high) / 2 + USE_CASE.policy.performance.min_drop
-    assert _look(tmp_path, skill=1.5, reference_ap=reference).request is None
+    assert _look(tmp_path, skill=1.5, reference_figure=reference).request is None
 
 
 def test_asking_again_neither_changes_nor_postpones_the_request(tmp_path: Path) -> None:

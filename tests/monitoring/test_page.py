@@ -158,7 +158,7 @@ def _result(**changes: object) -> MonitorResult:
         drift=drift_result(),
         drift_report="drift.html",
         performance=measure_performance(served, labels.slice(11), USE_CASE, as_of=as_of),
-        reference_ap=0.8,
+        reference_figure=0.8,
         alerts=(),
         request=None,
     )

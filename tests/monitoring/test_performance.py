@@ -27,7 +27,7 @@ def test_measures_the_period_and_each_of_its_days() -> None:
     truth, score = labels["is_fraud"].to_numpy().astype(int), served["score"].to_numpy()
     assert found.period.ap.value == pytest.approx(average_precision(truth, score))
     assert found.period.ap.low < found.period.ap.value < found.period.ap.high
-    assert found.period.frauds == sum(day.frauds for day in found.days) == truth.sum()
+    assert found.period.positives == sum(day.positives for day in found.days) == truth.sum()
     assert [day.first_day for day in found.days] == [f"2018-04-{n}" for n in range(11, 18)]
 
 
@@ -70,8 +70,8 @@ def test_the_last_label_known_by_then_holds() -> None:
     later = later.set_column(2, "known_at", pa.array([at(25)] * len(labels), stamp))
     both = pa.concat_tables([later, labels])
     before, after = (measure_performance(served, both, USE_CASE, as_of=at(day)) for day in (24, 26))
-    assert before.period is not None and before.period.frauds < 40
-    assert after.period is not None and after.period.frauds == 400
+    assert before.period is not None and before.period.positives < 40
+    assert after.period is not None and after.period.positives == 400
 
 
 def test_the_decisions_that_were_made_are_judged_and_priced() -> None:
