@@ -10,7 +10,7 @@ from functools import reduce
 from pathlib import Path
 
 import msgspec
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -23,7 +23,6 @@ from pipelines.sources import FILE, WRONG_FIELDS, Files
 
 __all__ = ["Checked", "UnreadableColumn", "check_rows", "unreadable_columns"]
 
-_OPEN_QUOTE = "row: a quotation mark that is not closed"
 _WRONG_FIELDS = "row: more or fewer fields than the header"
 
 
@@ -123,9 +122,6 @@ def _checked(
     parsed = _parsed(files, frame, schema)
     wrong_fields = F.col(WRONG_FIELDS).isNotNull()
     reasons = [F.when(wrong_fields, _WRONG_FIELDS)]
-    if files.is_csv:  # the reader takes what follows for the value, and the next line for another row
-        opened = [_opens_quote(name) for name in parsed if schema.column(name).type in ("id", "text")]
-        reasons += [F.when(is_open, _OPEN_QUOTE) for is_open in opened]
     reasons += [F.concat(F.lit(f"{name}: "), column.problem) for name, column in parsed.items()]
     reasons += [
         F.lit(f"{column.name}: missing")
@@ -145,7 +141,3 @@ def _checked(
     return frame.select(*values, FILE, reason.alias(REASON), F.when(reason.isNotNull(), row).alias(ROW))
 
 
-def _opens_quote(name: str) -> Column:
-    """Whether a CSV value begins with a quotation mark that nothing closes: the rest is on the next line."""
-    marks = F.length(name) - F.length(F.replace(F.col(name), F.lit('"'), F.lit("")))
-    return F.startswith(F.col(name), F.lit('"')) & (marks % 2 == 1)
