@@ -32,7 +32,7 @@ from mlops.features import Calendar, FeatureSet, Last, Missing, OneHot, Ratio, R
 from mlops.schema import EventSchema
 from pipelines.windows import Floats, Ints, Timeline, distinct, extreme, running
 
-__all__ = ["aggregate", "features_of", "row_features"]
+__all__ = ["aggregate", "features_of", "fulfils", "row_features"]
 
 Bools = NDArray[np.bool_]
 Values = TypeVar("Values", Ints, Bools)
@@ -77,6 +77,19 @@ def row_features(table: pa.Table, features: FeatureSet, schema: EventSchema) -> 
         elif not isinstance(feature, Rolling | Last):
             table = _with_columns(table, zip(feature.names, _own(table, feature, schema), strict=False))
     return table
+
+
+def fulfils(column: pa.ChunkedArray, where: Where) -> Bools:
+    """Which values of a column [n] fulfil a condition; a missing one fulfils none."""
+    if where.equals is not None:
+        return pc.equal(column, pa.scalar(where.equals, column.type)).fill_null(False).to_numpy()
+    numbers = _doubles(column)  # not a number where missing, which is neither above nor below
+    mask = ~np.isnan(numbers)
+    if where.minimum is not None:
+        mask &= numbers >= where.minimum
+    if where.maximum is not None:
+        mask &= numbers <= where.maximum
+    return mask
 
 
 def _own(
@@ -184,7 +197,7 @@ class _Events:
         if (where, known) not in self._chosen:
             mask = None
             if where is not None:
-                mask = _fulfil(self._table[where.column], where)[self._line.order]
+                mask = fulfils(self._table[where.column], where)[self._line.order]
             if known:
                 mask = self._known(known) if mask is None else mask & self._known(known)
             self._chosen[where, known] = _Chosen(None if mask is None or mask.all() else mask)
@@ -214,18 +227,6 @@ def _with_columns(table: pa.Table, columns: Iterable[tuple[str, Floats]]) -> pa.
     for name, values in columns:
         table = table.append_column(name, pa.array(values))
     return table
-
-
-def _fulfil(column: pa.ChunkedArray, where: Where) -> Bools:
-    if where.equals is not None:
-        return pc.equal(column, pa.scalar(where.equals, column.type)).fill_null(False).to_numpy()
-    numbers = _doubles(column)  # not a number where missing, which is neither above nor below
-    mask = ~np.isnan(numbers)
-    if where.minimum is not None:
-        mask &= numbers >= where.minimum
-    if where.maximum is not None:
-        mask &= numbers <= where.maximum
-    return mask
 
 
 def _codes(column: pa.ChunkedArray | pa.Array) -> Ints:
