@@ -100,7 +100,7 @@ def test_an_error_that_has_risen_for_certain_asks_for_retraining_at_once(tmp_pat
 @pytest.mark.parametrize(("error", "n"), [(5.2, 400), (8.0, 40)], ids=["within noise", "too few events"])
 def test_what_may_be_luck_is_no_alert(tmp_path: Path, error: float, n: int) -> None:
     found = look(tmp_path, error, n=n)
-    assert found.alerts == () and open_request(tmp_path) is None
+    assert "performance" not in {alert.rule for alert in found.alerts} and open_request(tmp_path) is None
 
 
 def test_the_same_flats_have_not_drifted(tmp_path: Path) -> None:
