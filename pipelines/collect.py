@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
@@ -17,7 +16,7 @@ from mlops.errors import InputError
 from mlops.records import Decision, read_decisions, read_labels
 from mlops.schema import Column, EventSchema, Label
 from mlops.storage import publish_dir
-from mlops.tables import EventTable, write_table_meta
+from pipelines.arrow_table import write_event_table
 from pipelines.canonical import ARROW_TYPES, are_whole_numbers
 
 __all__ = ["CollectResult", "collect"]
@@ -48,7 +47,7 @@ def collect(
     """Write three tables from the decision log and the label log, and replace what they held.
 
     Of several decisions about one event the first counts, of several labels the last. Rows are in the order of
-    (event time, id). The fingerprint is a digest of the rows in this order.
+    (event time, id).
 
     Args:
         decisions: the folder with both logs.
@@ -61,11 +60,12 @@ def collect(
     Raises:
         InputError: there is no decision, a line does not parse, or a bundle is not in `names`.
     """
-    known = {str(r.event_id): (bool(r.label), _moment(r.known_at)) for r in read_labels(decisions)}
+    truth = _TYPES[schema.column(label.column).type]
+    known = {str(r.event_id): (r.label, _moment(r.known_at)) for r in read_labels(decisions)}
     labels = pa.table(
         {
             schema.id: pa.array(known.keys(), pa.string()),
-            label.column: pa.array((value for value, _ in known.values()), pa.bool_()),
+            label.column: pa.array([value for value, _ in known.values()], pa.float64()).cast(truth),
             "known_at": pa.array((moment for _, moment in known.values()), _MOMENT),
         }
     )
@@ -75,24 +75,18 @@ def collect(
     if not are_whole_numbers(labels[schema.id]):
         numbers.discard(schema.id)
     served, labels = _with_numbers(served, numbers), _with_numbers(labels, numbers)
-    served = served.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
+    order = [name for name in (schema.time, schema.id) if name]
+    served = served.sort_by([(name, "ascending") for name in order])
     events = pa.table(
         {
             c.name: pa.nulls(len(served), _TYPES[c.type]) if c.name == label.column else served[c.name]
             for c in schema.columns
         }
     )
-    meta = EventTable(
-        rows=len(events),
-        whole_number_ids=tuple(c.name for c in schema.columns if c.name in numbers),
-        first_event=events[schema.time][0].as_py().isoformat(),
-        last_event=events[schema.time][-1].as_py().isoformat(),
-        fingerprint=_digest(events),
-    )
     with publish_dir(events_out) as e, publish_dir(labels_out) as known_labels, publish_dir(served_out) as s:
-        for folder, table in ((e, events), (known_labels, labels), (s, served)):
+        write_event_table(events, e, schema)
+        for folder, table in ((known_labels, labels), (s, served)):
             pq.write_table(table, folder / "part-00000.parquet")
-        write_table_meta(e, meta)
     return CollectResult(
         decisions=total, events=len(events), repeated=total - len(events), labels=len(labels)
     )
@@ -158,10 +152,3 @@ def _moment(text: str) -> datetime:
 def _with_numbers(table: pa.Table, numbers: set[str]) -> pa.Table:
     fields = [pa.field(f.name, pa.int64()) if f.name in numbers else f for f in table.schema]
     return table.cast(pa.schema(fields))
-
-
-def _digest(table: pa.Table) -> str:
-    digest = hashlib.sha256()
-    for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
-        digest.update(msgspec.json.encode(batch.to_pylist()).strip(b"[]"))
-    return digest.hexdigest()[:32]

@@ -14,7 +14,7 @@ import pytest
 from mlops.contract import load_use_case
 from mlops.errors import InputError
 from mlops.records import Decision, LabelRecord
-from mlops.tables import read_event_table
+from mlops.tables import day_folder, read_event_table, total_fingerprint
 from pipelines.collect import CollectResult, collect
 
 USE_CASE = load_use_case("usecases.fraud")
@@ -63,7 +63,7 @@ def test_decisions_become_events_and_served_rows(tmp_path: Path) -> None:
     result = run(tmp_path)
     assert result == CollectResult(decisions=2, events=2, repeated=0, labels=0)
     moment = datetime(2018, 6, 1, 12, 34, 56, tzinfo=UTC)
-    events = pq.read_table(tmp_path / "events")
+    events = pq.read_table(tmp_path / "events", partitioning=None)
     assert events.to_pylist()[0] == {
         "transaction_id": 1,
         "event_time": moment,
@@ -101,13 +101,25 @@ def test_ids_are_text_where_one_is_no_whole_number(tmp_path: Path) -> None:
     event = {**decision("007").event, "customer_id": "12"}
     log(tmp_path / "log", "decisions-1.jsonl", decision("007", event=event), decision(8))
     run(tmp_path)
-    events = pq.read_table(tmp_path / "events")
+    events = pq.read_table(tmp_path / "events", partitioning=None)
     assert set(events["transaction_id"].to_pylist()) == {"007", "8"}
     assert events["customer_id"].to_pylist() == [12, 12]
     assert read_event_table(tmp_path / "events").whole_number_ids == ("customer_id", "terminal_id")
     assert (
         pq.read_schema(tmp_path / "labels" / "part-00000.parquet").field("transaction_id").type == pa.string()
     )
+
+
+def test_events_lie_by_day(tmp_path: Path) -> None:
+    moments = {1: "2018-06-02T00:00:00+00:00", 2: "2018-06-01T23:59:59+00:00", 3: "2018-06-02T00:00:00+00:00"}
+    events = [decision(n, event={**decision(n).event, "event_time": at}) for n, at in moments.items()]
+    log(tmp_path / "log", "decisions-1.jsonl", *events)
+    run(tmp_path)
+    table = read_event_table(tmp_path / "events")
+    assert {day: part.rows for day, part in table.days.items()} == {"2018-06-01": 1, "2018-06-02": 2}
+    assert table.fingerprint == total_fingerprint(table.days)
+    second = pq.read_table(day_folder(tmp_path / "events", "2018-06-02"), partitioning=None)
+    assert second["transaction_id"].to_pylist() == [1, 3]
 
 
 def test_the_order_of_the_log_does_not_change_the_fingerprint(tmp_path: Path) -> None:
