@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mlops.errors import ConfigError
+from mlops.storage import is_remote, local_path
 
 __all__ = ["Settings", "without_password"]
 
@@ -20,6 +21,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `home` holds everything that a run writes. MLflow's database and artefact store lie in it unless
     `tracking_uri` names a server or another database. The online store lies in it, too, unless `store` names a Redis
     (`redis://…`, see `serving.stores`), which several servers can share.
+
+    The tables that several machines read can lie at URIs of their own, such as `s3://bucket/events`: then the URI is
+    the truth, and the home holds a copy (see `pipelines.staged`). A local path is the table's folder itself.
     """
 
     home: Path = Path("runs/main")
@@ -29,6 +33,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     spark_memory: str = "2g"
     signing_key: str = ""
     store: str = ""
+    events_uri: str = ""
+    quarantine_uri: str = ""
+    features_uri: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **overrides: object) -> Settings:
@@ -51,12 +58,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def events(self) -> Path:
         """The event table: Parquet, one row an accepted event."""
-        return self.home / "events"
+        return self._table("events", self.events_uri)
 
     @property
     def quarantine(self) -> Path:
         """Rows that failed validation, with the reason."""
-        return self.home / "quarantine"
+        return self._table("quarantine", self.quarantine_uri)
 
     @property
     def validation(self) -> Path:
@@ -66,7 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def features(self) -> Path:
         """The feature table."""
-        return self.home / "features"
+        return self._table("features", self.features_uri)
+
+    def _table(self, name: str, uri: str) -> Path:
+        return self.home / name if is_remote(uri) or not uri else local_path(uri, base=Path.cwd())
 
     @property
     def bundles(self) -> Path:

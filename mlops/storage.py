@@ -23,6 +23,7 @@ from mlops.errors import ConfigError, InputError, SetupError
 __all__ = [
     "bring_back",
     "is_leftover",
+    "is_remote",
     "local_path",
     "one_writer",
     "publish_dir",
@@ -162,6 +163,11 @@ def _touched(folder: Path) -> float:
         with suppress(FileNotFoundError):
             latest = max(latest, path.lstat().st_mtime)
     return latest
+
+
+def is_remote(uri: str | Path) -> bool:
+    """Whether this is a URI of another scheme than file, such as s3://bucket/events."""
+    return isinstance(uri, str) and "://" in uri and not uri.startswith("file:")
 
 
 def local_path(uri: str, *, base: Path) -> Path:

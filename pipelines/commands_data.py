@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 
 import click
 
 from mlops.settings import Settings
 from pipelines.command_line import knob_values, show, watched
 from pipelines.options import (
-    PATH,
+    PLACE,
     as_json,
     delivery_options,
+    events_option,
     seed_option,
 )
 
@@ -20,7 +20,7 @@ __all__ = ["features", "simulate", "validate"]
 
 
 @click.command()
-@click.argument("out", type=PATH)
+@click.argument("out", metavar=PLACE)
 @seed_option
 @click.option(
     "--set", "knobs", metavar="KEY=VALUE", multiple=True, help="A knob of the world, such as customers=500."
@@ -29,7 +29,7 @@ __all__ = ["features", "simulate", "validate"]
 @as_json
 @click.pass_obj
 def simulate(
-    settings: Settings, out: Path, seed: int, knobs: tuple[str, ...], spark: bool, json_: bool
+    settings: Settings, out: str, seed: int, knobs: tuple[str, ...], spark: bool, json_: bool
 ) -> None:
     """Write simulated events, one file a day, into the folder OUT."""
     from pipelines import simulate as step
@@ -39,11 +39,11 @@ def simulate(
 
 
 @click.command()
-@click.option("--events", type=PATH, required=True, help="A Parquet or CSV file, or a folder of them.")
+@events_option
 @delivery_options
 @as_json
 @click.pass_obj
-def validate(settings: Settings, events: Path, as_of: date | None, force: bool, json_: bool) -> None:
+def validate(settings: Settings, events: str, as_of: date | None, force: bool, json_: bool) -> None:
     """Check events against the schema; bad rows go to the quarantine with the reason."""
     from pipelines import lifecycle
     from pipelines.report import shown_if_refused, validation_table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import date
-from pathlib import Path
 
 import click
 
@@ -13,8 +12,8 @@ from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import (
     DATE,
-    PATH,
     as_json,
+    events_option,
     url_option,
 )
 
@@ -40,7 +39,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 
 @click.command()
-@click.option("--events", type=PATH, required=True, help="Parquet or CSV, a file or a folder of files.")
+@events_option
 @url_option
 @click.option("--from", "first_day", type=DATE, required=True, help="First day to replay.")
 @click.option("--to", "last_day", type=DATE, required=True, help="Last day to replay.")
@@ -50,15 +49,17 @@ def serve(settings: Settings, host: str, port: int) -> None:
 @as_json
 @click.pass_obj
 def replay(
-    settings: Settings, events: Path, url: str, first_day: date, last_day: date, singles: int, json_: bool
+    settings: Settings, events: str, url: str, first_day: date, last_day: date, singles: int, json_: bool
 ) -> None:
     """Send past events to a running server as if they happened now, and labels when they are due."""
     from mlops.contract import load_use_case
     from pipelines.replay import Recording
     from pipelines.replay import replay as send
+    from pipelines.staged import fetched
 
     use_case = load_use_case(settings.usecase)
-    recording = Recording([events], use_case.events, use_case.label)
+    with fetched(events) as source:
+        recording = Recording([source], use_case.events, use_case.label)
     result = watched("replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles)
     show(result, json_)
     if result.failed:

@@ -16,6 +16,7 @@ from pipelines.options import (
     PATH,
     as_json,
     delivery_options,
+    events_option,
     seed_option,
     train_from_option,
 )
@@ -51,7 +52,7 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
 
 
 @click.command()
-@click.option("--events", type=PATH, required=True, help="A Parquet or CSV file, or a folder of them.")
+@events_option
 @click.option("--out", type=PATH, help="The home to write, instead of --home.")
 @train_from_option
 @delivery_options
@@ -60,7 +61,7 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
 @click.pass_obj
 def run(
     settings: Settings,
-    events: Path,
+    events: str,
     out: Path | None,
     train_from: date | None,
     as_of: date | None,

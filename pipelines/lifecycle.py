@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from pipelines import features, spark, validate
 from pipelines.backfill import BackfillResult, backfill
 from pipelines.engine import Engine
 from pipelines.simulate import simulate
+from pipelines.staged import current, fetched, published
 from training import gate, registry
 from training.dataset import awaited_from
 from training.gate import Verdict
@@ -82,24 +83,29 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def validate_events(
-    settings: Settings, source: Path, *, as_of: date | None = None, force: bool = False
+    settings: Settings, source: str | Path, *, as_of: date | None = None, force: bool = False
 ) -> validate.ValidateResult:
-    """Check `source` against the use case's schema; good rows become the event table.
+    """Check `source`, a path or URI, against the use case's schema; good rows become the event table.
 
     The report is `validation.json` in the home. Freshness is judged as of the end of the day `as_of`, if it is given.
     """
     use_case = load_use_case(settings.usecase)
-    return validate.validate(
-        spark.session(settings),
-        source,
-        settings.events,
-        settings.quarantine,
-        use_case.events,
-        use_case.label,
-        report=settings.validation,
-        as_of=None if as_of is None else datetime.combine(as_of + timedelta(days=1), time.min, UTC),
-        force=force,
-    )
+    with (
+        fetched(source) as files,
+        published(settings.events, settings.events_uri) as events,
+        published(settings.quarantine, settings.quarantine_uri) as quarantine,
+    ):
+        return validate.validate(
+            spark.session(settings),
+            files,
+            events,
+            quarantine,
+            use_case.events,
+            use_case.label,
+            report=settings.validation,
+            as_of=None if as_of is None else datetime.combine(as_of + timedelta(days=1), time.min, UTC),
+            force=force,
+        )
 
 
 def compute_features(
@@ -112,16 +118,18 @@ def compute_features(
 ) -> features.FeaturesResult:
     """Compute the feature table of `events`, which are the home's event table by default."""
     use_case = load_use_case(settings.usecase)
-    return features.compute_features(
-        spark.session(settings),
-        list(events) or [settings.events],
-        target or settings.features,
-        use_case.features,
-        use_case.events,
-        use_case.label,
-        labels=labels,
-        since=since,
-    )
+    own = current(settings.events, settings.events_uri)
+    with nullcontext(target) if target else published(settings.features, settings.features_uri) as table:
+        return features.compute_features(
+            spark.session(settings),
+            list(events) or [own],
+            table,
+            use_case.features,
+            use_case.events,
+            use_case.label,
+            labels=labels,
+            since=since,
+        )
 
 
 def default_training_day(settings: Settings) -> date:
@@ -134,10 +142,12 @@ def default_training_day(settings: Settings) -> date:
     Raises:
         InputError: the events whose labels are due span fewer days than one split needs.
     """
-    table, use_case = read_event_table(settings.events), load_use_case(settings.usecase)
+    use_case = load_use_case(settings.usecase)
+    events = current(settings.events, settings.events_uri)
+    table = read_event_table(events)
     days, label = use_case.policy.split.days, use_case.label
     first, last = (datetime.fromisoformat(t).date() for t in (table.first_event, table.last_event))
-    columns = ds.dataset(settings.events, format="parquet").to_table([use_case.events.time, label.column])
+    columns = ds.dataset(events, format="parquet").to_table([use_case.events.time, label.column])
     awaited = awaited_from(columns[use_case.events.time], columns[label.column], label.delay_days)
     if awaited is not None:
         last = awaited.date() - timedelta(days=1)
@@ -171,8 +181,9 @@ def train(
     """
     use_case = load_use_case(settings.usecase)
     if table is None:
-        computed_from = read_feature_table(settings.features).events
-        if read_event_table(settings.events).fingerprint not in computed_from:
+        table = current(settings.features, settings.features_uri)
+        events = current(settings.events, settings.events_uri)
+        if read_event_table(events).fingerprint not in read_feature_table(table).events:
             raise InputError(
                 "were computed from other events", where=settings.features, todo="run mlops features"
             )
@@ -184,7 +195,7 @@ def train(
         TrainSpec(
             settings=settings,
             candidate=name,
-            features=table or settings.features,
+            features=table,
             first_day=first_day.isoformat(),
             seed=seed,
             out=settings.bundles,
@@ -209,7 +220,7 @@ def release(
         gate.judge,
         use_case=use_case,
         champion=bundle_path(settings.pointer, deployment.champion) if deployment else None,
-        features=table or settings.features,
+        features=table or current(settings.features, settings.features_uri),
         public_key=settings.keys / PUBLIC_KEY,
     )
     ranked = sorted(results, key=lambda result: result.figures.rank)
@@ -231,7 +242,8 @@ def release(
 def fill_store(settings: Settings, version: str) -> BackfillResult:
     """Give the online store the history that this version's features look back on; what it has already stays."""
     bundle = registry.bundle_of(settings, version)
-    return backfill([settings.events], settings.store_uri, bundle.features, bundle.schema)
+    events = current(settings.events, settings.events_uri)
+    return backfill([events], settings.store_uri, bundle.features, bundle.schema)
 
 
 def promote(settings: Settings, version: str) -> Deployment:
@@ -242,7 +254,7 @@ def promote(settings: Settings, version: str) -> Deployment:
 def run(
     engine: Engine,
     settings: Settings,
-    source: Path,
+    source: str | Path,
     *,
     train_from: date | None = None,
     seed: int = 0,

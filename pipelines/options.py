@@ -12,8 +12,10 @@ import click
 __all__ = [
     "DATE",
     "PATH",
+    "PLACE",
     "as_json",
     "delivery_options",
+    "events_option",
     "seed_option",
     "train_from_option",
     "url_option",
@@ -37,12 +39,19 @@ class _Date(click.ParamType):
 
 PATH = click.Path(path_type=Path)
 DATE = _Date()
+PLACE = "PATH|URI"
 as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 seed_option = click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
 train_from_option = click.option(
     "--train-from",
     type=DATE,
     help="First day of training; by default the latest that leaves room for the test.",
+)
+events_option = click.option(
+    "--events",
+    metavar=PLACE,
+    required=True,
+    help="Parquet or CSV, a file or a folder of files, here or as in s3://bucket/raw.",
 )
 url_option = click.option(
     "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is."

@@ -23,9 +23,8 @@ from fsspec.asyn import AsyncFileSystem
 from mlops.errors import ConfigError, InputError, SetupError
 from pipelines.progress import say
 
-__all__ = ["Remote", "copy_here", "copy_there", "is_remote", "open_remote", "remote_errors", "shown"]
+__all__ = ["Remote", "copy_here", "copy_there", "open_remote", "remote_errors", "shown"]
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(://|::)")
 _AT_ONCE = 16  # files in flight, and between two words on how far it is
 _LISTING_S = 30
 # A server that is silent is given up after about a minute, one that is not there after seconds.
@@ -67,12 +66,6 @@ class Remote(msgspec.Struct, frozen=True):
     def at(self, name: str) -> str:
         """The driver's path of a file under this place."""
         return f"{self.path.rstrip('/')}/{name}" if name else self.path
-
-
-def is_remote(uri: str | Path) -> bool:
-    """Whether this is a URI of another scheme than file."""
-    match = _SCHEME.match(uri) if isinstance(uri, str) else None
-    return match is not None and match[1].lower() != "file"
 
 
 def shown(uri: str) -> str:

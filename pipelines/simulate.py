@@ -16,16 +16,20 @@ from pyspark.sql import SparkSession
 from mlops.contract import load_dotted, load_use_case
 from mlops.errors import ConfigError
 from mlops.settings import Settings
+from mlops.storage import is_remote
+from pipelines.remote import shown
 from pipelines.spark import readable_errors, session
+from pipelines.staged import delivered
 
 __all__ = ["simulate", "spark_map"]
 
 
-def simulate(settings: Settings, knobs: Mapping[str, Any], out: Path, *, on_spark: bool = False) -> Any:
-    """Write the events of the use case's simulated world into `out`; `knobs` are the fields of its world.
+def simulate(settings: Settings, knobs: Mapping[str, Any], out: str | Path, *, on_spark: bool = False) -> Any:
+    """Write the events of the use case's simulated world into `out`, a path or URI.
 
     Args:
-        on_spark: let Spark's workers do it; they must see `out` under the same path, and the use case's package.
+        knobs: fields of the use case's world.
+        on_spark: let Spark's workers do it; they must see `out`, a path, as it is here, and the use case's package.
 
     Raises:
         ConfigError: the use case has no simulator, or a knob is unknown or of the wrong type.
@@ -45,10 +49,9 @@ def simulate(settings: Settings, knobs: Mapping[str, Any], out: Path, *, on_spar
     except msgspec.ValidationError as error:
         raise ConfigError(str(error), where=use_case.world) from None
     write = load_dotted(use_case.simulator)
-    if not on_spark:
-        return write(world, out, map)
-    with readable_errors():
-        return write(world, out, spark_map(session(settings)))
+    with delivered(out) as folder, readable_errors():
+        result = write(world, folder, spark_map(session(settings)) if on_spark else map)
+    return msgspec.structs.replace(result, uri=shown(str(out))) if is_remote(out) else result
 
 
 def spark_map(spark: SparkSession) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:

@@ -25,8 +25,8 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from mlops.errors import InputError, MlopsError
-from mlops.storage import local_path, publish_dir, write_json
-from pipelines.remote import Remote, copy_here, copy_there, is_remote, open_remote, remote_errors
+from mlops.storage import is_remote, local_path, publish_dir, write_json
+from pipelines.remote import Remote, copy_here, copy_there, open_remote, remote_errors
 
 __all__ = ["MANIFEST", "current", "delivered", "fetched", "published"]
 
@@ -108,7 +108,9 @@ def delivered(target: str | Path) -> Iterator[Path]:
         yield _local(target)
         return
     remote = open_remote(target)
-    before = _version_there(remote)
+    before = _read_manifest(remote)
+    if before is None:
+        _refuse_others(remote)
     with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
         path = Path(folder) / (remote.path.rstrip("/").rpartition("/")[2] or "out")
         yield path
@@ -116,7 +118,7 @@ def delivered(target: str | Path) -> Iterator[Path]:
 
 
 def current(folder: Path, uri: str) -> Path:
-    """The table's local `folder`, brought to the version at `uri`, which is the truth; without a URI as it is.
+    """The table's local `folder`, brought to the version at `uri`, which is the truth; without a remote one as it is.
 
     Files that are there already are not copied again.
 
@@ -124,39 +126,29 @@ def current(folder: Path, uri: str) -> Path:
         InputError: there is no table at `uri`, or a file of it is not what its manifest says.
         ConfigError, SetupError: as `fetched`.
     """
-    if not uri:
-        return folder
-    remote = open_remote(uri)
-    for tries_left in reversed(range(_TRIES)):
-        manifest = _read_manifest(remote)
-        if manifest is None:
-            raise InputError(
-                "no table there", where=remote.uri, todo="write one: mlops validate, mlops features"
-            )
-        try:
-            _bring(folder, remote, manifest)
-        except FileNotFoundError:  # a new version was published meanwhile
-            if not tries_left:
-                raise InputError("its manifest lists a file that is gone", where=remote.uri) from None
-        else:
-            break
+    if is_remote(uri) and _brought(folder, remote := open_remote(uri)) is None:
+        raise InputError("no table there", where=remote.uri, todo="write one: mlops validate, mlops features")
     return folder
 
 
 @contextmanager
 def published(folder: Path, uri: str) -> Iterator[Path]:
-    """Yield the table's local `folder`; what was written into it is uploaded to `uri`, if there is one, at the end.
+    """Yield the table's local `folder` as the version at `uri`; what is written into it is uploaded at the end.
+
+    Without a remote URI the folder is all there is. The first version needs no earlier one.
 
     Raises:
-        InputError: other files lie there.
-        ConfigError, SetupError: as `fetched`; the table in `folder` is whole then, but the next step that reads it
-            goes back to the version at `uri`.
+        InputError: other files lie there, or see `current`.
+        ConfigError, SetupError: as `fetched`. The table in `folder` is whole then, but the next step goes back to the
+            version at `uri`.
     """
-    if not uri:
+    if not is_remote(uri):
         yield folder
         return
     remote = open_remote(uri)
-    before = _version_there(remote)  # what is wrong with the place shows before the work
+    before = _brought(folder, remote)
+    if before is None:
+        _refuse_others(remote)
     yield folder
     write_json(folder / MANIFEST, _upload(folder, remote, before))
 
@@ -180,16 +172,29 @@ def _read_manifest(remote: Remote) -> _Manifest | None:
         raise InputError(f"not a valid manifest: {error}", where=f"{remote.uri}/{MANIFEST}") from None
 
 
-def _version_there(remote: Remote) -> _Manifest | None:
-    before = _read_manifest(remote)
-    others = [name for name in remote.files() if not _KEY.search(name)] if before is None else []
-    if others:
+def _refuse_others(remote: Remote) -> None:
+    """Raise where files lie that no upload of ours left."""
+    if others := [name for name in remote.files() if not _KEY.search(name)]:
         raise InputError(
             f"holds other files, such as {others[0] or 'a file of that name'}",
             where=remote.uri,
             todo="name a folder that is empty or was written by mlops",
         )
-    return before
+
+
+def _brought(folder: Path, remote: Remote) -> _Manifest | None:
+    """The version there, brought to `folder`; None where there is none."""
+    for tries_left in reversed(range(_TRIES)):
+        if (manifest := _read_manifest(remote)) is None:
+            return None
+        try:
+            _bring(folder, remote, manifest)
+        except FileNotFoundError:  # a new version was published meanwhile
+            if not tries_left:
+                raise InputError("its manifest lists a file that is gone", where=remote.uri) from None
+        else:
+            return manifest
+    return None
 
 
 def _upload(folder: Path, remote: Remote, before: _Manifest | None) -> _Manifest:

@@ -42,3 +42,15 @@ def test_another_tracking_server_replaces_the_local_database() -> None:
 def test_an_empty_setting_is_named(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: is empty"):
         Settings.from_env({name: ""})
+
+
+def test_a_table_lies_in_the_home_or_in_the_folder_that_its_uri_names(tmp_path: Path) -> None:
+    env = {
+        "MLOPS_HOME": str(tmp_path / "home"),
+        "MLOPS_EVENTS_URI": f"file://{tmp_path}/shared/events",
+        "MLOPS_FEATURES_URI": "s3://bucket/features",
+    }
+    settings = Settings.from_env(env)
+    assert settings.events == tmp_path / "shared" / "events"
+    assert settings.quarantine == tmp_path / "home" / "quarantine"
+    assert settings.features == tmp_path / "home" / "features"  # the copy
