@@ -48,8 +48,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The columns of an event, which of them identifies it, and which holds its event time (UTC), if one does.
 
-    `numbered` says that files and requests need not have the id. Validation then makes one of the file's name and
-    the row's number in it, and a server one of its own; all ids of such events are text.
+    `numbered` says that files and requests need not have the id. Validation then makes one of the file's content and
+    the row's number in it, and a server gives one of its own, a text, to an event that comes without.
 
     `unknown_fields` says what a server does with a field of a request that is no column: refuse the event, lest a
     misspelt field is taken for a missing one, or ignore the field, as validation does with other columns of files.

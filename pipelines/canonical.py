@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from mlops.errors import InputError
 from mlops.schema import Column, EventSchema, Label
+from pipelines.numbering import row_ids
 from pipelines.sources import Files, event_files
 
 __all__ = ["ARROW_TYPES", "are_whole_numbers", "read_events"]
@@ -65,6 +66,8 @@ def _read(path: Path, files: Files, schema: EventSchema) -> pa.Table:
         raw = _raw_csv(path, files) if files.is_csv else _raw_parquet(path, files)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"cannot be read: {str(error).splitlines()[0]}", where=path) from None
+    if schema.id not in files.held:
+        raw[schema.id] = row_ids(path, len(next(iter(raw.values()))))
     columns = {}
     for column in schema.columns:
         values = raw.get(column.name)
@@ -85,8 +88,8 @@ def _read(path: Path, files: Files, schema: EventSchema) -> pa.Table:
 
 def _raw_parquet(path: Path, files: Files) -> dict[str, pa.ChunkedArray]:
     with pq.ParquetFile(path) as file:
-        table = file.read(columns=[field.name for field in files.columns.values()])
-    return {ours: table[field.name] for ours, field in files.columns.items()}
+        table = file.read(columns=[field.name for field in files.held.values()])
+    return {ours: table[field.name] for ours, field in files.held.items()}
 
 
 def _raw_csv(path: Path, files: Files) -> dict[str, pa.ChunkedArray]:
@@ -100,7 +103,7 @@ def _raw_csv(path: Path, files: Files) -> dict[str, pa.ChunkedArray]:
     # As `Files.rows` does: some write a column of whole numbers with a gap as 12.0.
     return {
         ours: pc.replace_substring_regex(table[f"_{files.header.index(field.name)}"], r"^(-?\d+)\.0+$", r"\1")
-        for ours, field in files.columns.items()
+        for ours, field in files.held.items()
     }
 
 

@@ -22,6 +22,7 @@ from mlops.storage import bring_back
 from mlops.tables import Batch, EventTable, read_batches, read_event_table
 from pipelines.days import day_of, read_days
 from pipelines.event_table import REASON, typed
+from pipelines.numbering import digest_of
 from pipelines.repeats import WAS, WAS_LABEL, event_content
 from pipelines.sources import Files
 
@@ -62,11 +63,7 @@ def held_by(folder: Path) -> Held | None:
 
 def file_digests(groups: Sequence[Files]) -> dict[Path, str]:
     """A digest of each file's content."""
-    found = {}
-    for path in (path for files in groups for path in files.paths):
-        with path.open("rb") as file:
-            found[path] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return {path: digest_of(path) for files in groups for path in files.paths}
 
 
 def without(groups: Sequence[Files], known: Iterable[Path]) -> list[Files]:

@@ -22,6 +22,7 @@ from pyspark.sql import types as T
 from mlops.errors import InputError
 from mlops.schema import EventSchema, Label
 from mlops.storage import is_leftover
+from pipelines.numbering import spark_row_ids
 from pipelines.spark import literal_path
 
 __all__ = ["FILE", "WRONG_FIELDS", "Files", "event_files"]
@@ -46,12 +47,16 @@ _ACCEPTED: dict[str, tuple[type[T.DataType], ...]] = {
 
 
 class _Field(msgspec.Struct, frozen=True):
-    """A column in a file. `nanoseconds`: it counts them since 1970, and Spark reads it as a whole number."""
+    """A column in a file. `nanoseconds`: it counts them since 1970, and Spark reads it as a whole number.
+
+    `numbered`: no file has it, and its values are made by `pipelines.numbering`.
+    """
 
     name: str
     type: T.DataType | None
     described: str
     nanoseconds: bool = False
+    numbered: bool = False
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +72,11 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     def is_csv(self) -> bool:
         return bool(self.delimiter)
 
+    @property
+    def held(self) -> dict[str, _Field]:
+        """The columns that the files have themselves."""
+        return {ours: field for ours, field in self.columns.items() if not field.numbered}
+
     def rows(self, spark: SparkSession) -> DataFrame:
         """All rows: our columns as they stand in the files, `FILE`, and `WRONG_FIELDS`."""
         paths = [literal_path(path) for path in self.paths]
@@ -81,14 +91,16 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
                 .csv(paths)
             )
             ours = [
-                F.col(f"_{self.header.index(field.name)}").alias(name) for name, field in self.columns.items()
+                F.col(f"_{self.header.index(field.name)}").alias(name) for name, field in self.held.items()
             ]
         else:
-            there = [f for f in self.columns.values() if not isinstance(f.type, T.NullType)]
+            there = [f for f in self.held.values() if not isinstance(f.type, T.NullType)]
             fields = [T.StructField(field.name, field.type or T.NullType()) for field in there]
             frame = spark.read.schema(T.StructType(fields)).parquet(*paths)
             frame = frame.withColumn(WRONG_FIELDS, F.lit(None).cast("string"))
-            ours = [_value(field).alias(name) for name, field in self.columns.items()]
+            ours = [_value(field).alias(name) for name, field in self.held.items()]
+        made = self.columns.keys() - self.held.keys()
+        ours += [spark_row_ids(self.paths, csv=self.is_csv).alias(name) for name in made]
         return frame.select(*ours, F.col("_metadata.file_name").alias(FILE), WRONG_FIELDS)
 
 
@@ -265,12 +277,15 @@ def _resolve(
     there = {field.name: field for field in fields}
     nearest: tuple[list[str], str] | None = None
     for layout, names in _layouts(schema):
-        missing = [names.get(c.name, c.name) for c in schema.columns if c.name != label.column]
+        optional = (label.column, schema.id if schema.numbered else "")
+        missing = [names.get(c.name, c.name) for c in schema.columns if c.name not in optional]
         missing = [name for name in missing if name not in there]
         if not missing:
             columns = {ours: there[theirs] for ours, theirs in names.items() if theirs in there}
             for ours, field in columns.items():
                 _check_type(path, field, schema.column(ours).type)
+            if schema.id not in columns:
+                columns[schema.id] = _Field(schema.id, T.StringType(), "numbered", numbered=True)
             return layout, columns
         if nearest is None or len(missing) < len(nearest[0]):
             nearest = (missing, layout)
