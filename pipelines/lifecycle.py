@@ -32,6 +32,7 @@ from mlops.tables import read_event_table, read_feature_table
 from pipelines import features, spark, validate
 from pipelines.backfill import BackfillResult, backfill
 from pipelines.engine import Engine
+from pipelines.remote import shown
 from pipelines.simulate import simulate
 from pipelines.staged import current, fetched, published
 from training import gate, registry
@@ -105,6 +106,7 @@ def validate_events(
             report=settings.validation,
             as_of=None if as_of is None else datetime.combine(as_of + timedelta(days=1), time.min, UTC),
             force=force,
+            called=shown(str(source)),
         )
 
 

@@ -54,6 +54,7 @@ def validate(
     force: bool = False,
     merge: bool = False,
     files: Sequence[Path] | None = None,
+    called: str = "",
 ) -> ValidateResult:
     """Read event files, write the event table and the quarantine, and replace what these held or add to it.
 
@@ -63,6 +64,7 @@ def validate(
         quarantine: Parquet with the columns reason, row (JSON) and source (the file's name).
         merge: add to what the table holds. Files whose content was taken before are passed over.
         files: only these of the source.
+        called: what the result calls the source; its path unless given.
         report: where the result is written as JSON, also that of a delivery that is refused.
         as_of: the moment that freshness is judged as of; it is not judged without.
         force: publish also what is not as expected; that it was done is logged.
@@ -80,7 +82,7 @@ def validate(
         known = [path for path in digests if held is not None and digests[path] in held.taken]
         groups = without(groups, known)
         if not groups:
-            return _nothing_new(source, len(known), started)
+            return _nothing_new(called or str(source), len(known), started)
         checked = check_rows(spark, groups, schema, label, held)
         profile = profile_rows(checked.rows, schema)
         if profile.rows != checked.rows_in:
@@ -115,7 +117,7 @@ def validate(
             if profile.reasons:
                 write_quarantine(checked.rows, bad, schema)
             result = ValidateResult(
-                source=str(source),
+                source=called or str(source),
                 layout=" and ".join(dict.fromkeys(files.layout for files in groups)),
                 rows_in=batch.rows_in,
                 good=batch.good,
@@ -149,9 +151,9 @@ def validate(
     return result
 
 
-def _nothing_new(source: Path, passed_over: int, started: float) -> ValidateResult:
+def _nothing_new(source: str, passed_over: int, started: float) -> ValidateResult:
     return ValidateResult(
-        source=str(source),
+        source=source,
         layout="",
         rows_in=0,
         good=0,
