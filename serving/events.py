@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -104,6 +104,7 @@ class EventReader:
         columns = [c for c in schema.events.columns if c.name != schema.label.column]
         self._columns = [(c.name, c.nullable, _check(c, schema)) for c in columns]
         self._names = {c.name for c in columns}
+        self._refuses_unknown = schema.events.unknown_fields == "refuse"
         self._check_id = _check(schema.events.column(self.id), schema)
         time = schema.events.column(self._time)
         self._low = -math.inf if time.minimum is None else time_us(f"{time.minimum}T00:00")
@@ -131,7 +132,7 @@ class EventReader:
                 values[name] = value
             except ValueError as error:
                 raise InputError(str(error), where=f"{at}{name}") from None
-        if not raw.keys() <= self._names:
+        if self._refuses_unknown and not raw.keys() <= self._names:
             unknown = min(raw.keys() - self._names)
             raise InputError("is not a field of an event", where=f"{at}{unknown[:80]}", todo="leave it out")
         return Event(values[self.id], moment, values)
@@ -167,7 +168,7 @@ def _check(column: Column, schema: Schema) -> Check:
     if column.type == "id":
         return _whole_number_id if column.name in schema.whole_number_ids else _text_id
     if column.type == "text":
-        return _text
+        return _one_of(column.values) if column.values else _text
     if column.type == "boolean":
         return _boolean
     if column.type == "timestamp":
@@ -206,6 +207,18 @@ def _text(value: Any) -> str | None:
     except UnicodeEncodeError:
         raise ValueError("is not valid Unicode") from None
     return value or None
+
+
+def _one_of(values: Sequence[str]) -> Check:
+    known = frozenset(values)
+
+    def check(value: Any) -> str | None:
+        text = _text(value)
+        if text is not None and text not in known:
+            raise ValueError(f"{text[:40]!r} is not one of {', '.join(values)}"[:200])
+        return text
+
+    return check
 
 
 def _boolean(value: Any) -> bool:
