@@ -8,6 +8,7 @@ from pathlib import Path
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from mlops.errors import InputError
 from mlops.schema import EventSchema
 from pipelines.sources import FILE
 
@@ -19,6 +20,7 @@ __all__ = [
     "ROW",
     "SPARK_TYPES",
     "as_json",
+    "is_stored_as",
     "stored_types",
     "typed",
     "write_quarantine",
@@ -37,6 +39,7 @@ SPARK_TYPES = {
     "text": "string",
     "boolean": "boolean",
 }
+_WIDER = {("bigint", "double"), ("bigint", "string")}  # what a column's type may become without loss
 
 
 def as_json(columns: Sequence[Column]) -> Column:
@@ -47,6 +50,25 @@ def as_json(columns: Sequence[Column]) -> Column:
 def stored_types(schema: EventSchema, whole_number_ids: Collection[str]) -> dict[str, str]:
     """The type of each column in an event table."""
     return {c.name: "bigint" if c.name in whole_number_ids else SPARK_TYPES[c.type] for c in schema.columns}
+
+
+def is_stored_as(
+    there: Mapping[str, str], types: Mapping[str, str], schema: EventSchema, where: object
+) -> bool:
+    """Whether a table's columns are just these, in these types; False where `typed` makes them so without loss.
+
+    Raises:
+        InputError: the table lacks a column that must have a value, or has one of another kind.
+    """
+    for name, type_ in types.items():
+        if name not in there and not schema.column(name).nullable:
+            what = f"has no column {name}, which must have a value"
+        elif name in there and there[name] != type_ and (there[name], type_) not in _WIDER:
+            what = f"column {name} is {there[name]}, and now {type_}"
+        else:
+            continue
+        raise InputError(what, where=where, todo="write it anew from all files: mlops validate")
+    return dict(there) == dict(types)
 
 
 def typed(rows: DataFrame, types: Mapping[str, str]) -> DataFrame:

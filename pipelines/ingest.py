@@ -14,18 +14,16 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from mlops.errors import InputError
 from mlops.schema import EventSchema, Label
 from mlops.tables import NO_DAY, Batch, EventTable, total_fingerprint
 from pipelines.days import day_of, day_parts, link_days, read_days, write_days
-from pipelines.event_table import LABEL, REASON, stored_types, typed
+from pipelines.event_table import LABEL, REASON, is_stored_as, stored_types, typed
 from pipelines.held import Held
 from pipelines.profile import Profile
 
 __all__ = ["keep_batches", "write_events"]
 
 _LATER = "_later"
-_WIDER = {("bigint", "double"), ("bigint", "string")}  # what a column's type may become without loss
 
 
 def write_events(
@@ -59,12 +57,13 @@ def write_events(
     if held is not None and before:
         labels = rows.where(F.col(REASON) == LABEL)
         days |= {row["_day"] for row in labels.select(day_of(schema.time).alias("_day")).distinct().collect()}
-        if not _is_stored_as(spark, held, types, schema):
+        there = dict(read_days(spark, held.folder, [next(iter(before))]).dtypes)  # its days are all alike
+        if not is_stored_as(there, types, schema, held.folder):
             days |= set(before)
         link_days(held.folder, folder, set(before) - days)
         if again := sorted(days & set(before)):
-            there = typed(read_days(spark, held.folder, again), types)
-            events = _with_labels(there, labels, schema, label).unionByName(events)
+            earlier = typed(read_days(spark, held.folder, again), types)
+            events = _with_labels(earlier, labels, schema, label).unionByName(events)
     if days:
         write_days(events, folder, time=schema.time, id=schema.id)
     parts = {day: part for day, part in before.items() if day not in days}
@@ -99,24 +98,6 @@ def _with_labels(events: DataFrame, labels: DataFrame, schema: EventSchema, labe
     return events.join(later, schema.id, "left").select(
         *(known if name == label.column else F.col(name) for name in events.columns)
     )
-
-
-def _is_stored_as(spark: SparkSession, held: Held, types: dict[str, str], schema: EventSchema) -> bool:
-    """Whether the table's files have these columns in these types; those of all its days are alike.
-
-    Raises:
-        InputError: they lack one that must have a value, or have one of another kind.
-    """
-    there = dict(read_days(spark, held.folder, [next(iter(held.table.days))]).dtypes)
-    for name, type_ in types.items():
-        if name not in there and not schema.column(name).nullable:
-            what = f"has no column {name}, which must have a value"
-        elif name in there and there[name] != type_ and (there[name], type_) not in _WIDER:
-            what = f"column {name} is {there[name]}, and now {type_}"
-        else:
-            continue
-        raise InputError(what, where=held.folder, todo="write it anew from all files: mlops validate")
-    return there == types
 
 
 def _span(profile: Profile, held: Held | None) -> tuple[str, str]:

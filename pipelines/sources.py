@@ -273,11 +273,12 @@ def _layouts(schema: EventSchema) -> Iterator[tuple[str, dict[str, str]]]:
 def _resolve(
     path: Path, fields: tuple[_Field, ...], schema: EventSchema, label: Label
 ) -> tuple[str, dict[str, _Field]]:
-    """The first layout whose columns are all there, but the label's, and its columns by our names."""
+    """The first layout whose columns are all there, but optional ones, and its columns by our names."""
     there = {field.name: field for field in fields}
     nearest: tuple[list[str], str] | None = None
     for layout, names in _layouts(schema):
-        optional = (label.column, schema.id if schema.numbered else "")
+        optional = {label.column, *(c.name for c in schema.columns if c.optional)}
+        optional |= {schema.id} if schema.numbered else set()
         missing = [names.get(c.name, c.name) for c in schema.columns if c.name not in optional]
         missing = [name for name in missing if name not in there]
         if not missing:
