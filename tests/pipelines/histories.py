@@ -34,7 +34,7 @@ from mlops.features import (
     Where,
 )
 from mlops.schema import Column, EventSchema, Label
-from mlops.tables import EventTable, write_table_meta
+from mlops.tables import EventTable, Part, day_folder, write_table_meta
 
 __all__ = [
     "FEATURES",
@@ -182,11 +182,15 @@ def arrow_table(events: Sequence[Event]) -> pa.Table:
 
 
 def write_events(folder: Path, events: Sequence[Event], files: int = 2) -> Path:
-    """Write an event table, its rows dealt out to files."""
-    folder.mkdir(parents=True)
-    for place in range(files):
-        if dealt := events[place::files]:
-            pq.write_table(arrow_table(dealt), folder / f"{place}.parquet")
+    """Write an event table, the rows of each day dealt out to files."""
+    days: dict[str, list[Event]] = {}
+    for event in sorted(events, key=lambda event: event["at"]):
+        days.setdefault(event["at"].date().isoformat(), []).append(event)
+    for day, rows in days.items():
+        day_folder(folder, day).mkdir(parents=True)
+        for place in range(files):
+            if dealt := rows[place::files]:
+                pq.write_table(arrow_table(dealt), day_folder(folder, day) / f"{place}.parquet")
     times = [event["at"] for event in events]
     meta = EventTable(
         rows=len(events),
@@ -194,6 +198,9 @@ def write_events(folder: Path, events: Sequence[Event], files: int = 2) -> Path:
         first_event=min(times).isoformat(),
         last_event=max(times).isoformat(),
         fingerprint=f"of {folder.name}",
+        days={
+            day: Part(rows=len(rows), fingerprint=f"of {folder.name}, {day}") for day, rows in days.items()
+        },
     )
     write_table_meta(folder, meta)
     return folder
