@@ -79,7 +79,7 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """An event table with one double column a feature.
 
     `unlabelled` counts events whose label is not known; `events` are the fingerprints of the event tables that the
-    features were computed from.
+    features were computed from; `days` and `fingerprint` are as an event table's.
     """
 
     rows: int
@@ -88,6 +88,7 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     events: tuple[str, ...]
     whole_number_ids: tuple[str, ...]
     fingerprint: str
+    days: dict[str, Part] = {}
 
 
 def day_folder(table: Path, day: str) -> Path:

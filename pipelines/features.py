@@ -1,7 +1,8 @@
 """Features of every event, from the declarative definitions, with Spark.
 
-Rolling aggregates take one shuffle a key column: a partition holds all events of its keys, and `pipelines.kernel`
-computes every aggregate of the key in one pass over it. A partition must fit into a worker's memory.
+Each key column takes one exchange: then a task holds all events of some keys, and `pipelines.kernel` computes every
+aggregate of theirs. A last exchange brings the events of a day together, and a task writes its days. There are as many
+tasks as it takes for each to fit into a worker's memory, except that the events of one key are never divided.
 """
 
 from __future__ import annotations
@@ -13,22 +14,30 @@ from functools import partial, reduce
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, Observation, SparkSession
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, StructField, StructType
+from pyspark.sql.pandas.types import to_arrow_schema
 
-from mlops.features import Aggregate, FeatureSet
+from mlops.features import FeatureSet
 from mlops.schema import EventSchema, Label
 from mlops.storage import publish_dir
-from mlops.tables import FeatureTable, read_event_table, write_table_meta
-from pipelines.content import content_metrics, fingerprint
-from pipelines.kernel import aggregate, row_features
+from mlops.tables import EventTable, FeatureTable, read_event_table, total_fingerprint, write_table_meta
+from pipelines.event_table import stored_types, typed
+from pipelines.exchange import PACKED, exchange, pack, unpack
+from pipelines.feature_table import Written, day_numbers, parts_of, write_day
+from pipelines.hashing import column_hashes
+from pipelines.kernel import aggregate, features_of, row_features
 from pipelines.spark import read_parquet, readable_errors
+from pipelines.windows import Ints
 
 __all__ = ["FeaturesResult", "compute_features"]
 
-_BATCH_ROWS = 65_536
+_TASK_ROWS = 400_000
+_WRITTEN = "day string, rows bigint, unlabelled bigint, fingerprint string"
 
 
 class FeaturesResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,50 +73,42 @@ def compute_features(
     started = time.monotonic()
     tables = [read_event_table(path) for path in events]
     numbers = set.intersection(*(set(table.whole_number_ids) for table in tables))
-    frame = reduce(DataFrame.unionByName, (_read(spark, path, schema, numbers) for path in events))
+    types = stored_types(schema, numbers)
+    frame = reduce(DataFrame.unionByName, (typed(read_parquet(spark, path), types) for path in events))
     moment = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
     if moment is not None:
         frame = frame.where(F.col(schema.time) > moment - timedelta(microseconds=features.horizon_us))
     if labels is not None:
         frame = _with_labels(frame, spark, labels, schema, label)
-    for key in dict.fromkeys(a.key for a in features.aggregates):
-        aggregates = tuple(a for a in features.aggregates if a.key == key)
-        frame = _with_aggregates(frame, key, aggregates, schema)
-    if moment is not None:
-        frame = frame.where(F.col(schema.time) >= moment)
-    frame = _with_the_rest(frame, features, schema)
 
-    seen = Observation()
-    frame = frame.observe(
-        seen,
-        *content_metrics(frame.columns),
-        F.count_if(F.col(label.column).isNull()).alias("unlabelled"),
-    )
     with publish_dir(target) as folder, readable_errors():
-        frame.write.mode("append").parquet(str(folder))
+        work = _Work(
+            features=features,
+            schema=schema,
+            label=label,
+            since=moment,
+            folder=folder,
+            partitions=_partitions(tables, spark.sparkContext.defaultParallelism),
+            shares=_shares(tables),
+        )
+        files = work.run(frame)
+        if not files:  # a table has columns, even without rows
+            empty = to_arrow_schema(frame.schema, timezone="UTC").empty_table()
+            pq.write_table(features_of(empty, features, schema), folder / "part-none.parquet")
+        days = parts_of(files)
         table = FeatureTable(
-            rows=seen.get["rows"],
-            unlabelled=seen.get["unlabelled"],
+            rows=sum(part.rows for part in days.values()),
+            unlabelled=sum(file.unlabelled for file in files),
             features=features,
             events=tuple(table.fingerprint for table in tables),
             whole_number_ids=tuple(c.name for c in schema.columns if c.name in numbers),
-            fingerprint=fingerprint(seen.get),
+            fingerprint=total_fingerprint(days),
+            days=days,
         )
         write_table_meta(folder, table)
     return FeaturesResult(
         rows=table.rows, unlabelled=table.unlabelled, seconds=round(time.monotonic() - started, 3)
     )
-
-
-def _read(spark: SparkSession, folder: Path, schema: EventSchema, numbers: set[str]) -> DataFrame:
-    """An event table; an id column that is text in another table of the run is text in all."""
-    columns = [
-        F.col(c.name).cast("string").alias(c.name)
-        if c.type == "id" and c.name not in numbers
-        else F.col(c.name)
-        for c in schema.columns
-    ]
-    return read_parquet(spark, folder).select(*columns)
 
 
 def _with_labels(
@@ -126,33 +127,83 @@ def _with_labels(
     )
 
 
-def _with_aggregates(
-    frame: DataFrame, key: str, aggregates: Sequence[Aggregate], schema: EventSchema
-) -> DataFrame:
-    added = [StructField(a.name, DoubleType()) for a in aggregates]
-    add = partial(_add_aggregates, key=key, aggregates=aggregates, schema=schema)
-    return frame.repartition(key).mapInArrow(add, StructType([*frame.schema.fields, *added]))
+def _partitions(tables: Sequence[EventTable], cores: int) -> int:
+    """As many tasks an exchange as keep all cores busy and each task small."""
+    return cores * max(1, -(-sum(table.rows for table in tables) // (_TASK_ROWS * cores)))
 
 
-def _add_aggregates(
-    batches: Iterable[pa.RecordBatch], *, key: str, aggregates: Sequence[Aggregate], schema: EventSchema
-) -> Iterator[pa.RecordBatch]:
-    """A partition's events in order of (event time, id), with the aggregates; runs in a Spark worker."""
-    arrived = list(batches)
-    if arrived:
-        table = aggregate(pa.Table.from_batches(arrived), key, aggregates, schema)
-        yield from table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
+def _shares(tables: Sequence[EventTable]) -> int:
+    """Into how many files a day is divided: one, unless its events are more than a task should hold."""
+    largest = max((part.rows for table in tables for part in table.days.values()), default=0)
+    return max(1, -(-largest // _TASK_ROWS))
 
 
-def _with_the_rest(frame: DataFrame, features: FeatureSet, schema: EventSchema) -> DataFrame:
-    """The features that take no window, and all columns in their order: the event's, then the features'."""
-    own = [column.name for column in schema.columns]
-    names = [name for name in features.names if name not in own]
+class _Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What Spark's workers do, task by task."""
 
-    def add(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            table = row_features(pa.Table.from_batches([batch]), features, schema)
-            yield from table.select([*own, *names]).to_batches()
+    features: FeatureSet
+    schema: EventSchema
+    label: Label
+    since: datetime | None
+    folder: Path
+    partitions: int
+    shares: int
 
-    fields = [frame.schema[name] for name in own] + [StructField(name, DoubleType()) for name in names]
-    return frame.mapInArrow(add, StructType(fields))
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns, in the order of the exchanges."""
+        return tuple(dict.fromkeys(a.key for a in self.features.aggregates))
+
+    def run(self, frame: DataFrame) -> list[Written]:
+        """Compute and write the features of these events, which are in canonical columns."""
+        packed = exchange(frame.mapInArrow(self.begin, PACKED), self.partitions)
+        for key in self.keys:
+            packed = exchange(packed.mapInArrow(partial(self.aggregate, key), PACKED), self.partitions)
+        return [Written(*row) for row in packed.mapInArrow(self.write, _WRITTEN).collect()]
+
+    def begin(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pack events for the first exchange."""
+        for table in _tables(batches):
+            yield from self.send(table, self.keys)
+
+    def aggregate(self, key: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Add all aggregates by a key to all events of some of its values."""
+        aggregates = [a for a in self.features.aggregates if a.key == key]
+        left = self.keys[self.keys.index(key) + 1 :]
+        for table in unpack(batches).values():
+            yield from self.send(aggregate(table, key, aggregates, self.schema), left)
+
+    def send(self, table: pa.Table, keys: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Pack events for the next exchange: by the first of the keys that are left, or at last by day."""
+        if keys:
+            return pack(table, _dealt(table[keys[0]], self.partitions))
+        if self.since is not None:
+            table = table.filter(pc.greater_equal(table[self.schema.time], pa.scalar(self.since)))
+        table = row_features(table, self.features, self.schema)
+        own = [column.name for column in self.schema.columns]
+        table = table.select([*own, *(name for name in self.features.names if name not in own)])
+        shares = self.shares if self.schema.time else self.partitions
+        return pack(table, day_numbers(table, self.schema) * shares + _dealt(table[self.schema.id], shares))
+
+    def write(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Write the files of some days; return what was written."""
+        for table in unpack(batches).values():
+            written = write_day(self.folder, table, self.schema, self.label)
+            yield pa.RecordBatch.from_pylist([msgspec.structs.asdict(written)])
+
+
+def _dealt(column: pa.ChunkedArray, hands: int) -> Ints:
+    """A number below `hands` for each value [n], equal where values are."""
+    return (column_hashes(column) % np.uint64(hands)).astype(np.int64)
+
+
+def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Batches put together to what a task should hold at once."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(map(len, held)) >= _TASK_ROWS:
+            yield pa.Table.from_batches(held)
+            held = []
+    if held:
+        yield pa.Table.from_batches(held)

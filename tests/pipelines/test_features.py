@@ -62,7 +62,7 @@ def test_the_table_holds_the_event_s_columns_then_the_features(spark: SparkSessi
         spark, [write_events(tmp_path / "events", histories(1, text_ids=False)[0])], tmp_path / "features"
     )
     names = [column.name for column in SCHEMA.columns] + [name for name in NAMES if name != "amount"]
-    assert pq.read_table(tmp_path / "features").column_names == names
+    assert pq.read_table(tmp_path / "features").column_names == [*names, "day"]
     table = read_feature_table(tmp_path / "features")
     assert table.features == FEATURES
     assert table.events == (read_event_table(tmp_path / "events").fingerprint,)
