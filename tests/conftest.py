@@ -12,6 +12,17 @@ from mlops.quiet import telemetry_off
 # Node ids, or their beginnings, of tests that may skip, each with the reason. A skip that is not here fails the run.
 ALLOWED_SKIPS: dict[str, str] = {}
 
+# Settings of whoever runs the tests that would lead them to other things than their own.
+WHERE_THINGS_ARE = {
+    "usecase",
+    "tracking_uri",
+    "signing_key",
+    "store",
+    "events_uri",
+    "quarantine_uri",
+    "features_uri",
+}
+
 UNEXPECTED_SKIPS: list[tuple[str, str]] = []
 
 # Not in a fixture: test modules import the libraries when they are collected.
@@ -25,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("home")
         patch.setenv("MLOPS_HOME", str(folder))
         patch.setenv("PREFECT_HOME", str(folder / "prefect"))
-        for name in os.environ.keys() & {"MLOPS_USECASE", "MLOPS_TRACKING_URI", "MLOPS_SIGNING_KEY"}:
+        for name in os.environ.keys() & {f"MLOPS_{field.upper()}" for field in WHERE_THINGS_ARE}:
             patch.delenv(name)
         yield
 
