@@ -8,7 +8,7 @@ tasks as it takes for each to fit into a worker's memory, except that the events
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from pathlib import Path
@@ -26,7 +26,7 @@ from mlops.features import FeatureSet
 from mlops.schema import EventSchema, Label
 from mlops.storage import publish_dir
 from mlops.tables import EventTable, FeatureTable, read_event_table, total_fingerprint, write_table_meta
-from pipelines.event_table import stored_types, typed
+from pipelines.event_table import is_stored_as, stored_types, typed
 from pipelines.exchange import PACKED, exchange, pack, unpack
 from pipelines.feature_table import Written, day_numbers, parts_of, write_day
 from pipelines.hashing import column_hashes
@@ -67,14 +67,14 @@ def compute_features(
         since: write only events from then on (UTC if naive); earlier ones are history.
 
     Raises:
-        InputError: one of `events` is not an event table.
+        InputError: one of `events` is not an event table, or does not fit the schema.
         SetupError: the device is full.
     """
     started = time.monotonic()
     tables = [read_event_table(path) for path in events]
     numbers = set.intersection(*(set(table.whole_number_ids) for table in tables))
     types = stored_types(schema, numbers)
-    frame = reduce(DataFrame.unionByName, (typed(read_parquet(spark, path), types) for path in events))
+    frame = reduce(DataFrame.unionByName, (_history(spark, path, types, schema) for path in events))
     moment = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
     if moment is not None:
         frame = frame.where(F.col(schema.time) > moment - timedelta(microseconds=features.horizon_us))
@@ -109,6 +109,13 @@ def compute_features(
     return FeaturesResult(
         rows=table.rows, unlabelled=table.unlabelled, seconds=round(time.monotonic() - started, 3)
     )
+
+
+def _history(spark: SparkSession, table: Path, types: Mapping[str, str], schema: EventSchema) -> DataFrame:
+    """An event table as the schema has it now: wider, and with null for an optional column that it is older than."""
+    rows = read_parquet(spark, table)
+    is_stored_as(dict(rows.dtypes), types, schema, table)
+    return typed(rows, types)
 
 
 def _with_labels(
