@@ -41,15 +41,21 @@ def serve(settings: Settings, host: str, port: int) -> None:
 @click.command()
 @events_option
 @url_option
-@click.option("--from", "first_day", type=DATE, required=True, help="First day to replay.")
-@click.option("--to", "last_day", type=DATE, required=True, help="Last day to replay.")
+@click.option("--from", "first_day", type=DATE, help="First day to replay; none where events have no time.")
+@click.option("--to", "last_day", type=DATE, help="Last day to replay.")
 @click.option(
     "--singles", default=0, show_default=True, help="Send so many events one by one, the others in lists."
 )
 @as_json
 @click.pass_obj
 def replay(
-    settings: Settings, events: str, url: str, first_day: date, last_day: date, singles: int, json_: bool
+    settings: Settings,
+    events: str,
+    url: str,
+    first_day: date | None,
+    last_day: date | None,
+    singles: int,
+    json_: bool,
 ) -> None:
     """Send past events to a running server as if they happened now, and labels when they are due."""
     from mlops.contract import load_use_case

@@ -25,6 +25,7 @@ import pyarrow.dataset as ds
 from mlops.contract import load_use_case
 from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import InputError
+from mlops.policy import Split
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import write_json
@@ -134,8 +135,8 @@ def compute_features(
         )
 
 
-def default_training_day(settings: Settings) -> date:
-    """The latest first day of training that leaves room for delay and test days.
+def default_training_day(settings: Settings) -> date | None:
+    """The latest first day of training that leaves room for delay and test days; None where the split is at random.
 
     The test days end with the last event's day, if the labels are complete, as those of an archive are. If labels of
     the last `label.delay_days` are missing, they are awaited: then the test days end before, with the last day whose
@@ -145,9 +146,11 @@ def default_training_day(settings: Settings) -> date:
         InputError: the events whose labels are due span fewer days than one split needs.
     """
     use_case = load_use_case(settings.usecase)
+    split, label = use_case.policy.split, use_case.label
+    if not isinstance(split, Split):
+        return None
     events = current(settings.events, settings.events_uri)
-    table = read_event_table(events)
-    days, label = use_case.policy.split.days, use_case.label
+    table, days = read_event_table(events), split.days
     first, last = (datetime.fromisoformat(t).date() for t in (table.first_event, table.last_event))
     columns = ds.dataset(events, format="parquet").to_table([use_case.events.time, label.column])
     awaited = awaited_from(columns[use_case.events.time], columns[label.column], label.delay_days)
@@ -166,7 +169,7 @@ def default_training_day(settings: Settings) -> date:
 
 def train(
     settings: Settings,
-    first_day: date,
+    first_day: date | None,
     *,
     pool: Executor,
     table: Path | None = None,
@@ -175,11 +178,14 @@ def train(
 ) -> tuple[TrainResult, ...]:
     """Train the use case's candidates (or `only` those), each in a worker process, on the days from `first_day`.
 
+    Where the split is at random there is no first day.
+
     Args:
         table: the feature table, the home's own unless given.
 
     Raises:
-        InputError: no such candidate, or the home's features were computed from other events than it holds now.
+        InputError: no such candidate, a first day where there is none, or the home's features were computed from
+            other events than it holds now.
     """
     use_case = load_use_case(settings.usecase)
     if table is None:
@@ -189,6 +195,8 @@ def train(
             raise InputError(
                 "were computed from other events", where=settings.features, todo="run mlops features"
             )
+    if first_day and not isinstance(use_case.policy.split, Split):
+        raise InputError("events are split at random, not by day", where="first day", todo="name none")
     names = [c.name for c in use_case.candidates]
     if unknown := set(only) - set(names):
         raise InputError(f"no candidate {', '.join(sorted(unknown))}", todo=f"there are {', '.join(names)}")
@@ -198,7 +206,7 @@ def train(
             settings=settings,
             candidate=name,
             features=table,
-            first_day=first_day.isoformat(),
+            first_day=first_day.isoformat() if first_day else "",
             seed=seed,
             out=settings.bundles,
         )

@@ -1,7 +1,7 @@
 """Send past events to a running server as if they happened now, and each label when it is due.
 
 Labels go ahead of the events that may see them: before a batch of events is sent, so are all labels known by the
-batch's last event time.
+batch's last event time. Events that have no time are sent as they stand in the files, and their labels after them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Recording:
             raise InputError("no event files to replay")
         self.schema, self.label = schema, label
         table = read_events(sources, schema, label)
-        self.table = table.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
+        order = [(schema.time, "ascending"), (schema.id, "ascending")]
+        self.table = table.sort_by(order) if schema.time else table
 
     def between(self, begin: datetime, end: datetime) -> pa.Table:
         """Events with begin ≤ event time < end, in order."""
@@ -63,19 +64,26 @@ class Recording:
     def requests(self, table: pa.Table) -> list[dict[str, Any]]:
         """The rows as the server takes them: without the label, times as ISO 8601 text."""
         rows = table.drop_columns([self.label.column]).to_pylist()
-        for row in rows:
+        for row in rows if self.schema.time else ():
             row[self.schema.time] = row[self.schema.time].replace(tzinfo=UTC).isoformat()
         return rows
 
-    def labels(self, table: pa.Table) -> list[tuple[datetime, dict[str, Any]]]:
-        """(when it is known, the label as the server takes it) of each row whose label is known."""
-        delay = timedelta(days=self.label.delay_days)
-        columns = (table[c].to_pylist() for c in (self.schema.id, self.schema.time, self.label.column))
+    def labels(self, table: pa.Table) -> list[dict[str, Any]]:
+        """The label as the server takes it, of each row whose label is known."""
+        ids, values = table[self.schema.id].to_pylist(), table[self.label.column].to_pylist()
         return [
-            (known, {"event_id": id_, "label": int(value), "known_at": known.replace(tzinfo=UTC).isoformat()})
-            for id_, time, value in zip(*columns, strict=True)
+            {"event_id": id_, "label": int(value) if isinstance(value, bool) else value}
+            for id_, value in zip(ids, values, strict=True)
             if value is not None
-            for known in (time + delay,)
+        ]
+
+    def timed_labels(self, table: pa.Table) -> list[tuple[datetime, dict[str, Any]]]:
+        """The same of events with a time, each with when it is known, and that said in it."""
+        delay = timedelta(days=self.label.delay_days)
+        times = table.filter(table[self.label.column].is_valid())[self.schema.time].to_pylist()
+        return [
+            (time + delay, label | {"known_at": (time + delay).replace(tzinfo=UTC).isoformat()})
+            for time, label in zip(times, self.labels(table), strict=True)
         ]
 
 
@@ -83,13 +91,13 @@ def replay(
     recording: Recording,
     url: str,
     *,
-    first_day: date,
-    last_day: date,
+    first_day: date | None = None,
+    last_day: date | None = None,
     singles: int = 0,
     events: bool = True,
     during: Callable[[], bool] | None = None,
 ) -> ReplayResult:
-    """Replay the days `first_day` to `last_day` (inclusive) against the server at `url`.
+    """Replay the days `first_day` to `last_day` (inclusive), or events that have no time, against the server at `url`.
 
     Labels are those of recorded events: what happened before the recording, the server has from its backfill.
 
@@ -99,13 +107,20 @@ def replay(
         during: called before each single event; from the call that returns True on, events go in lists.
 
     Raises:
+        InputError: no days where events have a time, or days where they have none.
         SetupError: the server is not there.
     """
+    if not recording.schema.time:
+        if first_day or last_day:
+            raise InputError("events have no time", where="first and last day", todo="name none")
+        return _replay_at_once(recording, _Client(url), singles)
+    if first_day is None or last_day is None:
+        raise InputError("not said which days to replay", where="first and last day", todo="name both")
     midnight = datetime.min.time()
     begin = datetime.combine(first_day, midnight)
     end = datetime.combine(last_day + timedelta(days=1), midnight)
     delay = timedelta(days=recording.label.delay_days)
-    due = recording.labels(recording.between(begin - delay, end - delay))
+    due = recording.timed_labels(recording.between(begin - delay, end - delay))
     table = recording.between(begin, end) if events else recording.table.slice(0, 0)
     times = table[recording.schema.time].to_pylist()
     rows = recording.requests(table)
@@ -120,13 +135,16 @@ def replay(
         client.score(rows[position] if size == 1 else rows[position : position + size])
         position += size
     client.labels([label for _, label in due[sent_labels:]])
-    return ReplayResult(
-        requests=client.requests,
-        failed=client.failed,
-        events=len(rows),
-        labels=len(due),
-        errors=tuple(client.errors[:5]),
-    )
+    return client.result(len(rows), len(due))
+
+
+def _replay_at_once(recording: Recording, client: _Client, singles: int) -> ReplayResult:
+    rows, labels, position = recording.requests(recording.table), recording.labels(recording.table), 0
+    for size in _batches(len(rows), singles, None):
+        client.score(rows[position] if size == 1 else rows[position : position + size])
+        position += size
+    client.labels(labels)
+    return client.result(len(rows), len(labels))
 
 
 def _batches(rows: int, singles: int, during: Callable[[], bool] | None) -> Iterator[int]:
@@ -153,6 +171,15 @@ class _Client:
     def labels(self, labels: list[dict[str, Any]]) -> None:
         for start in range(0, len(labels), _LABEL_BATCH):
             self._post("/v1/labels", labels[start : start + _LABEL_BATCH])
+
+    def result(self, events: int, labels: int) -> ReplayResult:
+        return ReplayResult(
+            requests=self.requests,
+            failed=self.failed,
+            events=events,
+            labels=labels,
+            errors=tuple(self.errors[:5]),
+        )
 
     def _post(self, path: str, body: object) -> None:
         self.requests += 1

@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 
 import msgspec
 
+from mlops.contract import load_use_case
 from mlops.errors import InputError
+from mlops.policy import Split
 from mlops.settings import Settings
 from monitoring.results import RetrainRequest
 from monitoring.rules import close_request, open_request
@@ -42,6 +44,8 @@ def due_request(settings: Settings, today: date) -> RetrainRequest | None:
 def compute_live_features(settings: Settings, since: date) -> FeaturesResult:
     """Compute with Spark the features of what was served from `since` on, with the labels that have come in.
 
+    Where the split is at random, those of all events that there are: of what was trained on, and what was served.
+
     Raises:
         InputError: the logs were not collected yet.
     """
@@ -50,12 +54,13 @@ def compute_live_features(settings: Settings, since: date) -> FeaturesResult:
         raise InputError(
             "nothing collected yet", where=live.events, todo="look at what was served: mlops monitor"
         )
+    by_time = isinstance(load_use_case(settings.usecase).policy.split, Split)
     return lifecycle.compute_features(
         settings,
         events=[settings.events, live.events],
         labels=live.labels,
         target=live.features,
-        since=datetime.combine(since, datetime.min.time(), UTC),
+        since=datetime.combine(since, datetime.min.time(), UTC) if by_time else None,
     )
 
 
@@ -66,7 +71,8 @@ def retrain(
 
     Promotion of what the gate admitted is another step.
     """
-    table, first_day = live_tables(settings).features, date.fromisoformat(request.train_from)
+    table, split = live_tables(settings).features, load_use_case(settings.usecase).policy.split
+    first_day = date.fromisoformat(request.train_from) if isinstance(split, Split) else None
     results: Sequence[TrainResult] = engine.run(
         "retrain", lifecycle.train, settings, first_day, pool=pool, table=table, seed=seed
     )

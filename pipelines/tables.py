@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from monitoring.results import MonitorResult
+from monitoring.results import MonitorResult, Scores
 from pipelines.demo_results import Summary
 from pipelines.lifecycle import Release, RunResult
 from training.train import TrainResult
@@ -81,9 +81,9 @@ def monitor_table(result: MonitorResult) -> str:
     table.add_row(
         "served", f"{performance.served:,}, labels due {performance.due:,}, missing {performance.missing:,}"
     )
-    if performance.period is not None and performance.period.ap is not None:
-        ap = performance.period.ap
-        table.add_row("average precision", f"{ap.value:.3f} ({ap.low:.3f}–{ap.high:.3f})")
+    if (period := performance.period) is not None and (figure := period.headline) is not None:
+        name, form = ("average precision", ".3f") if isinstance(period, Scores) else ("RMSE", ".4g")
+        table.add_row(name, f"{figure.value:{form}} ({figure.low:{form}}–{figure.high:{form}})")
     if result.drift is not None:
         names = ", ".join(result.drift.drifted_features) or "none"
         table.add_row("drifted features", f"{names} ({result.drift.share:.0%} of all)")
