@@ -79,7 +79,8 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """An event table with one double column a feature.
 
     `unlabelled` counts events whose label is not known; `events` are the fingerprints of the event tables that the
-    features were computed from; `days` and `fingerprint` are as an event table's.
+    features were computed from; `days` and `fingerprint` are as an event table's. `sources` is the fingerprint of each
+    day of the event table, if the features are those of all events of one table.
     """
 
     rows: int
@@ -89,6 +90,7 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     whole_number_ids: tuple[str, ...]
     fingerprint: str
     days: dict[str, Part] = {}
+    sources: dict[str, str] = {}
 
 
 def day_folder(table: Path, day: str) -> Path:

@@ -81,6 +81,7 @@ def compute_features(
     if labels is not None:
         frame = _with_labels(frame, spark, labels, schema, label)
 
+    whole = len(tables) == 1 and labels is None and since is None
     with publish_dir(target) as folder, readable_errors():
         work = _Work(
             features=features,
@@ -104,6 +105,7 @@ def compute_features(
             whole_number_ids=tuple(c.name for c in schema.columns if c.name in numbers),
             fingerprint=total_fingerprint(days),
             days=days,
+            sources={day: part.fingerprint for day, part in tables[0].days.items()} if whole else {},
         )
         write_table_meta(folder, table)
     return FeaturesResult(

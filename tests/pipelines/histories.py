@@ -35,6 +35,7 @@ from mlops.features import (
 )
 from mlops.schema import Column, EventSchema, Label
 from mlops.tables import EventTable, Part, day_folder, write_table_meta
+from pipelines.hashing import table_fingerprint
 
 __all__ = [
     "FEATURES",
@@ -199,7 +200,8 @@ def write_events(folder: Path, events: Sequence[Event], files: int = 2) -> Path:
         last_event=max(times).isoformat(),
         fingerprint=f"of {folder.name}",
         days={
-            day: Part(rows=len(rows), fingerprint=f"of {folder.name}, {day}") for day, rows in days.items()
+            day: Part(rows=len(rows), fingerprint=table_fingerprint(arrow_table(rows)))
+            for day, rows in days.items()
         },
     )
     write_table_meta(folder, meta)
