@@ -71,6 +71,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.home / "validation.json"
 
     @property
+    def stream(self) -> Path:
+        """The checkpoint of each folder that is streamed, and which of its files were refused."""
+        return self.home / "stream"
+
+    @property
     def features(self) -> Path:
         """The feature table."""
         return self._table("features", self.features_uri)

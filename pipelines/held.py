@@ -16,7 +16,7 @@ import msgspec
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from mlops.errors import InputError
+from mlops.errors import InputError, MlopsError
 from mlops.schema import EventSchema, Label
 from mlops.storage import bring_back
 from mlops.tables import Batch, EventTable, read_batches, read_event_table
@@ -28,6 +28,7 @@ from pipelines.sources import Files
 
 __all__ = ["Held", "batch_id", "earlier_events", "file_digests", "held_by", "without"]
 
+_WRITE_ANEW = "write it anew from all files: mlops validate"
 _BROADCAST_IDS = 1_000_000
 
 
@@ -48,17 +49,18 @@ def held_by(folder: Path) -> Held | None:
     """The event table in `folder`, if there is one.
 
     Raises:
-        InputError: it does not say which days and batches it is made of.
+        MlopsError: it does not say which days and batches it is made of.
     """
     bring_back(folder)
     if not folder.exists():
         return None
-    table = read_event_table(folder)
-    if table.rows and not table.days:
-        raise InputError(
-            "is not a table by day", where=folder, todo="write it anew: mlops validate --events …"
-        )
-    return Held(folder=folder, table=table, batches=read_batches(folder))
+    try:
+        table, batches = read_event_table(folder), read_batches(folder)
+    except InputError as error:
+        raise MlopsError(error.what, where=error.where, todo=_WRITE_ANEW) from None
+    if not table.days:
+        raise MlopsError("is not a table by day", where=folder, todo=_WRITE_ANEW)
+    return Held(folder=folder, table=table, batches=batches)
 
 
 def file_digests(groups: Sequence[Files]) -> dict[Path, str]:

@@ -7,13 +7,14 @@ table stay as they are, but for a label that was not known and now is.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from mlops.errors import ConfigError, InputError
 from mlops.schema import EventSchema, Label
 from mlops.tables import NO_DAY, Batch, EventTable, total_fingerprint
 from pipelines.days import day_of, day_parts, link_days, read_days, write_days
@@ -45,7 +46,7 @@ def write_events(
         what the table is now.
 
     Raises:
-        InputError: what the table holds does not fit the schema any more.
+        ConfigError: what the table holds does not fit the schema any more.
     """
     numbers = [
         name for name in profile.whole_number_ids if held is None or name in held.table.whole_number_ids
@@ -57,8 +58,7 @@ def write_events(
     if held is not None and before:
         labels = rows.where(F.col(REASON) == LABEL)
         days |= {row["_day"] for row in labels.select(day_of(schema.time).alias("_day")).distinct().collect()}
-        there = dict(read_days(spark, held.folder, [next(iter(before))]).dtypes)  # its days are all alike
-        if not is_stored_as(there, types, schema, held.folder):
+        if not _is_stored_as(spark, held, types, schema):
             days |= set(before)
         link_days(held.folder, folder, set(before) - days)
         if again := sorted(days & set(before)):
@@ -88,6 +88,15 @@ def keep_batches(quarantine: Path, batches: Iterable[Batch]) -> None:
             shutil.rmtree(path)
         elif not path.is_dir():
             path.unlink()
+
+
+def _is_stored_as(spark: SparkSession, held: Held, types: Mapping[str, str], schema: EventSchema) -> bool:
+    """Whether the table's files have just these columns in these types; those of all its days are alike."""
+    there = dict(read_days(spark, held.folder, [next(iter(held.table.days))]).dtypes)
+    try:
+        return is_stored_as(there, types, schema, held.folder)
+    except InputError as error:  # and no fault of the delivery's
+        raise ConfigError(error.what, where=error.where, todo=error.todo) from None
 
 
 def _with_labels(events: DataFrame, labels: DataFrame, schema: EventSchema, label: Label) -> DataFrame:

@@ -48,6 +48,7 @@ __all__ = [
     "compute_features",
     "default_training_day",
     "fill_store",
+    "ingest",
     "promote",
     "release",
     "run",
@@ -85,11 +86,19 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def validate_events(
-    settings: Settings, source: str | Path, *, as_of: date | None = None, force: bool = False
+    settings: Settings,
+    source: str | Path,
+    *,
+    as_of: date | None = None,
+    force: bool = False,
+    merge: bool = False,
 ) -> validate.ValidateResult:
     """Check `source`, a path or URI, against the use case's schema; good rows become the event table.
 
     The report is `validation.json` in the home. Freshness is judged as of the end of the day `as_of`, if it is given.
+
+    Args:
+        merge: add the good rows to the table, instead of replacing what it holds.
     """
     use_case = load_use_case(settings.usecase)
     with (
@@ -107,8 +116,16 @@ def validate_events(
             report=settings.validation,
             as_of=None if as_of is None else datetime.combine(as_of + timedelta(days=1), time.min, UTC),
             force=force,
+            merge=merge,
             called=shown(str(source)),
         )
+
+
+def ingest(
+    settings: Settings, source: str | Path, *, as_of: date | None = None, force: bool = False
+) -> validate.ValidateResult:
+    """Merge the good rows of `source` into the event table; files that it has taken before are passed over."""
+    return validate_events(settings, source, as_of=as_of, force=force, merge=True)
 
 
 def compute_features(

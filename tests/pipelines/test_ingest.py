@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from mlops.errors import InputError
+from mlops.errors import ConfigError, InputError
 from mlops.schema import Column, EventSchema, Label
 from mlops.tables import EventTable, changed_days, day_folder, read_batches, read_event_table
 from pipelines.validate import ValidateResult, validate
@@ -264,11 +264,11 @@ def test_a_column_that_history_cannot_have_is_refused(ingest: Ingest, tmp_path: 
     before = table_of(tmp_path / "home")
     source = deliver(tmp_path / "2.parquet", [{**event(2), "items": 5}])
     needed = EventSchema(id="id", time="at", columns=(*SCHEMA.columns, Column(name="items", type="integer")))
-    with pytest.raises(InputError, match="no column items, which must have a value"):
+    with pytest.raises(ConfigError, match="no column items, which must have a value"):
         ingest(source, schema=needed)
     other = tuple(Column(name="amount", type="boolean") if c.name == "amount" else c for c in SCHEMA.columns)
     flags = deliver(tmp_path / "3.parquet", [event(2, amount=1.0)])
-    with pytest.raises(InputError, match="column amount is double, and now boolean"):
+    with pytest.raises(ConfigError, match="column amount is double, and now boolean"):
         ingest(flags, schema=EventSchema(id="id", time="at", columns=other))
     assert table_of(tmp_path / "home") == before
     accounted_for(tmp_path / "home")
