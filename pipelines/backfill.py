@@ -15,7 +15,9 @@ import pyarrow.dataset as ds
 from mlops.bundle import Schema
 from mlops.errors import InputError
 from mlops.features import FeatureSet
-from serving.plan import MAX_ID_BYTES, Entry, EntryEncoder, StorePlan, encode_id
+from serving.codes import MAX_ID_BYTES, encode_id
+from serving.entries import Entry, EntryEncoder
+from serving.plan import StorePlan
 from serving.store import OnlineStore
 from serving.stores import open_store
 
@@ -48,7 +50,7 @@ def backfill(
         store: the store's URI (`serving.stores`); a folder is made if there is none.
         features: what the store must be able to compute; those of the bundle that is to be served.
         schema: the bundle's.
-        labels: a labels table (id, label); wins over labels in the events.
+        labels: a labels table (id, label, known_at); wins over labels in the events.
 
     Raises:
         ConfigError: the store holds events but lacks totals that the features need.
@@ -59,15 +61,16 @@ def backfill(
     rows = new = labelled = 0
     with closing(open_store(store, StorePlan.of(features, schema), schema)) as target:
         encode = EntryEncoder(target.plan)
-        for folder in events:
-            for batch in _batches(folder, _event_columns(target.plan, schema)):
+        for folder in events if target.plan.streams else ():  # else nothing is looked back on
+            for batch in _batches(folder, _event_columns(target.plan, schema), schema):
                 new += _append(target, _entries(batch, encode, schema))
                 rows += batch.num_rows
         if labels is not None:
-            id_, label = schema.events.id, schema.label.column
-            for batch in _batches(labels, [id_, label]):
-                pairs = zip(batch[id_].to_pylist(), batch[label].to_pylist(), strict=True)
-                _label(target, [(encode_id(i), int(value)) for i, value in pairs if value is not None])
+            columns = [schema.events.id, schema.label.column, "known_at"]
+            for batch in _batches(labels, columns, schema):
+                ids, values = batch[columns[0]].to_pylist(), _labels(batch[columns[1]])
+                known = zip(ids, values, _microseconds(batch["known_at"]), strict=True)
+                _label(target, [(encode_id(i), value, at) for i, value, at in known if value is not None])
                 labelled += batch.num_rows
     return BackfillResult(rows=rows, new=new, labels=labelled, seconds=time.monotonic() - started)
 
@@ -77,25 +80,26 @@ def _append(store: OnlineStore, entries: list[Entry]) -> int:
         return transaction.append(entries)
 
 
-def _label(store: OnlineStore, labels: list[tuple[bytes, int]]) -> None:
+def _label(store: OnlineStore, labels: list[tuple[bytes, float, int]]) -> None:
     with store.begin(lambda rehearsed: rehearsed.label(labels)) as transaction:
         transaction.label(labels)
 
 
 def _event_columns(plan: StorePlan, schema: Schema) -> list[str]:
-    summed = [s.column for stream in plan.streams for s in stream.sums]
-    return list(
-        dict.fromkeys((schema.events.id, schema.events.time, schema.label.column, *plan.keys, *summed))
-    )
+    own = (schema.events.id, schema.events.time, schema.label.column)
+    return list(dict.fromkeys(name for name in (*own, *plan.keys, *plan.columns) if name))
 
 
-def _batches(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
+def _batches(folder: Path, columns: list[str], schema: Schema) -> Iterator[pa.Table]:
     if not folder.exists():
         raise InputError("no such table", where=folder)
     table = ds.dataset(folder, format="parquet")
-    if missing := set(columns) - set(table.schema.names):
+    optional = {column.name for column in schema.events.columns if column.optional}
+    if missing := set(columns) - set(table.schema.names) - optional:
         raise InputError(f"no column {', '.join(sorted(missing))}", where=folder)
-    for batch in table.to_batches(columns=columns, batch_size=_BATCH_ROWS):
+    for batch in table.to_batches(
+        columns=[c for c in columns if c in table.schema.names], batch_size=_BATCH_ROWS
+    ):
         if batch.num_rows:
             yield pa.Table.from_batches([batch])
 
@@ -104,15 +108,25 @@ def _entries(batch: pa.Table, encode: EntryEncoder, schema: Schema) -> list[Entr
     for column in schema.events.columns:
         if column.type == "id" and column.name in batch.column_names:
             _check_ids(batch[column.name], column.name, whole=column.name in schema.whole_number_ids)
-    times = pc.cast(batch[schema.events.time], pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
-    known = pc.cast(batch[schema.label.column], pa.int8()).to_pylist()
-    names = [name for name in batch.column_names if name not in (schema.events.time, schema.label.column)]
+    time_, label_ = schema.events.time, schema.label.column
+    times = _microseconds(batch[time_]) if time_ else [0] * len(batch)
+    known = _labels(batch[label_]) if label_ in batch.column_names else [None] * len(batch)
+    names = [name for name in batch.column_names if name not in (time_, label_)]
     values = zip(*(batch[name].to_pylist() for name in names), strict=True)
     ids = batch[schema.events.id].to_pylist()
     return [
         encode(id_, moment, dict(zip(names, row, strict=True)), label)
         for id_, moment, label, row in zip(ids, times, known, values, strict=True)
     ]
+
+
+def _microseconds(times: pa.ChunkedArray) -> list[int]:
+    return list(pc.cast(times, pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist())
+
+
+def _labels(values: pa.ChunkedArray) -> list[float | None]:
+    known = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
+    return list(known.to_pylist())
 
 
 def _check_ids(ids: pa.ChunkedArray, name: str, *, whole: bool) -> None:

@@ -15,7 +15,7 @@ from mlops.bundle import Schema
 from mlops.errors import InputError
 from mlops.records import LabelRecord
 from mlops.schema import Column
-from serving.plan import MAX_ID_BYTES, encode_id
+from serving.codes import MAX_ID_BYTES, encode_id
 
 __all__ = ["Event", "EventReader", "decode_json", "time_text", "time_us"]
 

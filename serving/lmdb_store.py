@@ -19,7 +19,7 @@ from mlops.bundle import Schema
 from mlops.errors import ConfigError, SetupError
 from serving.plan import StorePlan
 from serving.store import Rehearsal, StoreTransaction
-from serving.totals import TABLES, Totals
+from serving.totals import TABLES, Layouts, Totals
 
 __all__ = ["LmdbStore"]
 
@@ -57,6 +57,7 @@ class LmdbStore:
             self._written_plan = self._settle(needed)
             self._plan = self._parsed(self._written_plan)
             self._plan.check_serves(needed, schema, where=path)
+            self._layouts = Layouts(self._plan)
         except lmdb.Error as error:
             self._env.close()
             raise SetupError(f"cannot be used as a store: {error}", where=path) from None
@@ -80,7 +81,7 @@ class LmdbStore:
             with self._env.begin(write=True) as transaction:
                 if transaction.get(_PLAN, db=self._meta) != self._written_plan:
                     raise SetupError("the store was made anew", where=self._path, todo="start again")
-                yield Totals(_LmdbTables(transaction, self._dbs), self._plan)
+                yield Totals(_LmdbTables(transaction, self._dbs), self._layouts)
         except lmdb.Error as error:
             raise SetupError(f"cannot be written to: {error}", where=self._path) from None
 

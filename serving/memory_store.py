@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from serving.plan import StorePlan
 from serving.store import Rehearsal, StoreTransaction
-from serving.totals import TABLES, Totals
+from serving.totals import TABLES, Layouts, Totals
 
 __all__ = ["InMemoryStore"]
 
@@ -18,6 +18,7 @@ class InMemoryStore:
 
     def __init__(self, plan: StorePlan) -> None:
         self._plan = plan
+        self._layouts = Layouts(plan)
         self._tables = _MemoryTables()
 
     @property
@@ -28,7 +29,7 @@ class InMemoryStore:
     def begin(self, rehearsal: Rehearsal | None = None) -> Iterator[StoreTransaction]:
         self._tables.undo.clear()
         try:
-            yield Totals(self._tables, self._plan)
+            yield Totals(self._tables, self._layouts)
         except BaseException:
             self._tables.roll_back()
             raise

@@ -1,103 +1,113 @@
-"""Which running totals an online store keeps, and how an event is written into it.
+"""Which aggregates an online store is prepared for: the streams that it keeps for each key.
 
-A stream holds, per key, the running totals of that key's events in the order of (event time, id). Event streams
-total a count and sums; label streams total the events known to be positive. A window is then the difference of two
-totals, whatever its size.
-
-Bytes keep the order of what they encode, also inside a longer key: a whole number is 8 bytes, a text is UTF-8 with
-0x00 written as 0x00 0xFF and ended by 0x00 0x00.
+A stream holds, per key, the events that fulfil a condition, in the order of (event time, id). With each event it keeps
+the running totals up to it, so that a sum over a window is the difference of two, and the values that are read one by
+one. Least and largest values, and numbers of different ones, have an index beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from mlops.bundle import Schema
 from mlops.errors import BundleError, ConfigError
-from mlops.features import Count, FeatureSet, Rate
+from mlops.features import (
+    Aggregate,
+    Count,
+    Distinct,
+    FeatureSet,
+    Max,
+    Min,
+    Nth,
+    SinceFirst,
+    SinceLast,
+    Where,
+)
 
-__all__ = [
-    "MAX_ID_BYTES",
-    "Entry",
-    "EntryEncoder",
-    "StorePlan",
-    "Stream",
-    "Summed",
-    "encode_id",
-    "encode_time",
-]
+__all__ = ["Coded", "Number", "Series", "StorePlan", "Stream"]
 
-MAX_ID_BYTES = 240
-"""Of an encoded id: two of them and a time fit into LMDB's longest key, 511 bytes."""
-
-_OFFSET = 1 << 63
 _KEY_TYPES = ("id", "text", "integer", "boolean")
-
-
-def encode_id(value: int | str | None) -> bytes:
-    """An id as bytes that sort as the ids do: whole numbers by value, text bytewise; no two start alike.
-
-    Raises:
-        OverflowError: a number beyond 64 bits.
-        UnicodeEncodeError: a text with half a surrogate pair.
-    """
-    if isinstance(value, int):
-        return b"\x01" + (value + _OFFSET).to_bytes(8, "big")
-    if value is None:
-        return b"\x00"
-    return b"\x02" + value.encode().replace(b"\x00", b"\x00\xff") + b"\x00\x00"
-
-
-def encode_time(time_us: int) -> bytes:
-    """A time in microseconds as 8 bytes that sort as times do; what lies before them all is clamped."""
-    return max(0, time_us + _OFFSET).to_bytes(8, "big")
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class Summed(_Part, frozen=True, kw_only=True):
-    """A column that is totalled: its value in units of 10^-decimals, or, if `ones`, how often it is 1."""
+class Number(_Part, frozen=True, kw_only=True):
+    """A column as a whole number, in units of 10^-decimals."""
 
     column: str
     decimals: int = 0
-    ones: bool = False
 
-    def __str__(self) -> str:
-        return f"{'ones' if self.ones else 'sum'} of {self.column}"
+
+class Coded(_Part, frozen=True, kw_only=True):
+    """A column whose values are told apart."""
+
+    column: str
+    decimals: int = 0
+
+
+class Series(_Part, frozen=True, kw_only=True):
+    """How many different values a column has in windows of one length, which end anywhere."""
+
+    column: str
+    window_us: int
 
 
 class Stream(_Part, frozen=True, kw_only=True):
-    """Totals per value of the column `key`: count, then `sums`; or, if `labels`, the positives only."""
+    """The events with one value in the column `key` that fulfil `where`, and, if `labelled`, have a label but 0.
+
+    Fields:
+        sums: columns with a running total, behind that of the events.
+        kept: columns whose values are kept with each event.
+        ranged: those of them whose least and largest values are indexed.
+        distinct: what is indexed of columns whose different values are counted.
+    """
 
     key: str
-    labels: bool = False
-    sums: tuple[Summed, ...] = ()
+    where: Where | None = None
+    labelled: bool = False
+    sums: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    ranged: tuple[str, ...] = ()
+    distinct: tuple[Series, ...] = ()
 
     @property
     def width(self) -> int:
-        """How many numbers a total of this stream has."""
+        """How many totals there are."""
         return 1 + len(self.sums)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is read of an event, but the key and the condition."""
+        return tuple(dict.fromkeys((*self.sums, *self.kept, *(s.column for s in self.distinct))))
+
     def names(self) -> list[str]:
-        """What it totals, in words."""
-        if self.labels:
-            return [f"positives by {self.key}"]
-        return [f"{what} by {self.key}" for what in ("count", *map(str, self.sums))]
+        """What it is for, in words."""
+        what = ["count", *(f"sum of {column}" for column in self.sums)]
+        what += [f"values of {column}" for column in self.kept]
+        what += [f"range of {column}" for column in self.ranged]
+        what += [f"different {s.column} in {_days(s.window_us)}" for s in self.distinct]
+        if self.labelled:
+            what = [name.replace("count", "positives") for name in what]
+        condition = f" where {self.where}" if self.where else ""
+        return [f"{name} by {self.key}{condition}" for name in what]
 
 
 class StorePlan(_Part, frozen=True, kw_only=True):
-    """The streams of a store, and what ids look like in it. A stream's number is its place."""
+    """The streams of a store, and what ids look like in it. A stream's number is its place.
+
+    Each key has a first stream, of all its events. `decimals` are those of each column that is read as a number.
+    """
 
     id: str
     label: str
     whole_number_ids: tuple[str, ...]
+    decimals: dict[str, int]
     streams: tuple[Stream, ...]
-    format: Literal[2] = 2
+    format: Literal[3] = 3
 
     @classmethod
     def of(cls, features: FeatureSet, schema: Schema) -> StorePlan:
@@ -106,48 +116,70 @@ class StorePlan(_Part, frozen=True, kw_only=True):
         Raises:
             BundleError: a key is of a type that cannot be one.
         """
-        sums: dict[str, list[Summed]] = {}
-        labelled: list[str] = []
+        streams: dict[tuple[str, Where | None, bool], Stream] = {}
         for a in features.aggregates:
             column = schema.events.column(a.key)
             if column.type not in _KEY_TYPES:
                 raise BundleError(f"{column.type} {a.key} cannot be a key", where=a.name)
-            of_key = sums.setdefault(a.key, [])
-            if isinstance(a.agg, Count):
-                continue
-            if a.agg.column == schema.label.column:
-                if a.key not in labelled:
-                    labelled.append(a.key)
-            elif (summed := summed_by(a.agg, schema)) not in of_key:
-                of_key.append(summed)
-        streams = [Stream(key=key, sums=tuple(columns)) for key, columns in sums.items()]
-        streams += [Stream(key=key, labels=True) for key in labelled]
-        used = {schema.events.id, *sums}
-        return cls(
+            wanted = [Stream(key=a.key), Stream(key=a.key, where=a.where), *_read_by(a, schema)]
+            for stream in wanted:
+                place = (stream.key, stream.where, stream.labelled)
+                streams[place] = _both(streams[place], stream) if place in streams else stream
+        plan = cls(
             id=schema.events.id,
-            label=schema.label.column if labelled else "",
-            whole_number_ids=tuple(sorted(used & set(schema.whole_number_ids))),
-            streams=tuple(streams),
+            label="",
+            whole_number_ids=(),
+            decimals={},
+            streams=tuple(sorted(streams.values(), key=lambda s: (s.labelled, s.where is not None))),
         )
+        read = plan.columns
+        ids = {schema.events.id, *plan.keys, *read}
+        return msgspec.structs.replace(
+            plan,
+            label=schema.label.column if schema.label.column in read or plan.has_labelled else "",
+            whole_number_ids=tuple(sorted(ids & set(schema.whole_number_ids))),
+            decimals={name: schema.events.column(name).decimals for name in read},
+        )
+
+    @property
+    def has_labelled(self) -> bool:
+        """Whether a stream holds labelled events only."""
+        return any(stream.labelled for stream in self.streams)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The columns that are keys of a stream, each once."""
         return tuple(dict.fromkeys(stream.key for stream in self.streams))
 
-    def find(self, key: str, *, labels: bool) -> int:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read of an event, each once, but id, time and keys."""
+        conditions = [stream.where.column for stream in self.streams if stream.where]
+        return tuple(dict.fromkeys((*(c for s in self.streams for c in s.columns), *conditions)))
+
+    @property
+    def cells(self) -> tuple[Number | Coded | Where, ...]:
+        """What an entry says of an event: all that the streams read but the label."""
+        cells: list[Number | Coded | Where] = []
+        for stream in self.streams:
+            cells += [Number(column=c, decimals=self.decimals[c]) for c in (*stream.sums, *stream.kept)]
+            cells += [Coded(column=s.column, decimals=self.decimals[s.column]) for s in stream.distinct]
+            cells += [stream.where] if stream.where else []
+        return tuple(dict.fromkeys(cell for cell in cells if cell.column != self.label))
+
+    def find(self, key: str, where: Where | None = None, *, labelled: bool = False) -> int:
         """The number of a stream.
 
         Raises:
             ConfigError: there is none.
         """
         for number, stream in enumerate(self.streams):
-            if stream.key == key and stream.labels == labels:
+            if (stream.key, stream.where, stream.labelled) == (key, where, labelled):
                 return number
-        raise ConfigError(f"the store has no {'labels' if labels else 'events'} by {key}")
+        raise ConfigError(f"the store has no {Stream(key=key, where=where, labelled=labelled).names()[0]}")
 
     def lacks(self, needed: StorePlan) -> list[str]:
-        """The totals that `needed` has and this plan has not, in words."""
+        """What `needed` has and this plan has not, in words."""
         held = {name for stream in self.streams for name in stream.names()}
         return [name for stream in needed.streams for name in stream.names() if name not in held]
 
@@ -155,7 +187,7 @@ class StorePlan(_Part, frozen=True, kw_only=True):
         """Check that a store with this plan serves a bundle that needs another, and can go on being fed.
 
         Raises:
-            ConfigError: it lacks totals, or its totals are of columns that the bundle's events do not have alike.
+            ConfigError: it lacks something, or is of columns that the bundle's events do not have alike.
         """
         if missing := self.lacks(needed):
             raise ConfigError(
@@ -164,73 +196,50 @@ class StorePlan(_Part, frozen=True, kw_only=True):
                 todo="backfill an empty store with this bundle's features",
             )
         columns = {column.name: column for column in schema.events.columns}
-        for stream in self.streams:
-            for summed in stream.sums:
-                column = columns.get(summed.column)
-                if column is None or (not summed.ones and column.decimals != summed.decimals):
-                    raise ConfigError(f"the store totals {summed.column} as the events do not", where=where)
-        numeric = {name for name in (self.id, *self.keys) if name in schema.whole_number_ids}
+        for name, decimals in self.decimals.items():
+            if name not in columns or columns[name].decimals != decimals:
+                raise ConfigError(f"the store reads {name} as the events do not have it", where=where)
+        used = {self.id, *self.keys, *self.columns}
         if (
             set(self.keys) - set(columns)
             or self.id != schema.events.id
-            or numeric != set(self.whole_number_ids)
+            or used & set(schema.whole_number_ids) != set(self.whole_number_ids)
         ):
             raise ConfigError("the store's ids and keys are not those of the events", where=where)
         if self.label and self.label != schema.label.column:
             raise ConfigError(f"the store's label is {self.label}", where=where)
 
 
-def summed_by(agg: Any, schema: Schema) -> Summed:
-    """The total behind a sum, a mean or a rate of a column that is not the label."""
-    if isinstance(agg, Rate):
-        return Summed(column=agg.column, ones=True)
-    return Summed(column=agg.column, decimals=schema.events.column(agg.column).decimals)
+def _read_by(a: Aggregate, schema: Schema) -> list[Stream]:
+    """What an aggregate reads beside the count of its stream."""
+    agg, label = a.agg, schema.label.column
+    if isinstance(agg, Count | SinceFirst | SinceLast):
+        return []
+    if isinstance(agg, Nth):
+        kept = () if agg.column == schema.events.time else (agg.column,)
+        return [Stream(key=a.key, where=a.where, kept=kept)]
+    if isinstance(agg, Min | Max):
+        return [Stream(key=a.key, where=a.where, kept=(agg.column,), ranged=(agg.column,))]
+    if isinstance(agg, Distinct):
+        series = Series(column=agg.column, window_us=a.window_us)
+        return [Stream(key=a.key, where=a.where, distinct=(series,))]
+    if agg.column != label:
+        return [Stream(key=a.key, where=a.where, sums=(agg.column,))]
+    counted = schema.events.column(label).type == "boolean"
+    return [Stream(key=a.key, where=a.where, labelled=True, sums=() if counted else (label,))]
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """An event as a store takes it.
-
-    Fields:
-        id: encoded.
-        time_us: event time, microseconds since 1970.
-        keys: encoded, one for each of the plan's keys.
-        amounts: what it adds to each stream: 1 and the scaled sums; nothing yet to a label stream.
-        label: 1, 0, or None if not known yet.
-    """
-
-    id: bytes
-    time_us: int
-    keys: tuple[bytes, ...]
-    amounts: tuple[tuple[int, ...], ...]
-    label: int | None = None
+def _both(one: Stream, other: Stream) -> Stream:
+    return Stream(
+        key=one.key,
+        where=one.where,
+        labelled=one.labelled,
+        sums=tuple(dict.fromkeys(one.sums + other.sums)),
+        kept=tuple(dict.fromkeys(one.kept + other.kept)),
+        ranged=tuple(dict.fromkeys(one.ranged + other.ranged)),
+        distinct=tuple(dict.fromkeys(one.distinct + other.distinct)),
+    )
 
 
-class EntryEncoder:
-    """Makes entries for stores with one plan."""
-
-    def __init__(self, plan: StorePlan) -> None:
-        self._keys = plan.keys
-        self._streams = [
-            [(s.column, 10**s.decimals, s.ones) for s in stream.sums]
-            for stream in plan.streams
-            if not stream.labels
-        ]
-
-    def __call__(
-        self, event_id: int | str, time_us: int, values: Mapping[str, Any], label: int | None = None
-    ) -> Entry:
-        return Entry(
-            encode_id(event_id),
-            time_us,
-            tuple([encode_id(values[key]) for key in self._keys]),
-            tuple([(1, *_scaled(sums, values)) if sums else (1,) for sums in self._streams]),
-            label,
-        )
-
-
-def _scaled(sums: Iterable[tuple[str, int, bool]], values: Mapping[str, Any]) -> list[int]:
-    amounts = []
-    for column, scale, ones in sums:
-        value = values[column] or 0
-        amounts.append(int(value == 1) if ones else round(value * scale))
-    return amounts
+def _days(microseconds: int) -> str:
+    return f"{microseconds / 86_400_000_000:g}d"

@@ -29,7 +29,7 @@ from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
 from serving.redis_wire import Command, Disconnected, RedisWire
 from serving.store import Rehearsal, StoreTransaction
-from serving.totals import Totals
+from serving.totals import Layouts, Totals
 
 __all__ = ["RedisStore"]
 
@@ -73,6 +73,7 @@ class RedisStore:
             self._written_plan = self._settle(needed)
             self._plan = _parsed(self._written_plan, self._where)
             self._plan.check_serves(needed, schema, where=self._where)
+            self._layouts = Layouts(self._plan)
         except BaseException:
             self._wire.close()
             raise
@@ -92,7 +93,7 @@ class RedisStore:
         with self._one_at_a_time:
             locks = _Locks(self._wire, self._prefix, self._token, self._written_plan, self._where)
             tables = RedisTables(self._prefix, locks.fetch)
-            transaction = Totals(tables, self._plan)
+            transaction = Totals(tables, self._layouts)
             try:
                 if rehearsal is not None:
                     tables.rehearse(lambda: rehearsal(transaction))

@@ -5,7 +5,7 @@ rehearsal finds nothing but what was fetched before, and notes what it would hav
 
 A table that is read by key alone is a hash. A table that is read in order is a sorted set for each stream and key: all
 scores are 0, so that Redis orders the members bytewise, and a member is the rest of the key, escaped as texts are in
-`serving.plan`, and the value. Numbers are added here, not in Redis, whose scripts know doubles only.
+`serving.codes`, and the value. Numbers are added here, not in Redis, whose scripts know doubles only.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 
 from mlops.errors import InputError
 from serving.redis_wire import Command
+from serving.totals import NOTES
 
 __all__ = ["HASHES", "RedisTables"]
 
-HASHES = frozenset({"events", "answers", "held"})
+HASHES = frozenset({"events", "answers", "held", NOTES})
 """The tables that are read by key alone."""
 
 _ROUNDS = 4
@@ -49,7 +50,8 @@ class RedisTables:
         written = self._hashes[table]
         if key in written:
             return written[key]
-        self.touched.add(b"id:" + key)
+        if table != NOTES:  # they are about the whole store, and locking them would let one in at a time
+            self.touched.add(b"id:" + key)
         found: bytes | None = self._read(("HGET", self._prefix + table.encode(), key))
         return found
 
@@ -110,7 +112,12 @@ class RedisTables:
                 return
             replies = self._fetch(missing, self.touched)
             self._known.update(zip(missing, replies, strict=True))
-            if not any(reply for (verb, *_), reply in zip(missing, replies, strict=True) if verb == "HGET"):
+            notes = self._prefix + NOTES.encode()
+            if not any(
+                reply
+                for (verb, name, *_), reply in zip(missing, replies, strict=True)
+                if verb == "HGET" and name != notes
+            ):
                 return
 
     def writes(self) -> list[Command]:

@@ -22,9 +22,10 @@ import msgspec
 
 from mlops.errors import ConflictError, InputError
 from mlops.records import Decision, LabelRecord
+from serving.codes import encode_id
 from serving.decisions import AppendLog
-from serving.events import Event
-from serving.plan import Entry, EntryEncoder, encode_id
+from serving.entries import Entry, EntryEncoder
+from serving.events import Event, time_us
 from serving.scorer import Scorer
 from serving.store import OnlineStore, StoreTransaction
 
@@ -122,7 +123,7 @@ class Service:
         Raises:
             SetupError: the store or the log cannot be written to; nothing is taken.
         """
-        encoded = [(encode_id(label.event_id), label.label) for label in labels]
+        encoded = [_encoded(label) for label in labels]
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             unknown = transaction.label(encoded)
             self._labels.write(labels)
@@ -140,7 +141,7 @@ class Service:
         """
         recovered = 0
         ids = [encode_id(decision.event_id) for decision in decisions]
-        encoded = [(encode_id(label.event_id), label.label) for label in labels]
+        encoded = [_encoded(label) for label in labels]
 
         def rehearse(transaction: StoreTransaction) -> None:
             transaction.answers(ids)
@@ -195,6 +196,10 @@ class Service:
                 features=dict(zip(scorer.features.names, decision.features, strict=True)) if same else {},
             )
         )
+
+
+def _encoded(label: LabelRecord) -> tuple[bytes, int | float, int]:
+    return encode_id(label.event_id), label.label, time_us(label.known_at)
 
 
 def _digest(values: Mapping[str, Any]) -> bytes:

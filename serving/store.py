@@ -1,4 +1,4 @@
-"""The port of the online store: running totals per key, the events it has counted, and the answers it has given.
+"""The port of the online store: what a key's events add up to, the events counted, and the answers given.
 
 - An event counts once, however often it is sent; a late one is added to all later totals of its keys.
 - A label may come before its event: it is held until the event arrives. The last label of an event holds.
@@ -14,19 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from serving.plan import Entry, StorePlan, encode_time
+from serving.entries import Entry
+from serving.plan import StorePlan
 
-__all__ = ["OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction", "up_to", "up_to_time"]
-
-
-def up_to_time(time_us: int) -> bytes:
-    """The bound behind all events at or before a time."""
-    return encode_time(time_us + 1)
-
-
-def up_to(time_us: int, event_id: bytes, *, inclusive: bool) -> bytes:
-    """The bound behind, or right before, an event."""
-    return encode_time(time_us) + event_id + (b"\x00" if inclusive else b"")
+__all__ = ["OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction"]
 
 
 class StoreTransaction(Protocol):
@@ -41,15 +32,49 @@ class StoreTransaction(Protocol):
 
         Raises:
             ConflictError: an id was counted before with another time or key.
+            InputError: an event is older than what was forgotten.
         """
         ...
 
-    def label(self, labels: Sequence[tuple[bytes, int]]) -> list[int]:
-        """Set labels by id; return the places of those whose event is not there: they are held for it."""
+    def label(self, labels: Sequence[tuple[bytes, int | float, int]]) -> list[int]:
+        """Set labels: id, label, and when it was known, in microseconds of event time.
+
+        Returns:
+            the places of those whose event is not there: they are held for it.
+        """
         ...
 
     def totals(self, stream: int, key: bytes, bounds: Sequence[bytes]) -> list[tuple[int, ...]]:
         """A key's running totals right before each bound."""
+        ...
+
+    def first(self, stream: int, key: bytes, low: bytes, high: bytes) -> int | None:
+        """The time of a key's first event from `low` on and before `high`."""
+        ...
+
+    def last(
+        self, stream: int, key: bytes, low: bytes, high: bytes, n: int
+    ) -> list[tuple[int, tuple[int | None, ...]]]:
+        """Time and kept values of a key's last events, at most `n`, from `low` on and before `high`, newest first."""
+        ...
+
+    def extremes(
+        self, stream: int, key: bytes, lows: Sequence[bytes], high: bytes
+    ) -> list[tuple[int | None, ...]]:
+        """Least and largest values of the stream's ranged columns, in turn, from each of `lows` on and before `high`.
+
+        Args:
+            lows: each one before the one before.
+        """
+        ...
+
+    def distinct(self, stream: int, key: bytes, series: int, bound: bytes) -> int:
+        """How many different values a series has in its window that ends right before `bound`."""
+        ...
+
+    @property
+    def forgotten_us(self) -> int | None:
+        """The time before which nothing is known any more, if something was forgotten."""
         ...
 
     def save_answers(self, answers: Mapping[bytes, bytes]) -> None:

@@ -1,49 +1,88 @@
 """The online store's transaction over tables that are ordered by key.
 
-Totals wrap around at 64 bits, so that the difference of two of them is right as long as a window's sum fits. The cost
-of a late event or label grows with the events that its key has had since. Nothing is ever forgotten.
+A window's count and sums are the difference of two running totals: two look-ups, whatever lies between. Times since,
+and the last values, are read next to the window's borders. Least and largest values, and numbers of different ones,
+take a time that grows with the logarithm of the key's events (`serving.spans`). The cost of a late event or label grows
+with the events that its key has had since, as it is added to all later totals.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 
 import msgspec
 
-from mlops.errors import ConflictError
-from serving.plan import Entry, StorePlan, encode_time
+from mlops.errors import ConflictError, InputError
+from serving.codes import decode_time, encode_time
+from serving.entries import Cell, Entry
+from serving.events import time_text
+from serving.plan import StorePlan
+from serving.sessions import POINTS, SEEN, ValueSessions
+from serving.spans import SPANS, SpanIndex
 from serving.store import OrderedTables
+from serving.streams import Extremes, Row, StreamLayout
 
-__all__ = ["TABLES", "Totals"]
+__all__ = ["NOTES", "TABLES", "Layouts", "Totals"]
 
-_EVENTS, _ANSWERS, _TOTALS, _HELD = TABLES = ("events", "answers", "totals", "held")
+NOTES = "notes"
+"""The table of what is known about the whole store."""
+
+TABLES = ("events", "answers", "totals", "held", NOTES, SPANS, SEEN, POINTS)
+_EVENTS, _ANSWERS, _TOTALS, _HELD = TABLES[:4]
+_FORGOTTEN = b"forgotten"
 _MASK = (1 << 64) - 1
+
+
+class Layouts:
+    """A plan's streams, made ready for transactions."""
+
+    def __init__(self, plan: StorePlan) -> None:
+        self.id = plan.id
+        self.streams = [StreamLayout(plan, number) for number in range(len(plan.streams))]
+        self.by_label = [layout for layout in self.streams if layout.by_label]
+        self.indexed = any(layout.ranged or layout.distinct for layout in self.streams)
 
 
 class _Counted(msgspec.Struct, frozen=True, array_like=True):
     time_us: int
     keys: tuple[bytes, ...]
-    label: int | None
+    cells: tuple[Cell, ...]
+    label: int | float | None
 
 
-_encode_counted = msgspec.msgpack.Encoder().encode
+class _Held(msgspec.Struct, frozen=True, array_like=True):
+    label: int | float
+    known_us: int
+
+
+class _Change(msgspec.Struct, frozen=True):
+    """Of one event in one stream and key (`group`): it comes, goes, or has another row."""
+
+    layout: StreamLayout
+    group: bytes
+    place: bytes
+    old: Row | None
+    new: Row | None
+
+
+_encode = msgspec.msgpack.Encoder().encode
 _decode_counted = msgspec.msgpack.Decoder(_Counted).decode
-_Addition = tuple[bytes, bytes, tuple[int, ...]]  # a key within a stream, a place in its order, what to add
+_decode_held = msgspec.msgpack.Decoder(_Held).decode
 
 
 class Totals:
     """A `StoreTransaction` over ordered tables."""
 
-    def __init__(self, tables: OrderedTables, plan: StorePlan) -> None:
+    def __init__(self, tables: OrderedTables, layouts: Layouts) -> None:
         self._tables = tables
-        self._plan = plan
-        keys = plan.keys
-        self._events = [(n, keys.index(s.key)) for n, s in enumerate(plan.streams) if not s.labels]
-        self._labels = [(n, keys.index(s.key)) for n, s in enumerate(plan.streams) if s.labels]
-        self._layouts = [struct.Struct(f"<{stream.width}Q") for stream in plan.streams]
+        self._layouts = layouts
+
+    @property
+    def forgotten_us(self) -> int | None:
+        noted = self._tables.get(NOTES, _FORGOTTEN)
+        return None if noted is None else decode_time(noted)
 
     def answers(self, ids: Sequence[bytes]) -> list[bytes | None]:
         return [self._tables.get(_ANSWERS, id_) for id_ in ids]
@@ -52,103 +91,183 @@ class Totals:
         self._tables.put(_ANSWERS, sorted(answers.items()))
 
     def append(self, entries: Sequence[Entry]) -> int:
+        self._check_remembered(entries)
         new: dict[bytes, _Counted] = {}
-        additions: list[_Addition] = []
+        changes: list[_Change] = []
         for entry in entries:
             known = new.get(entry.id) or self._counted(entry.id)
             if known is not None:
                 if (known.time_us, known.keys) != (entry.time_us, entry.keys):
                     raise ConflictError(
-                        "was seen before with another time or key", where=self._plan.id, todo="ids are unique"
+                        "was seen before with another time or key",
+                        where=self._layouts.id,
+                        todo="ids are unique",
                     )
                 if entry.label is not None and entry.id not in new:
                     self._relabel(entry.id, known, entry.label)
                 continue
             label = self._take_held(entry.id, entry.label)
-            new[entry.id] = counted = _Counted(entry.time_us, entry.keys, label)
+            new[entry.id] = _Counted(entry.time_us, entry.keys, entry.cells, label)
             place = encode_time(entry.time_us) + entry.id
-            for (stream, key), amounts in zip(self._events, entry.amounts, strict=True):
-                additions.append((bytes((stream,)) + entry.keys[key], place, amounts))
-            if label == 1:
-                additions += self._positive(counted, place, 1)
-        self._tables.put(_EVENTS, [(id_, _encode_counted(new[id_])) for id_ in sorted(new)])
-        self._add(additions)
+            for layout in self._layouts.streams:
+                row = layout.row(entry.cells, label)
+                if row is not None:
+                    group = layout.prefix + entry.keys[layout.key]
+                    changes.append(_Change(layout, group, place, None, row))
+        self._tables.put(_EVENTS, [(id_, _encode(new[id_])) for id_ in sorted(new)])
+        self._apply(changes)
         return len(new)
 
-    def label(self, labels: Sequence[tuple[bytes, int]]) -> list[int]:
+    def label(self, labels: Sequence[tuple[bytes, int | float, int]]) -> list[int]:
         unknown = []
-        for position, (id_, label) in enumerate(labels):
+        for position, (id_, label, known_us) in enumerate(labels):
             counted = self._counted(id_)
             if counted is None:
-                self._tables.put(_HELD, [(id_, bytes((label,)))])
+                self._tables.put(_HELD, [(id_, _encode(_Held(label, known_us)))])
                 unknown.append(position)
             else:
                 self._relabel(id_, counted, label)
         return unknown
 
     def totals(self, stream: int, key: bytes, bounds: Sequence[bytes]) -> list[tuple[int, ...]]:
-        prefix, layout, before = bytes((stream,)) + key, self._layouts[stream], self._tables.before
-        zero = (0,) * self._plan.streams[stream].width
+        layout, before = self._layouts.streams[stream], self._tables.before
+        group, zero = layout.prefix + key, (0,) * layout.width
         found = []
         for bound in bounds:
-            last = before(_TOTALS, prefix + bound)
-            found.append(layout.unpack(last[1]) if last and last[0].startswith(prefix) else zero)
+            last = before(_TOTALS, group + bound)
+            found.append(layout.totals(last[1]) if last and last[0].startswith(group) else zero)
         return found
+
+    def first(self, stream: int, key: bytes, low: bytes, high: bytes) -> int | None:
+        group = self._layouts.streams[stream].prefix + key
+        found = self._tables.onward(_TOTALS, group + low, group, 1)
+        if not found or found[0][0] >= group + high:
+            return None
+        return decode_time(found[0][0][len(group) :])
+
+    def last(
+        self, stream: int, key: bytes, low: bytes, high: bytes, n: int
+    ) -> list[tuple[int, tuple[int | None, ...]]]:
+        layout = self._layouts.streams[stream]
+        group = layout.prefix + key
+        size, least = len(group), group + low
+        found = self._tables.back(_TOTALS, group + high, group, n)
+        return [(decode_time(k[size:]), layout.kept(value)) for k, value in found if k >= least]
+
+    def extremes(self, stream: int, key: bytes, lows: Sequence[bytes], high: bytes) -> list[Extremes]:
+        layout = self._layouts.streams[stream]
+        fold = layout.extremes
+        index = self._span_index(layout, layout.prefix + key)
+        total, found = fold.zero, []
+        for low in lows:
+            total, high = fold.join(total, index.fold(high, low)), low
+            found.append(total)
+        return found
+
+    def distinct(self, stream: int, key: bytes, series: int, bound: bytes) -> int:
+        layout = self._layouts.streams[stream]
+        number, window_us = layout.distinct[series]
+        return ValueSessions(self._tables, layout.prefix + key, number, window_us).count(bound)
+
+    def _check_remembered(self, entries: Sequence[Entry]) -> None:
+        forgotten = self.forgotten_us
+        if forgotten is not None and any(entry.time_us < forgotten for entry in entries):
+            raise InputError(
+                f"is older than {time_text(forgotten)}, and the store has forgotten what was before",
+                where="event",
+                todo="backfill an empty store",
+            )
 
     def _counted(self, id_: bytes) -> _Counted | None:
         data = self._tables.get(_EVENTS, id_)
         return None if data is None else _decode_counted(data)
 
-    def _take_held(self, id_: bytes, label: int | None) -> int | None:
+    def _take_held(self, id_: bytes, label: int | float | None) -> float | None:
         held = self._tables.get(_HELD, id_)
         if held is None:
             return label
         self._tables.delete(_HELD, id_)
-        return held[0]
+        return _decode_held(held).label
 
-    def _relabel(self, id_: bytes, counted: _Counted, label: int) -> None:
+    def _relabel(self, id_: bytes, counted: _Counted, label: float) -> None:
         if counted.label == label:
             return
-        self._tables.put(_EVENTS, [(id_, _encode_counted(_Counted(counted.time_us, counted.keys, label)))])
-        if change := label - (counted.label or 0):
-            self._add(self._positive(counted, encode_time(counted.time_us) + id_, change))
+        self._tables.put(_EVENTS, [(id_, _encode(msgspec.structs.replace(counted, label=label)))])
+        place, changes = encode_time(counted.time_us) + id_, []
+        for layout in self._layouts.by_label:
+            old, new = layout.row(counted.cells, counted.label), layout.row(counted.cells, label)
+            if old != new:
+                changes.append(_Change(layout, layout.prefix + counted.keys[layout.key], place, old, new))
+        self._apply(changes)
 
-    def _positive(self, counted: _Counted, place: bytes, change: int) -> list[_Addition]:
-        return [(bytes((stream,)) + counted.keys[key], place, (change,)) for stream, key in self._labels]
-
-    def _add(self, additions: list[_Addition]) -> None:
-        """Write the totals at new places, and add what is new to all that come after them."""
-        additions.sort()
+    def _apply(self, changes: list[_Change]) -> None:
+        changes.sort(key=_order)
         written: list[tuple[bytes, bytes]] = []
-        for prefix, group in groupby(additions, key=itemgetter(0)):
-            run = [(prefix + place, amounts) for _, place, amounts in group]
-            layout = self._layouts[prefix[0]]
-            last = self._tables.before(_TOTALS, run[0][0])
-            total = (0,) * (layout.size // 8)
-            if last and last[0].startswith(prefix):
-                total = layout.unpack(last[1])
-            if later := self._tables.onward(_TOTALS, run[0][0], prefix):
-                run = _merged(run, [(key, layout.unpack(value)) for key, value in later], total)
-                total = (0,) * len(total)
-            for key, amounts in run:
-                total = tuple([(a + b) & _MASK for a, b in zip(total, amounts, strict=True)])
-                written.append((key, layout.pack(*total)))
+        for group, run in groupby(changes, key=attrgetter("group")):
+            written += self._add(group, list(run))
         self._tables.put(_TOTALS, written)
+        if self._layouts.indexed:
+            for change in changes:
+                self._index(change)
+
+    def _add(self, group: bytes, run: list[_Change]) -> Iterable[tuple[bytes, bytes]]:
+        """The totals at changed places, and at all that come after them; what goes is deleted."""
+        layout = run[0].layout
+        at = group + run[0].place
+        before = self._tables.before(_TOTALS, at)
+        total = (0,) * layout.width
+        if before and before[0].startswith(group):
+            total = layout.totals(before[1])
+        later = self._tables.onward(_TOTALS, at, group)
+        if not later:
+            for change in run:
+                assert change.new is not None
+                total = _sum(total, change.new.amounts)
+                yield group + change.place, layout.pack(total) + layout.tail(change.new)
+            return
+        changed = {group + change.place: change for change in run}
+        standing, added = dict(later), (0,) * layout.width
+        for key in sorted(changed.keys() | standing.keys()):
+            moved = changed.get(key)
+            if key in standing:
+                total = layout.totals(standing[key])
+            if moved and moved.old:
+                added = _sum(added, [-amount for amount in moved.old.amounts])
+            if moved and moved.new:
+                added = _sum(added, moved.new.amounts)
+                yield key, layout.pack(_sum(total, added)) + layout.tail(moved.new)
+            elif moved:
+                self._tables.delete(_TOTALS, key)
+            else:
+                yield key, layout.pack(_sum(total, added)) + layout.tail_of(standing[key])
+
+    def _index(self, change: _Change) -> None:
+        layout, old, new, place = change.layout, change.old, change.new, change.place
+        if layout.ranged:
+            index = self._span_index(layout, change.group)
+            if new is None:
+                assert old is not None
+                index.remove(place, layout.extremes_of(old))
+            elif old is None:
+                index.insert(place, layout.extremes_of(new))
+            else:
+                index.replace(place)
+        for n, (number, window_us) in enumerate(layout.distinct):
+            before, after = old and old.codes[n], new and new.codes[n]
+            if before != after:
+                sessions = ValueSessions(self._tables, change.group, number, window_us)
+                if before:
+                    sessions.remove(before, place)
+                if after:
+                    sessions.insert(after, place)
+
+    def _span_index(self, layout: StreamLayout, group: bytes) -> SpanIndex[Extremes]:
+        return SpanIndex(self._tables, _TOTALS, group, group + layout.spans, layout.extremes)
 
 
-def _merged(
-    run: list[tuple[bytes, tuple[int, ...]]],
-    later: list[tuple[bytes, tuple[int, ...]]],
-    total: tuple[int, ...],
-) -> list[tuple[bytes, tuple[int, ...]]]:
-    """New amounts and the totals that stand there already, as amounts from place to place."""
-    amounts = dict(run)
-    first = run[0][0]
-    previous = total
-    for key, standing in later:
-        step = tuple([a - b for a, b in zip(standing, previous, strict=True)])
-        mine = amounts.get(key, (0,) * len(step))
-        amounts[key] = tuple([a + b for a, b in zip(step, mine, strict=True)])
-        previous = standing
-    amounts[first] = tuple([a + b for a, b in zip(amounts[first], total, strict=True)])
-    return sorted(amounts.items())
+def _order(change: _Change) -> tuple[bytes, bytes]:
+    return change.group, change.place
+
+
+def _sum(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    return tuple([(a + b) & _MASK for a, b in zip(one, other, strict=True)])

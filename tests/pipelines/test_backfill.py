@@ -16,7 +16,8 @@ from pipelines.backfill import backfill
 from serving.events import EventReader
 from serving.features import OnlineFeatures
 from serving.lmdb_store import LmdbStore
-from serving.plan import EntryEncoder, StorePlan
+from serving.entries import EntryEncoder
+from serving.plan import StorePlan
 from tests.reference import reference_features
 from tests.serving.example import EVENTS, FEATURES, FEWER, LABEL, NUMBERS, TEXTS
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from mlops.records import read_decisions, read_labels
+from serving.entries import EntryEncoder
 from serving.events import EventReader
 from serving.lmdb_store import LmdbStore
-from serving.plan import EntryEncoder, StorePlan
+from serving.plan import StorePlan
 from tests.reference import reference_features
 from tests.serving.example import EVENTS, FEATURES, LABEL, NUMBERS, ROOT, Server, World, payment, payments
 

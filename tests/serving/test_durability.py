@@ -16,8 +16,9 @@ import serving.lmdb_store
 from mlops.errors import SetupError
 from mlops.records import Decision, LabelRecord, read_decisions, read_labels
 from serving.decisions import AppendLog, last_decisions
+from serving.entries import EntryEncoder
 from serving.lmdb_store import LmdbStore
-from serving.plan import EntryEncoder, StorePlan
+from serving.plan import StorePlan
 from tests.serving.example import FEATURES, NUMBERS, Server, World, payment
 
 

@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 
 from mlops.bundle import Schema
 from mlops.errors import ConfigError, InputError, SetupError
+from serving.codes import encode_id, encode_time, up_to_time
+from serving.entries import EntryEncoder
 from serving.events import Event, EventReader
 from serving.features import OnlineFeatures
 from serving.lmdb_store import LmdbStore
 from serving.memory_store import InMemoryStore
-from serving.plan import EntryEncoder, StorePlan, encode_id, encode_time
-from serving.store import OnlineStore, up_to_time
+from serving.plan import StorePlan
+from serving.store import OnlineStore
 from tests.reference import reference_features
 from tests.serving.example import EVENTS, FEATURES, FEWER, LABEL, NUMBERS, ROOT, TEXTS
 
@@ -95,7 +97,7 @@ def check_history(store: OnlineStore, schema: Schema, events: list[Any], arrival
                 read = [as_event(row, reader) for row in arrival]
                 transaction.append([encode(e.id, e.time_us, e.values) for e in read])
             else:
-                transaction.label([(encode_id(name), label) for name, label in arrival])
+                transaction.label([(encode_id(name), label, 0) for name, label in arrival])
                 labels |= {name: bool(label) for name, label in arrival}
     expected = reference_features(events, labels, FEATURES, EVENTS, LABEL)
     with store.begin() as transaction:
@@ -159,13 +161,13 @@ def test_what_a_failed_transaction_did_is_undone(open_store: Any) -> None:
         with pytest.raises(InputError, match="payment: was seen before"):
             append(store, row(2, 1), row(1, 5))
         with pytest.raises(ZeroDivisionError), store.begin() as transaction:
-            transaction.label([(encode_id(1), 1), (encode_id(9), 1)])
+            transaction.label([(encode_id(1), 1, 0), (encode_id(9), 1, 0)])
             transaction.save_answers({encode_id(1): b"x"})
             1 / 0  # noqa: B018
         with store.begin() as transaction:
             total = transaction.totals(0, encode_id(1), [up_to_time(2**62)])
             assert total == [(1, 100, 0, 0)]
-            positives = store.plan.find("shop", labels=True)
+            positives = store.plan.find("shop", labelled=True)
             assert transaction.totals(positives, encode_id(1), [up_to_time(2**62)]) == [(0,)]
             assert transaction.answers([encode_id(1)]) == [None]
         assert append(store, row(9, 1)) == 1
@@ -176,10 +178,10 @@ def test_a_label_in_advance_is_held_and_reported(open_store: Any) -> None:
     with open_store(NUMBERS) as store:
         append(store, row(1, 0))
         with store.begin() as transaction:
-            assert transaction.label([(encode_id(1), 1), (encode_id(2), 1)]) == [1]
+            assert transaction.label([(encode_id(1), 1, 0), (encode_id(2), 1, 0)]) == [1]
         append(store, row(2, 0))
         with store.begin() as transaction:
-            positives = store.plan.find("shop", labels=True)
+            positives = store.plan.find("shop", labelled=True)
             assert transaction.totals(positives, encode_id(1), [up_to_time(2**62)]) == [(2,)]
 
 
@@ -188,9 +190,9 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     store = LmdbStore(tmp_path, plan, NUMBERS)
     append(store, row(1, 0))
     store.close()
-    environment = lmdb.open(str(tmp_path), max_dbs=5)
+    environment = lmdb.open(str(tmp_path), max_dbs=9)
     with environment.begin(write=True) as transaction:
-        old = msgspec.json.encode(plan).replace(b'"format":2', b'"format":1')
+        old = msgspec.json.encode(plan).replace(b'"format":3', b'"format":2')
         transaction.put(b"plan", old, db=environment.open_db(b"meta", transaction))
     environment.close()
     with pytest.raises(ConfigError, match=r"not a store of this version: .*; backfill an empty one"):
@@ -205,7 +207,7 @@ def test_sums_beyond_64_bits_are_right_where_a_window_s_sum_is_not(tmp_path: Pat
         with store.begin() as transaction:
             first, last = (up_to_time(to_us(rows[n]["at"])) for n in (1480, 1490))
             (low, high) = transaction.totals(0, encode_id(1), [first, last])
-            place = 1 + [s.column for s in store.plan.streams[0].sums].index("items")
+            place = 1 + list(store.plan.streams[0].sums).index("items")
             assert (high[place] - low[place]) % 2**64 == 10 * big
 
 
@@ -247,5 +249,5 @@ def test_an_empty_store_takes_on_a_plan_and_a_fed_one_names_what_it_lacks(tmp_pa
         msgspec.structs.replace(c, decimals=3) if c.name == "amount" else c for c in EVENTS.columns
     )
     finer = msgspec.structs.replace(NUMBERS, events=msgspec.structs.replace(EVENTS, columns=decimals))
-    with pytest.raises(ConfigError, match="totals amount as the events do not"):
+    with pytest.raises(ConfigError, match="reads amount as the events do not have it"):
         LmdbStore(tmp_path, StorePlan.of(FEATURES, finer), finer)

@@ -1,0 +1,79 @@
+"""Ids and times as bytes that sort as they do, also inside a longer key.
+
+A whole number is 8 bytes, a text is UTF-8 with 0x00 written as 0x00 0xFF and ended by 0x00 0x00.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "decode_time",
+    "digest_of",
+    "encode_id",
+    "encode_time",
+    "encode_value",
+    "id_length",
+    "up_to",
+    "up_to_time",
+]
+
+MAX_ID_BYTES = 240
+"""Of an encoded id: two of them and a time fit into LMDB's longest key, 511 bytes."""
+
+_OFFSET = 1 << 63
+_DIGEST_BYTES = 16
+
+
+def encode_id(value: int | str | None) -> bytes:
+    """An id as bytes that sort as the ids do: whole numbers by value, text bytewise; no two start alike.
+
+    Raises:
+        OverflowError: a number beyond 64 bits.
+        UnicodeEncodeError: a text with half a surrogate pair.
+    """
+    if isinstance(value, int):
+        return b"\x01" + (value + _OFFSET).to_bytes(8, "big")
+    if value is None:
+        return b"\x00"
+    return b"\x02" + value.encode().replace(b"\x00", b"\x00\xff") + b"\x00\x00"
+
+
+def id_length(data: bytes, start: int = 0) -> int:
+    """Of the encoded id that begins at `start` of a longer key."""
+    kind = data[start]
+    if kind == 1:
+        return 9
+    return data.index(b"\x00\x00", start + 1) + 2 - start if kind == 2 else 1
+
+
+def encode_value(value: int | str) -> bytes:
+    """A value to be told from others, at most 17 bytes: as an id, or, if that is longer, its digest."""
+    encoded = encode_id(value)
+    return encoded if len(encoded) <= _DIGEST_BYTES else b"\x03" + digest_of(encoded)
+
+
+def digest_of(data: bytes) -> bytes:
+    """16 bytes that no two of all data share."""
+    return blake2b(data, digest_size=_DIGEST_BYTES).digest()
+
+
+def encode_time(time_us: int) -> bytes:
+    """A time in microseconds as 8 bytes that sort as times do; what lies before them all is clamped."""
+    return max(0, time_us + _OFFSET).to_bytes(8, "big")
+
+
+def decode_time(data: bytes) -> int:
+    """The time in microseconds that the first 8 bytes are."""
+    return int.from_bytes(data[:8], "big") - _OFFSET
+
+
+def up_to_time(time_us: int) -> bytes:
+    """The bound behind all events at or before a time."""
+    return encode_time(time_us + 1)
+
+
+def up_to(time_us: int, event_id: bytes, *, inclusive: bool) -> bytes:
+    """The bound behind, or right before, an event."""
+    return encode_time(time_us) + event_id + (b"\x00" if inclusive else b"")

@@ -1,0 +1,96 @@
+"""How many different values the events of a window have, for windows of one length that end anywhere.
+
+A value is in the window from an event with it until the window's length later, or until the same after the next one,
+if that comes before: a session. The values in a window that ends at some place are the sessions that have started, less
+those that have ended, up to there. Starts and ends are points in a sequence, and `serving.spans` adds them up.
+
+An event changes at most three points, wherever it falls: its value's last session is prolonged, a new one starts, or
+two become one.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from serving.codes import decode_time, encode_time
+from serving.spans import Fold, SpanIndex
+from serving.store import OrderedTables
+
+__all__ = ["POINTS", "SEEN", "ValueSessions", "points_index"]
+
+SEEN = "seen"
+POINTS = "points"
+
+_START, _END = 1, -1
+_weight = struct.Struct("<q")
+_sum: Fold[int] = Fold(
+    zero=0,
+    read=lambda value: int(_weight.unpack(value)[0]),
+    join=lambda one, other: one + other,
+    part=lambda whole, one: whole - one,
+    pack=_weight.pack,
+    unpack=lambda value: int(_weight.unpack(value)[0]),
+)
+
+
+def points_index(tables: OrderedTables, group: bytes, series: bytes) -> SpanIndex[int]:
+    """The sums of a series' points, for the stream and key `group`."""
+    return SpanIndex(tables, POINTS, group + series, group + series, _sum)
+
+
+class ValueSessions:
+    """One series of one stream and key.
+
+    Args:
+        group: the stream's number and the key.
+        series: the series' number, as a byte.
+    """
+
+    def __init__(self, tables: OrderedTables, group: bytes, series: bytes, window_us: int) -> None:
+        self._tables = tables
+        self._seen = group + series
+        self._points = points_index(tables, group, series)
+        self._window_us = window_us
+
+    def count(self, bound: bytes) -> int:
+        """Different values in the window that ends right before `bound`."""
+        return self._points.fold(bound)
+
+    def insert(self, value: bytes, place: bytes) -> None:
+        """Count an event's value."""
+        before, after = self._neighbours(value, place)
+        self._change(self._between(before, after), self._between(before, place) | self._between(place, after))
+        self._tables.put(SEEN, [(self._seen + value + place, b"")])
+
+    def remove(self, value: bytes, place: bytes) -> None:
+        """Take back what `insert` did."""
+        before, after = self._neighbours(value, place)
+        self._change(self._between(before, place) | self._between(place, after), self._between(before, after))
+        self._tables.delete(SEEN, self._seen + value + place)
+
+    def _neighbours(self, value: bytes, place: bytes) -> tuple[bytes | None, bytes | None]:
+        prefix = self._seen + value
+        before = self._tables.back(SEEN, prefix + place, prefix, 1)
+        after = self._tables.onward(SEEN, prefix + place + b"\x00", prefix, 1)
+        size = len(prefix)
+        return before[0][0][size:] if before else None, after[0][0][size:] if after else None
+
+    def _between(self, one: bytes | None, other: bytes | None) -> dict[bytes, int]:
+        """The points between two events with a value of which none is between them."""
+        points = {}
+        if one:
+            end = decode_time(one) + self._window_us
+            if other and decode_time(other) < end:
+                return {}
+            points[encode_time(end) + b"\x00" + one[8:]] = _END  # ahead of all events of that time
+        if other:
+            points[other] = _START
+        return points
+
+    def _change(self, old: dict[bytes, int], new: dict[bytes, int]) -> None:
+        for point in sorted(old.keys() - new.keys()):
+            self._tables.delete(POINTS, self._seen + point)
+            self._points.remove(point, old[point])
+        for point in sorted(new.keys() - old.keys()):
+            self._tables.put(POINTS, [(self._seen + point, _weight.pack(new[point]))])
+            self._points.insert(point, new[point])
