@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 
 import click
@@ -16,7 +17,7 @@ from pipelines.options import (
     seed_option,
 )
 
-__all__ = ["features", "simulate", "validate"]
+__all__ = ["export_source", "features", "simulate", "validate"]
 
 
 @click.command()
@@ -39,6 +40,17 @@ def simulate(
 
 
 @click.command()
+@click.argument("out", metavar=PLACE)
+@as_json
+@click.pass_obj
+def export_source(settings: Settings, out: str, json_: bool) -> None:
+    """Write the public table that the use case ships into the folder OUT."""
+    from pipelines import export
+
+    show(watched("export-source", export.export_source, settings, out), json_)
+
+
+@click.command()
 @events_option
 @delivery_options
 @as_json
@@ -57,10 +69,27 @@ def validate(settings: Settings, events: str, as_of: date | None, force: bool, j
 
 
 @click.command()
+@click.option("--full", is_flag=True, help="Compute everything again, not only what something new touches.")
+@click.option("--check", is_flag=True, help="Look for values that know the future, in a sample of the table.")
+@click.option("--explain", "event_id", metavar="EVENT_ID", help="Show where an event's features come from.")
 @as_json
 @click.pass_obj
-def features(settings: Settings, json_: bool) -> None:
-    """Compute the feature table of the validated events."""
-    from pipelines import lifecycle
+def features(settings: Settings, full: bool, check: bool, event_id: str | None, json_: bool) -> None:
+    """Bring the feature table up to date with the validated events, or look into it."""
+    from mlops.contract import load_use_case
+    from pipelines import explain_view, feature_steps, lifecycle
 
-    show(watched("features", lifecycle.compute_features, settings), json_)
+    if check:
+        result = watched("check", feature_steps.check_point_in_time, settings)
+        show(result, json_)
+        sys.exit(1 if result.leaking else 0)
+    if event_id is None:
+        step = lifecycle.compute_features if full else lifecycle.update_features
+        show(watched("features", step, settings), json_)
+        return
+    explanation = feature_steps.explain(settings, event_id)
+    if json_:
+        show(explanation, json_=True)
+    else:
+        use_case = load_use_case(settings.usecase)
+        print(explain_view.explanation_text(explanation, use_case.features, use_case.events), end="")

@@ -129,6 +129,12 @@ def update_features(
     )
 
 
+def _columns(table: Path) -> list[str]:
+    """The columns of a table's files, which are alike."""
+    file = next(table.glob("day=*/*.parquet"), None)
+    return pq.read_schema(file).names if file is not None else []
+
+
 def _chunks(days: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The days in stretches of at most a week."""
     chunk: list[str] = []

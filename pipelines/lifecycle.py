@@ -30,7 +30,7 @@ from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import write_json
 from mlops.tables import read_event_table, read_feature_table
-from pipelines import features, spark, validate
+from pipelines import features, incremental, spark, validate
 from pipelines.backfill import BackfillResult, backfill
 from pipelines.engine import Engine
 from pipelines.remote import shown
@@ -54,6 +54,7 @@ __all__ = [
     "run",
     "simulate",
     "train",
+    "update_features",
     "validate_events",
     "workers",
 ]
@@ -150,6 +151,17 @@ def compute_features(
             labels=labels,
             since=since,
         )
+
+
+def update_features(settings: Settings) -> features.FeaturesResult | incremental.UpdateResult:
+    """Compute the features of the days that something new touches; of all, where the table cannot be kept."""
+    use_case = load_use_case(settings.usecase)
+    declared, schema, label = use_case.features, use_case.events, use_case.label
+    own = current(settings.events, settings.events_uri)
+    with published(settings.features, settings.features_uri) as table:
+        if incremental.can_update(own, table, declared, schema):
+            return incremental.update_features(own, table, declared, schema, label)
+    return compute_features(settings)
 
 
 def default_training_day(settings: Settings) -> date | None:

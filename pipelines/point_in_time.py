@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -50,33 +49,29 @@ def known_at(events: pa.Table, event: dict[str, Any], schema: EventSchema, label
 
 
 def find_leaks(
-    table: pa.Table,
+    events: pa.Table,
+    values: pa.Table,
     features: FeatureSet,
     schema: EventSchema,
     label: Label,
     *,
-    sample: int = 200,
-    seed: int = 0,
     executor: Executor = features_of,
 ) -> list[Leak]:
-    """The differences between a feature table and what its features were at the time, for a sample of its events.
+    """The differences between features as they are and as they were at the time.
 
     Args:
-        table: the events' columns and the features', of a whole history.
+        events: a whole history in canonical columns.
+        values: some of its events with their features, by id and by feature name.
         executor: what computes the features of a few events.
     """
     keys = list(dict.fromkeys(a.key for a in features.aggregates))
-    columns = [column.name for column in schema.columns]
-    events = table.select(columns)
-    rng = np.random.default_rng(seed)
-    places = rng.choice(table.num_rows, min(sample, table.num_rows), replace=False)
     leaks = []
-    for place in sorted(places.tolist()):
-        row = table.slice(place, 1).to_pylist()[0]
+    for row in values.select([schema.id, *features.names]).to_pylist():
         own = pc.equal(events[schema.id], row[schema.id])
+        event = events.filter(own).to_pylist()[0]
         for key in keys:  # whatever shares no key with the event is in none of its windows
-            own = pc.or_(own, pc.equal(events[key], row[key]))
-        then = executor(known_at(events.filter(own), row, schema, label), features, schema)
+            own = pc.or_(own, pc.equal(events[key], event[key]))
+        then = executor(known_at(events.filter(own), event, schema, label), features, schema)
         mine = then.filter(pc.equal(then[schema.id], row[schema.id])).to_pylist()[0]
         leaks += [
             Leak(event_id=row[schema.id], feature=name, value=row[name], then=mine[name])

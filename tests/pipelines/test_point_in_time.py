@@ -22,7 +22,7 @@ def events(request: pytest.FixtureRequest) -> pa.Table:
 
 def test_features_of_every_kind_know_nothing_of_the_future(events: pa.Table) -> None:
     table = features_of(events, FEATURES, SCHEMA)
-    assert find_leaks(table, FEATURES, SCHEMA, LABEL, sample=len(events)) == []
+    assert find_leaks(events, table, FEATURES, SCHEMA, LABEL) == []
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_label_used_too_early_is_refused_and_would_be_found(events: pa.Table, 
     planted = FeatureSet((Value(column="amount"), feature))
     with pytest.raises(ConfigError, match="leak"):
         check_features(planted, SCHEMA, LABEL, "planted")
-    leaks = find_leaks(features_of(events, planted, SCHEMA), planted, SCHEMA, LABEL, sample=len(events))
+    leaks = find_leaks(events, features_of(events, planted, SCHEMA), planted, SCHEMA, LABEL)
     assert {leak.feature for leak in leaks} == {planted.names[1]}
 
 
@@ -53,7 +53,7 @@ def test_a_window_that_reaches_into_the_future_is_found(events: pa.Table) -> Non
         table.column_names.index("card_count_2d"), "card_count_2d", pa.array(everything)
     )
 
-    leaks = find_leaks(leaking, features, SCHEMA, LABEL, sample=len(events))
+    leaks = find_leaks(events, leaking, features, SCHEMA, LABEL)
 
     assert leaks
     assert all(leak.feature == "card_count_2d" and leak.value > leak.then for leak in leaks)

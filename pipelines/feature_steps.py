@@ -1,0 +1,81 @@
+"""Steps that look into the features of a home: whether they know the future, and where one event's come from."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from mlops.contract import load_use_case
+from mlops.errors import InputError
+from mlops.settings import Settings
+from mlops.tables import read_event_table, read_feature_table
+from pipelines import explain as explaining
+from pipelines import point_in_time
+from pipelines.staged import current
+
+__all__ = ["LeakCheck", "check_point_in_time", "explain"]
+
+_SAMPLE = 200
+
+
+class LeakCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events were checked, how often each feature knew the future, and where, at most ten times."""
+
+    events_checked: int
+    features_checked: int
+    leaking: dict[str, int]
+    examples: tuple[point_in_time.Leak, ...]
+
+
+def check_point_in_time(settings: Settings, *, sample: int = _SAMPLE, seed: int = 0) -> LeakCheck:
+    """Compute features of a sample of events again, from what was known when each of them happened.
+
+    Raises:
+        InputError: there is no feature table, or it was computed from other events or definitions than there are now.
+    """
+    use_case = load_use_case(settings.usecase)
+    schema, declared = use_case.events, use_case.features
+    events = current(settings.events, settings.events_uri)
+    table = current(settings.features, settings.features_uri)
+    held = read_feature_table(table)
+    if held.features != declared or read_event_table(events).fingerprint not in held.events:
+        raise InputError(
+            "was computed from other events or definitions", where=table, todo="run mlops features"
+        )
+    columns = [column.name for column in schema.columns]
+    history = ds.dataset(events, format="parquet").to_table(columns)
+    places = np.random.default_rng(seed).choice(len(history), min(sample, len(history)), replace=False)
+    chosen = pc.take(history[schema.id], pa.array(np.sort(places)))
+    values = ds.dataset(table, format="parquet").to_table(
+        [schema.id, *(name for name in declared.names if name != schema.id)],
+        filter=ds.field(schema.id).isin(chosen.combine_chunks()),
+    )
+    leaks = point_in_time.find_leaks(history, values, declared, schema, use_case.label)
+    return LeakCheck(
+        events_checked=len(values),
+        features_checked=len(declared.names),
+        leaking=dict(Counter(leak.feature for leak in leaks)),
+        examples=tuple(leaks[:10]),
+    )
+
+
+def explain(settings: Settings, event_id: str) -> explaining.Explanation:
+    """Explain one event's features, from all places of the home where they are.
+
+    Raises:
+        InputError: no such event.
+    """
+    use_case = load_use_case(settings.usecase)
+    table = current(settings.features, settings.features_uri) if settings.features.exists() else None
+    return explaining.explain(
+        current(settings.events, settings.events_uri),
+        event_id,
+        use_case,
+        features=table,
+        served=settings.decisions if settings.decisions.exists() else None,
+    )
