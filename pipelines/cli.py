@@ -12,7 +12,7 @@ from mlops.errors import MlopsError, SetupError, UserError
 from mlops.quiet import telemetry_off
 from pipelines.command_line import cli
 from pipelines.commands_bench import bench, doctor
-from pipelines.commands_data import features, simulate, validate
+from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
 from pipelines.commands_model import promote, train
 from pipelines.commands_serving import replay, serve
@@ -22,7 +22,20 @@ from pipelines.interrupt import listen
 
 __all__ = ["main"]
 
-for command in (demo, run, simulate, validate, ingest, stream, features, train, promote, serve, replay):
+for command in (
+    demo,
+    run,
+    simulate,
+    export_source,
+    validate,
+    ingest,
+    stream,
+    features,
+    train,
+    promote,
+    serve,
+    replay,
+):
     cli.add_command(command)
 for command in (monitor, retrain, report, status, bench, doctor):
     cli.add_command(command)
