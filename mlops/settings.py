@@ -24,6 +24,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     The tables that several machines read can lie at URIs of their own, such as `s3://bucket/events`: then the URI is
     the truth, and the home holds a copy (see `pipelines.staged`). A local path is the table's folder itself.
+
+    `spark_master` is where Spark's workers run; `spark_conf` are more of Spark's own settings, as
+    `spark.executor.memory=8g;spark.executor.instances=4`, and win over the platform's.
     """
 
     home: Path = Path("runs/main")
@@ -31,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tracking_uri: str = ""
     spark_master: str = "local[*]"
     spark_memory: str = "2g"
+    spark_conf: str = ""
     signing_key: str = ""
     store: str = ""
     events_uri: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -11,7 +13,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mlops.schema import EventSchema, Label
-from mlops.storage import replace_file
 from mlops.tables import NO_DAY, Part, day_folder, total_fingerprint
 from pipelines.hashing import table_fingerprint
 
@@ -44,16 +45,16 @@ def write_day(folder: Path, table: pa.Table, schema: EventSchema, label: Label) 
 
     Args:
         table: at least one row.
-
-    Raises:
-        SetupError: the device is full.
     """
     order = [(schema.time, "ascending")] if schema.time else []
     table = table.sort_by([*order, (schema.id, "ascending")])
     day = str(np.datetime64(int(day_numbers(table.slice(0, 1), schema)[0]), "D")) if schema.time else NO_DAY
     fingerprint = table_fingerprint(table)
-    with replace_file(day_folder(folder, day) / f"part-{fingerprint}.parquet") as path:
-        pq.write_table(table, path, compression="zstd")
+    target = day_folder(folder, day) / f"part-{fingerprint}.parquet"
+    target.parent.mkdir(exist_ok=True)
+    aside = target.with_name(f".{uuid.uuid4().hex}")  # another try of the same task may be writing it, too
+    pq.write_table(table, aside, compression="zstd")
+    os.replace(aside, target)
     return Written(day, table.num_rows, table[label.column].null_count, fingerprint)
 
 

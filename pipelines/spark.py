@@ -16,7 +16,7 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from mlops.errors import InputError, SetupError
+from mlops.errors import ConfigError, InputError, SetupError
 from mlops.settings import Settings
 from pipelines.java import spark_environment
 
@@ -51,8 +51,10 @@ def session(settings: Settings) -> SparkSession:
     """The process's session; started at the first call, the same one afterwards.
 
     Raises:
+        ConfigError: the settings' `spark_conf` is not `name=value;…`.
         SetupError: there is no Java that Spark runs on, or it does not start.
     """
+    more = _more(settings)
     os.environ.update(spark_environment())
     conf = _CONF | {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
     java = f'-Dlog4j2.configurationFile="{_LOG4J.as_uri()}"'
@@ -63,7 +65,9 @@ def session(settings: Settings) -> SparkSession:
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(_not_of_py4j)
     builder = SparkSession.builder
-    for key, value in (conf | {"spark.driver.extraJavaOptions": java}).items():
+    java_options = "spark.driver.extraJavaOptions"
+    more[java_options] = f"{java} {more.get(java_options, '')}".strip()
+    for key, value in (conf | more).items():
         builder = builder.config(key, value)
     try:
         return builder.getOrCreate()
@@ -131,6 +135,17 @@ def readable_errors() -> Iterator[None]:
         if match := re.search(r"FAILED_READ_FILE.*? while reading file (file:)?(/{2})?(\S+?)\.? ", text):
             raise InputError("is damaged: it cannot be read to its end", where=unquote(match[3])) from error
         raise
+
+
+def _more(settings: Settings) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in settings.spark_conf.split(";") if pair.strip()]
+    if wrong := [name for name, equals, _ in pairs if not (name.strip().startswith("spark.") and equals)]:
+        raise ConfigError(
+            f"{wrong[0].strip()!r} is no setting of Spark's",
+            where="MLOPS_SPARK_CONF",
+            todo="write spark.name=value, with ; between several",
+        )
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _not_of_py4j(record: logging.LogRecord) -> bool:
