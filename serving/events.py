@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,7 +34,7 @@ Check = Callable[[Any], Any]
 class Event(msgspec.Struct, frozen=True):
     """An event that fits the schema: its id, its time in microseconds, and all canonical columns but the label.
 
-    In `values` the event time is ISO 8601 in UTC.
+    In `values` the event time is ISO 8601 in UTC. Where events have no time, it is when this one was read.
     """
 
     id: int | str
@@ -96,7 +98,8 @@ class EventReader:
     It reads as validation reads tables: spaces around text are dropped, empty text is null, decimals are rounded to
     their digits, and an id may be written as a number or as text.
 
-    Every error is an `InputError` whose `where` is the field. `id` is the name of the events' id.
+    An event that comes without an id gets one, if the schema's events are numbered and ids are text. Every error is an
+    `InputError` whose `where` is the field. `id` is the name of the events' id.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -105,18 +108,22 @@ class EventReader:
         self._columns = [(c.name, c.nullable, _check(c, schema)) for c in columns]
         self._names = {c.name for c in columns}
         self._refuses_unknown = schema.events.unknown_fields == "refuse"
+        self._numbered = schema.events.numbered and self.id not in schema.whole_number_ids
         self._check_id = _check(schema.events.column(self.id), schema)
-        time = schema.events.column(self._time)
-        self._low = -math.inf if time.minimum is None else time_us(f"{time.minimum}T00:00")
-        self._high = math.inf if time.maximum is None else time_us(f"{time.maximum}T00:00")
-        self._range = f"must be between {time.minimum} and {time.maximum}"
+        self._check_label = _label_check(schema)
+        if not self._time:
+            return
+        moment = schema.events.column(self._time)
+        self._low = -math.inf if moment.minimum is None else time_us(f"{moment.minimum}T00:00")
+        self._high = math.inf if moment.maximum is None else time_us(f"{moment.maximum}T00:00")
+        self._range = f"must be between {moment.minimum} and {moment.maximum}"
 
     def event(self, raw: Any, at: str = "") -> Event:
         """The event in a decoded JSON object. `at` is put before the name of a field that does not fit."""
         if type(raw) is not dict:
             raise InputError(f"must be an object with the event's fields, not {_kind(raw)}", where=at or None)
         values: dict[str, Any] = {}
-        moment = 0
+        moment = 0 if self._time else _now_us()
         for name, nullable, check in self._columns:
             value = raw.get(name)
             try:
@@ -127,6 +134,8 @@ class EventReader:
                     value = time_text(moment)
                 elif value is not None:
                     value = check(value)
+                if value is None and name == self.id and self._numbered:
+                    value = uuid.uuid4().hex
                 if value is None and not nullable:
                     raise ValueError("is empty" if name in raw else "is missing")
                 values[name] = value
@@ -138,29 +147,43 @@ class EventReader:
         return Event(values[self.id], moment, values)
 
     def label(self, raw: Any, at: str = "") -> LabelRecord:
-        """The label in a decoded JSON object."""
+        """The label in a decoded JSON object. Where events have no time, it may leave out when it was known: now."""
         if type(raw) is not dict:
             raise InputError(f"must be an object with a label's fields, not {_kind(raw)}", where=at or None)
         field = ""
         try:
-            for field in ("event_id", "label", "known_at"):
+            for field in ("event_id", "label", "known_at") if self._time else ("event_id", "label"):
                 if raw.get(field) is None:
                     raise ValueError("is empty" if field in raw else "is missing")
-            if len(raw) > 3:
-                field = min(raw.keys() - {"event_id", "label", "known_at"})[:80]
+            if unknown := raw.keys() - {"event_id", "label", "known_at"}:
+                field = min(unknown)[:80]
                 raise ValueError("is not a field of a label")
             field = "label"
-            if type(raw["label"]) is not int or raw["label"] not in (0, 1):
-                raise ValueError(f"must be 0 or 1, not {_kind(raw['label'])}")
+            label = self._check_label(raw["label"])
             field = "event_id"
             event_id = self._check_id(raw["event_id"])
             if event_id is None:
                 raise ValueError("is empty")
             field = "known_at"
-            known_at = time_text(time_us(raw["known_at"]))
+            known_us = time_us(raw["known_at"]) if raw.get("known_at") is not None else _now_us()
+            known_at = time_text(known_us)
         except ValueError as error:
             raise InputError(str(error), where=f"{at}{field}") from None
-        return LabelRecord(event_id=event_id, label=raw["label"], known_at=known_at)
+        return LabelRecord(event_id=event_id, label=label, known_at=known_at)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def _label_check(schema: Schema) -> Check:
+    return _class if schema.task == "classification" else _number(schema.events.column(schema.label.column))
+
+
+def _class(value: Any) -> int:
+    if type(value) is not int or value not in (0, 1):
+        raise ValueError(f"must be 0 or 1, not {_kind(value)}")
+    return value
 
 
 def _check(column: Column, schema: Schema) -> Check:

@@ -19,6 +19,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from mlops.errors import ConflictError, InputError
 from mlops.records import Decision, LabelRecord
@@ -37,12 +38,17 @@ _log = logging.getLogger("serving")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client is told about one event."""
+    """What a client is told about one event.
+
+    A classification has a `score`, the probability, and a `decision` where the bundle has thresholds; a regression has
+    a `prediction`. What it has not is left out.
+    """
 
     event_id: int | str
     decision_id: str
-    score: float
-    decision: str
+    score: float | UnsetType = UNSET
+    prediction: float | UnsetType = UNSET
+    decision: str | UnsetType = UNSET
     model: str
     version: str
 
@@ -139,28 +145,28 @@ class Service:
             decisions: the last ones of their log.
             labels: the last ones of theirs, in its order.
         """
-        recovered = 0
         ids = [encode_id(decision.event_id) for decision in decisions]
+        with self.store.begin(lambda rehearsed: rehearsed.answers(ids)) as transaction:
+            known = transaction.answers(ids)
+        recovered = [self._recover(d) for d, answer in zip(decisions, known, strict=True) if answer is None]
         encoded = [_encoded(label) for label in labels]
-
-        def rehearse(transaction: StoreTransaction) -> None:
-            transaction.answers(ids)
+        with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             transaction.label(encoded)
+        return sum(recovered)
 
-        with self.store.begin(rehearse) as transaction:
-            for id_, decision in zip(ids, decisions, strict=True):
-                if transaction.answers([id_]) != [None]:
-                    continue
-                try:
-                    event = self.scorer.reader.event(decision.event)
-                    transaction.append([self._encode(event.id, event.time_us, event.values)])
-                except InputError as error:
-                    _log.warning("logged event %s is not recovered: %s", decision.event_id, error)
-                    continue
-                transaction.save_answers({id_: _digest(event.values) + self._answer(decision)})
-                recovered += 1
-            transaction.label(encoded)
-        return recovered
+    def _recover(self, decision: Decision) -> bool:
+        try:
+            event = self.scorer.reader.event(decision.event)
+            entry = self._encode(event.id, event.time_us, event.values)
+            with self.store.begin(lambda rehearsed: rehearsed.append([entry])) as transaction:
+                if transaction.answers([entry.id]) != [None]:
+                    return False
+                transaction.append([entry])
+                transaction.save_answers({entry.id: _digest(event.values) + self._answer(decision)})
+        except InputError as error:
+            _log.warning("logged event %s is not recovered: %s", decision.event_id, error)
+            return False
+        return True
 
     def _decide(
         self, events: Sequence[Event], rows: Sequence[list[float]], scores: Sequence[float]
@@ -185,12 +191,14 @@ class Service:
     def _answer(self, decision: Decision) -> bytes:
         scorer = self.scorer
         same = decision.bundle == scorer.bundle.digest
+        predicts = scorer.bundle.schema.task == "regression"
         return msgspec.json.encode(
             AnswerWithFeatures(
                 event_id=decision.event_id,
                 decision_id=decision.decision_id,
-                score=decision.score,
-                decision=decision.decision,
+                score=UNSET if predicts else decision.score,
+                prediction=decision.score if predicts else UNSET,
+                decision=UNSET if decision.decision is None else decision.decision,
                 model=scorer.bundle.manifest.name,
                 version=decision.version,
                 features=dict(zip(scorer.features.names, decision.features, strict=True)) if same else {},

@@ -60,6 +60,7 @@ FEATURES = FeatureSet(
         Ratio(name="to_mean", numerator="amount", denominator="card_mean_amount_7d", fallback=-4.0),
     )
 )
+DECISIONS = Decisions(review_at=0.5, decline_at=0.6)
 FEWER = FeatureSet(FEATURES.features[:4])
 
 
@@ -105,6 +106,7 @@ class World:
         schema: Schema = NUMBERS,
         seed: int = 0,
         golden_shift: float = 0.0,
+        decisions: Decisions | None = DECISIONS,
     ) -> tuple[Path, str]:
         """Write a bundle; return its folder and digest."""
         n = len(features.names)
@@ -118,7 +120,7 @@ class World:
             model=model,
             features=features,
             schema=schema,
-            decisions=Decisions(review_at=0.5, decline_at=0.6),
+            decisions=decisions,
             golden=Golden(features=rows.tolist(), scores=(scores + golden_shift).tolist()),
             card="# A model of nothing",
             manifest={
