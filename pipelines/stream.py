@@ -126,7 +126,7 @@ def stream(
         writer = writer.trigger(availableNow=True)
     else:
         writer = writer.trigger(processingTime=f"{round(every_s * 1000)} milliseconds")
-    _run(writer.start(), batches)
+    _run(spark, writer.start(), batches)
 
 
 def read_refusals(state: Path) -> tuple[Refusal, ...]:
@@ -139,13 +139,15 @@ def _name(folder: Path) -> str:
     return hashlib.sha256(bytes(folder)).hexdigest()[:16]
 
 
-def _run(query: StreamingQuery, batches: _Batches) -> None:
+def _run(spark: SparkSession, query: StreamingQuery, batches: _Batches) -> None:
     """Wait until the query ends; an interrupt ends it, and so does what goes wrong in a batch, which is raised."""
     try:
         while query.isActive:
             time.sleep(_LOOK_S)  # and not in Java: to interrupt a call there breaks the connection
     finally:
         batches.stopping.set()
+        while not batches.idle.wait(_LOOK_S):  # lest what it was writing is left behind
+            spark.sparkContext.cancelAllJobs()
         query.stop()
     if batches.error is not None:
         raise batches.error
@@ -159,7 +161,10 @@ def _readable(error: StreamingQueryException) -> MlopsError:
 
 
 class _Batches:
-    """Takes one batch of files after the other. `stopping` ends its waiting; `error` is what ended it."""
+    """Takes one batch of files after the other. `stopping` ends its waiting; `error` is what ended it.
+
+    It is `idle` between batches.
+    """
 
     def __init__(
         self,
@@ -167,20 +172,22 @@ class _Batches:
         on_batch: Callable[[Streamed], None],
         refused: Path,
     ) -> None:
-        self.stopping = threading.Event()
+        self.stopping, self.idle = threading.Event(), threading.Event()
+        self.idle.set()
         self.error: BaseException | None = None
         self._ingest, self._on_batch, self._refused = ingest, on_batch, refused
 
     def take(self, batch: DataFrame, _: int) -> None:
         """Called by Spark; what it raises ends the query, and the batch is taken again when it is next started."""
-        paths = sorted(Path(row.path.removeprefix("file:")) for row in batch.collect())
-        if not paths:
-            return
+        self.idle.clear()
         try:
-            self._on_batch(self._taken(paths))
-        except BaseException as error:
+            if paths := sorted(Path(row.path.removeprefix("file:")) for row in batch.collect()):
+                self._on_batch(self._taken(paths))
+        except BaseException as error:  # noqa: BLE001, raised again where the query is waited for
             self.error = error
-            raise
+            raise RuntimeError("the batch was not taken") from None  # Spark chokes on long messages
+        finally:
+            self.idle.set()
 
     def _taken(self, paths: Sequence[Path]) -> Streamed:
         whole = [path for path in paths if self._is_whole(path)]
@@ -206,7 +213,7 @@ class _Batches:
         )
 
     def _ingested(self, paths: Sequence[Path], reasons: dict[Path, str]) -> list[ValidateResult]:
-        """The files taken together; where that is refused one by one, to find out whose fault it is."""
+        """The files taken together; where that is refused half of them each, to find out whose fault it is."""
         if not paths:
             return []
         try:
@@ -215,7 +222,8 @@ class _Batches:
             if len(paths) == 1:
                 reasons[paths[0]] = error.line()
                 return []
-        return [result for path in paths for result in self._ingested([path], reasons)]
+        middle = len(paths) // 2
+        return self._ingested(paths[:middle], reasons) + self._ingested(paths[middle:], reasons)
 
     def _is_whole(self, path: Path) -> bool:
         """Wait until nobody writes to the file any more; False where that goes on."""
