@@ -19,21 +19,20 @@ def duration_text(microseconds: int) -> str:
 
 
 def window_text(a: Aggregate) -> str:
-    """The window of an event at time t: (t − 30d, t], or (t − 30d, event) if it leaves the event itself out."""
+    """The window of an event at time t, and the condition: (t − 30d, t], or (t − 30d, this event) without itself."""
     begin = duration_text(a.delay_us + a.window_us)
-    if a.delay_us:
-        return f"(t − {begin}, t − {duration_text(a.delay_us)}]"
-    return f"(t − {begin}, t]" if a.include_current else f"(t − {begin}, this event)"
+    end = f"t − {duration_text(a.delay_us)}]" if a.delay_us else "t]" if a.include_current else "this event)"
+    return f"(t − {begin}, {end}" + (f" where {a.where}" if a.where is not None else "")
 
 
-def definitions(features: FeatureSet) -> dict[str, str]:
-    """What each feature is computed from, by name and in order."""
-    return {name: text for feature in features.features for name, text in _definitions(feature)}
+def definitions(features: FeatureSet, *, windows: bool = True) -> dict[str, str]:
+    """What each feature is computed from, by name and in order; without `windows`, not over which events."""
+    return {name: text for feature in features.features for name, text in _definitions(feature, windows)}
 
 
-def _definitions(feature: Feature) -> list[tuple[str, str]]:
+def _definitions(feature: Feature, windows: bool) -> list[tuple[str, str]]:
     if isinstance(feature, Rolling | Last):
-        return [(a.name, _aggregate(a)) for a in feature.aggregates()]
+        return [(a.name, _aggregate(a, windows)) for a in feature.aggregates()]
     if isinstance(feature, OneHot):
         pairs = zip(feature.names, feature.values, strict=True)
         return [(name, f"{feature.column} = {value}") for name, value in pairs]
@@ -50,7 +49,7 @@ def _definitions(feature: Feature) -> list[tuple[str, str]]:
     return [(feature.names[0], text)]
 
 
-def _aggregate(a: Aggregate) -> str:
+def _aggregate(a: Aggregate, window: bool) -> str:
     if isinstance(a.agg, Nth):
         what = f"{a.agg.column} of the newest event but {a.agg.place - 1}" if a.agg.place > 1 else ""
         what = what or f"{a.agg.column} of the newest event"
@@ -60,5 +59,5 @@ def _aggregate(a: Aggregate) -> str:
             if getattr(a.agg, "column", "")
             else a.agg.label.replace("_", " ")
         )
-    where = f" where {a.where}" if a.where is not None else ""
-    return f"{what} by {a.key} in {window_text(a)}{where}, else {a.fallback:.10g}"
+    over = f" by {a.key} in {window_text(a)}" if window else ""
+    return f"{what}{over}, else {a.fallback:.10g}"

@@ -30,6 +30,9 @@ _BATCH = 500
 _DAY_US = 86_400_000_000
 _LATE_SHARE, _TWICE_SHARE, _CORRECTED_SHARE = 0.05, 0.02, 0.01
 
+_Sent = tuple[float, int, tuple[int | float, int] | None]
+"""When something is sent, about which event, and the label and when it was known, unless it is the event itself."""
+
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared. `differing` features are those with any difference, `late` events came after later ones."""
@@ -60,7 +63,7 @@ def replay_both(
     repeats = rng.choice(len(rows), int(_TWICE_SHARE * len(rows)), replace=False)
     labels = _labels(rows, events, schema, rng)
     # What there is to send, by when it is sent; a repeat and a label may be sent before the event.
-    sent = [(moment, n, None) for n, moment in enumerate(arrivals)]
+    sent: list[_Sent] = [(moment, n, None) for n, moment in enumerate(arrivals)]
     sent += [(arrivals[n] + rng.exponential(_DAY_US), n, None) for n in repeats.tolist()]
     sent += [(moment, n, label) for moment, n, label in labels]
     sent.sort(key=lambda one: one[0])
@@ -95,9 +98,9 @@ def _arrivals(times: NDArray[np.int64], rng: np.random.Generator) -> list[float]
 
 def _labels(
     rows: Sequence[dict[str, Any]], events: Sequence[Event], schema: Schema, rng: np.random.Generator
-) -> list[tuple[float, int, tuple[int | float, int]]]:
+) -> list[_Sent]:
     """(when it arrives, of which event, (label, when it was known)); a few are wrong at first and corrected."""
-    found = []
+    found: list[_Sent] = []
     for n, (row, event) in enumerate(zip(rows, events, strict=True)):
         truth = row[schema.label.column]
         if truth is None:
@@ -111,7 +114,7 @@ def _labels(
 
 
 def _send(
-    sent: Sequence[tuple[float, int, tuple[int | float, int] | None]],
+    sent: Sequence[_Sent],
     events: Sequence[Event],
     encode: EntryEncoder,
     store: OnlineStore,

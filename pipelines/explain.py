@@ -114,7 +114,7 @@ def explain(
         Window(
             key=frame.key,
             value=str(row[frame.key]),
-            window=window_text(frame) + (f" where {frame.where}" if frame.where else ""),
+            window=window_text(frame),
             begin=_ago(row[schema.time], frame.delay_us + frame.window_us),
             end=_ago(row[schema.time], frame.delay_us),
             offline=_ids_in_order(rows.filter(pa.array(mask)), schema),
@@ -126,7 +126,7 @@ def explain(
     table = _row_of(features, row[schema.id], declared, schema) if features is not None else {}
     answered = _served(served, row[schema.id], declared) if served is not None else {}
     window = {a.name: frames.index(_frame(a)) for a in declared.aggregates}
-    words = definitions(declared)
+    words = definitions(declared, windows=False)
     shown = np.logical_or.reduce(masks, axis=0) if masks else np.zeros(rows.num_rows, bool)
     shown[place] = True
     return Explanation(

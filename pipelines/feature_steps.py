@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -10,12 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from mlops.bundle import Schema
 from mlops.contract import load_use_case
 from mlops.errors import InputError
 from mlops.settings import Settings
+from mlops.storage import is_remote, local_path
 from mlops.tables import read_event_table, read_feature_table
 from pipelines import explain as explaining
 from pipelines import point_in_time
+from pipelines.explain_online import StoreView
 from pipelines.staged import current
 
 __all__ = ["LeakCheck", "check_point_in_time", "explain"]
@@ -71,11 +75,16 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
         InputError: no such event.
     """
     use_case = load_use_case(settings.usecase)
+    events = current(settings.events, settings.events_uri)
     table = current(settings.features, settings.features_uri) if settings.features.exists() else None
+    numbers = read_event_table(events).whole_number_ids
+    schema = Schema(events=use_case.events, label=use_case.label, whole_number_ids=numbers)
+    there = is_remote(settings.store_uri) or local_path(settings.store_uri, base=Path()).is_dir()
     return explaining.explain(
-        current(settings.events, settings.events_uri),
+        events,
         event_id,
         use_case,
         features=table,
         served=settings.decisions if settings.decisions.exists() else None,
+        ask_store=StoreView(settings.store_uri, use_case.features, schema) if there else None,
     )

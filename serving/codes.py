@@ -9,6 +9,8 @@ from hashlib import blake2b
 
 __all__ = [
     "MAX_ID_BYTES",
+    "TIME_BYTES",
+    "decode_id",
     "decode_time",
     "digest_of",
     "encode_id",
@@ -21,6 +23,9 @@ __all__ = [
 
 MAX_ID_BYTES = 240
 """Of an encoded id: two of them and a time fit into LMDB's longest key, 511 bytes."""
+
+TIME_BYTES = 8
+"""Of an encoded time."""
 
 _OFFSET = 1 << 63
 _DIGEST_BYTES = 16
@@ -38,6 +43,13 @@ def encode_id(value: int | str | None) -> bytes:
     if value is None:
         return b"\x00"
     return b"\x02" + value.encode().replace(b"\x00", b"\x00\xff") + b"\x00\x00"
+
+
+def decode_id(data: bytes) -> int | str | None:
+    """The id that was encoded."""
+    if data[0] == 1:
+        return int.from_bytes(data[1:], "big") - _OFFSET
+    return data[1:-2].replace(b"\x00\xff", b"\x00").decode() if data[0] == 2 else None
 
 
 def id_length(data: bytes, start: int = 0) -> int:

@@ -58,6 +58,10 @@ class StoreTransaction(Protocol):
         """Time and kept values of a key's last events, at most `n`, from `low` on and before `high`, newest first."""
         ...
 
+    def ids(self, stream: int, key: bytes, low: bytes, high: bytes) -> list[bytes]:
+        """The ids of a key's events from `low` on and before `high`, in order."""
+        ...
+
     def extremes(
         self, stream: int, key: bytes, lows: Sequence[bytes], high: bytes
     ) -> list[tuple[int | None, ...]]:

@@ -15,7 +15,7 @@ from operator import attrgetter
 import msgspec
 
 from mlops.errors import ConflictError, InputError
-from serving.codes import decode_time, encode_time
+from serving.codes import TIME_BYTES, decode_time, encode_time
 from serving.entries import Cell, Entry
 from serving.events import time_text
 from serving.plan import StorePlan
@@ -24,7 +24,7 @@ from serving.spans import SPANS, SpanIndex
 from serving.store import OrderedTables
 from serving.streams import Extremes, Row, StreamLayout
 
-__all__ = ["NOTES", "TABLES", "Layouts", "Totals"]
+__all__ = ["NOTES", "TABLES", "Layouts", "Totals", "keys_of"]
 
 NOTES = "notes"
 """The table of what is known about the whole store."""
@@ -70,6 +70,11 @@ class _Change(msgspec.Struct, frozen=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode_counted = msgspec.msgpack.Decoder(_Counted).decode
 _decode_held = msgspec.msgpack.Decoder(_Held).decode
+
+
+def keys_of(event: bytes) -> tuple[bytes, ...]:
+    """The encoded keys of an event, from what the events' table holds of it."""
+    return _decode_counted(event).keys
 
 
 class Totals:
@@ -153,6 +158,11 @@ class Totals:
         size, least = len(group), group + low
         found = self._tables.back(_TOTALS, group + high, group, n)
         return [(decode_time(k[size:]), layout.kept(value)) for k, value in found if k >= least]
+
+    def ids(self, stream: int, key: bytes, low: bytes, high: bytes) -> list[bytes]:
+        group = self._layouts.streams[stream].prefix + key
+        found = self._tables.onward(_TOTALS, group + low, group)
+        return [k[len(group) + TIME_BYTES :] for k, _ in found if k < group + high]
 
     def extremes(self, stream: int, key: bytes, lows: Sequence[bytes], high: bytes) -> list[Extremes]:
         layout = self._layouts.streams[stream]

@@ -10,9 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mlops.bundle import Schema
 from mlops.contract import load_use_case
 from mlops.errors import InputError
+from pipelines.backfill import backfill
 from pipelines.explain import explain, window_of
+from pipelines.explain_online import StoreView
 from pipelines.explain_view import explanation_text
 from pipelines.kernel import features_of
 from tests.pipelines.histories import FEATURES, LABEL, SCHEMA, arrow_table, histories, write_events
@@ -26,6 +29,8 @@ USE_CASE = msgspec.structs.replace(
     card="card",
     amount="amount",
 )
+
+STORED = Schema(events=SCHEMA, label=LABEL)
 
 
 def history(*, text_ids: bool) -> list[dict[str, Any]]:
@@ -65,7 +70,7 @@ def test_the_text_names_features_windows_and_events(tmp_path: Path) -> None:
     for word in (
         "card_max_amount_2d",
         "(t − 2d, this event)",
-        "where online = true",
+        "online = true",
         "Events in these windows",
     ):
         assert word in text
@@ -77,3 +82,39 @@ def test_an_event_that_is_not_there_is_one_error(tmp_path: Path, event_id: str) 
     table = write_events(tmp_path / "events", history(text_ids=False))
     with pytest.raises(InputError, match=r"no event .* validated or ingested"):
         explain(table, event_id, USE_CASE)
+
+
+def test_the_store_is_asked_and_told_from_the_tables(tmp_path: Path) -> None:
+    events = history(text_ids=True)
+    table = write_events(tmp_path / "events", events)
+    whole, lacking = tmp_path / "whole", tmp_path / "lacking"
+    backfill([table], whole, FEATURES, STORED)
+    place = max(range(len(events)), key=lambda n: sum(e["card"] == events[n]["card"] for e in events))
+    mine = events[place]
+    known = [e for e in events if e["card"] == mine["card"] and e is not mine and e["at"] <= mine["at"]]
+    backfill(
+        [write_events(tmp_path / "less", [e for e in events if e is not known[-1]])],
+        lacking,
+        FEATURES,
+        STORED,
+    )
+
+    same = explain(table, mine["id"], USE_CASE, ask_store=StoreView(str(whole), FEATURES, STORED))
+    other = explain(table, mine["id"], USE_CASE, ask_store=StoreView(str(lacking), FEATURES, STORED))
+
+    assert all(window.online == window.offline for window in same.windows)
+    assert [f.online for f in same.features] == [f.offline for f in same.features]
+    assert "The same, to the last bit, in the event table, the online store." in explanation_text(
+        same, FEATURES, SCHEMA
+    )
+    assert "card_count_2d" in other.differences
+    assert f"lacks {known[-1]['id']}" in explanation_text(other, FEATURES, SCHEMA)
+
+
+def test_a_store_that_has_not_counted_the_event_knows_nothing_of_it(tmp_path: Path) -> None:
+    events = history(text_ids=True)
+    backfill([write_events(tmp_path / "less", events[1:])], tmp_path / "store", FEATURES, STORED)
+    ask = StoreView(str(tmp_path / "store"), FEATURES, STORED)
+    explanation = explain(write_events(tmp_path / "events", events), events[0]["id"], USE_CASE, ask_store=ask)
+    assert {window.online for window in explanation.windows} == {None}
+    assert {feature.online for feature in explanation.features} == {None}
