@@ -8,6 +8,7 @@ import msgspec
 
 from mlops.errors import ConfigError
 from mlops.expectations import Expectation, NullShare, TrueShare
+from mlops.layout import Layout
 
 __all__ = ["Column", "ColumnType", "EventSchema", "Label", "Layout", "Task", "task_of"]
 
@@ -36,13 +37,6 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     decimals: int = 0
     unit: str = ""
     description: str = ""
-
-
-class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A foreign layout of the same events: our column name → theirs. Their other columns are ignored."""
-
-    name: str
-    columns: dict[str, str]
 
 
 class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ checked: a server that is sent such events does that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +16,11 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from mlops.errors import InputError
+from mlops.layout import Layout
 from mlops.schema import Column, EventSchema, Label
+from pipelines.foreign import arrow_form
 from pipelines.numbering import row_ids
+from pipelines.recognise import Field
 from pipelines.sources import Files, event_files
 
 __all__ = ["ARROW_TYPES", "are_whole_numbers", "read_events"]
@@ -34,8 +37,12 @@ ARROW_TYPES = {
 }
 
 
-def read_events(sources: Sequence[Path], schema: EventSchema, label: Label) -> pa.Table:
+def read_events(
+    sources: Sequence[Path], schema: EventSchema, label: Label, layout: Layout | None = None
+) -> pa.Table:
     """The events of Parquet and CSV files, or of folders of them, in the order of the files.
+
+    Their layout is ours or one of the schema's, unless it is given (see `layouts_of`).
 
     Returns:
         the schema's columns: ids int64 if all in the column are whole numbers, else text; times timestamp[us], UTC
@@ -44,7 +51,7 @@ def read_events(sources: Sequence[Path], schema: EventSchema, label: Label) -> p
     Raises:
         InputError: one is no file of events (see `event_files`), is damaged, or holds a value that cannot be read.
     """
-    groups = [files for source in sources for files in event_files(source, schema, label)]
+    groups = [files for source in sources for files in event_files(source, schema, label, layout=layout)]
     table = pa.concat_tables([_read(path, files, schema) for files in groups for path in files.paths])
     types = [
         pa.int64() if c.type == "id" and are_whole_numbers(table[c.name]) else ARROW_TYPES[c.type]
@@ -75,7 +82,7 @@ def _read(path: Path, files: Files, schema: EventSchema) -> pa.Table:
             columns[column.name] = (
                 pa.nulls(raw[schema.id].length(), ARROW_TYPES[column.type])
                 if values is None
-                else _typed(column, values).cast(ARROW_TYPES[column.type])
+                else _typed(column, values, files.layout).cast(ARROW_TYPES[column.type])
             )
         except ValueError as error:  # pyarrow's own are of this kind
             raise InputError(
@@ -87,9 +94,10 @@ def _read(path: Path, files: Files, schema: EventSchema) -> pa.Table:
 
 
 def _raw_parquet(path: Path, files: Files) -> dict[str, pa.ChunkedArray]:
+    names = {part.name for field in files.held.values() for part in field.parts or (field,)}
     with pq.ParquetFile(path) as file:
-        table = file.read(columns=[field.name for field in files.held.values()])
-    return {ours: table[field.name] for ours, field in files.held.items()}
+        table = file.read(columns=sorted(names))
+    return {ours: _column(field, lambda part: table[part.name]) for ours, field in files.held.items()}
 
 
 def _raw_csv(path: Path, files: Files) -> dict[str, pa.ChunkedArray]:
@@ -100,14 +108,31 @@ def _raw_csv(path: Path, files: Files) -> dict[str, pa.ChunkedArray]:
         csv.ParseOptions(delimiter=files.delimiter),
         csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
-    # As `Files.rows` does: some write a column of whole numbers with a gap as 12.0.
-    return {
-        ours: pc.replace_substring_regex(table[f"_{files.header.index(field.name)}"], r"^(-?\d+)\.0+$", r"\1")
+    columns = {
+        ours: _column(field, lambda part: table[f"_{files.header.index(part.name)}"])
         for ours, field in files.held.items()
+    }
+    # As validation does: some write a column of whole numbers with a gap as 12.0.
+    return {
+        ours: pc.replace_substring_regex(values, r"^(-?\d+)\.0+$", r"\1") for ours, values in columns.items()
     }
 
 
-def _typed(column: Column, raw: pa.ChunkedArray) -> pa.ChunkedArray:
+def _column(field: Field, there: Callable[[Field], pa.ChunkedArray]) -> pa.ChunkedArray:
+    if not field.parts:
+        return there(field)
+    return pc.binary_join_element_wise(
+        *(_trimmed(there(part).cast(pa.string())) for part in field.parts), " "
+    )
+
+
+def _trimmed(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text without white space around it; null where nothing is left."""
+    trimmed = pc.utf8_trim_whitespace(text.cast(pa.string()))
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+
+
+def _typed(column: Column, raw: pa.ChunkedArray, layout: Layout) -> pa.ChunkedArray:
     """The values in a type that casts to the column's. Raises ValueError for one that cannot be read."""
     if pa.types.is_dictionary(raw.type):
         raw = raw.cast(raw.type.value_type)
@@ -118,8 +143,12 @@ def _typed(column: Column, raw: pa.ChunkedArray) -> pa.ChunkedArray:
         or pa.types.is_large_string(raw.type)
         or pa.types.is_string_view(raw.type)
     ):
-        trimmed = pc.utf8_trim_whitespace(raw.cast(pa.string()))
-        raw = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+        raw = _trimmed(raw)
+    form = arrow_form(column, raw, layout)
+    if form.null_count > raw.null_count:
+        unread = raw.filter(pc.and_(raw.is_valid(), form.is_null()))[0].as_py()
+        raise ValueError(f"{str(unread)!r} is no {column.type} as layout {layout.name} writes it")
+    raw = form
     if column.type == "id":
         return raw.cast(pa.int64()) if pa.types.is_floating(raw.type) else raw
     if column.type == "timestamp":

@@ -108,7 +108,13 @@ def _whole_in_all(groups: Sequence[Files], name: str) -> bool:
 
 def _parsed(files: Files, frame: DataFrame, schema: EventSchema) -> dict[str, Parsed]:
     return {
-        column.name: parse(column, F.col(column.name), frame.schema[column.name].dataType, csv=files.is_csv)
+        column.name: parse(
+            column,
+            F.col(column.name),
+            frame.schema[column.name].dataType,
+            csv=files.is_csv,
+            layout=files.layout,
+        )
         for column in schema.columns
         if column.name in files.columns
     }
@@ -139,5 +145,3 @@ def _checked(
         for c in schema.columns
     ]
     return frame.select(*values, FILE, reason.alias(REASON), F.when(reason.isNotNull(), row).alias(ROW))
-
-

@@ -11,6 +11,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from mlops import schema as events
+from mlops.layout import Layout
+from pipelines.foreign import spark_form
 
 __all__ = ["UNREADABLE", "Parsed", "parse"]
 
@@ -24,6 +26,7 @@ UNREADABLE: dict[events.ColumnType, str] = {
     "boolean": "neither true nor false",
 }
 _MISSING = "missing"
+_PLAIN = Layout(name="plain")
 _SHOWN_VALUES = 8
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what Spark reads where bytes are not UTF-8
 _EXACT = 2.0**53  # up to here a double holds every whole number
@@ -38,12 +41,15 @@ class Parsed(msgspec.Struct, frozen=True):
     problem: Column
 
 
-def parse(column: events.Column, raw: Column, type_: T.DataType, *, csv: bool = False) -> Parsed:
+def parse(
+    column: events.Column, raw: Column, type_: T.DataType, *, csv: bool = False, layout: Layout = _PLAIN
+) -> Parsed:
     """Parse and check a column.
 
     Args:
         raw: as it stands in the file, of Spark type `type_`.
         csv: it comes from a CSV file, where numbers and text are not told apart.
+        layout: how the file writes its values.
 
     Returns:
         ids as text, or as the whole numbers that the file has; times as timestamps, decimals rounded to their digits
@@ -64,7 +70,7 @@ def parse(column: events.Column, raw: Column, type_: T.DataType, *, csv: bool = 
     if column.type == "id" and csv:
         # A column of whole numbers with a gap is written as 12.0 by some.
         raw = F.regexp_replace(raw, r"^(-?[0-9]+)\.0+$", "$1")
-    read_value = read(raw, type_)
+    read_value = read(*spark_form(column, raw, type_, layout))
     checks = F.when(read_value.isNull() & raw.isNotNull(), UNREADABLE[column.type])
     if not column.nullable:
         checks = checks.when(read_value.isNull(), _MISSING)

@@ -23,6 +23,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from mlops.errors import ExpectationError, MlopsError
+from mlops.layout import Layout
 from mlops.schema import EventSchema, Label
 from mlops.storage import one_writer, publish_dir, write_json
 from mlops.tables import Batch, write_batches, write_table_meta
@@ -55,6 +56,7 @@ def validate(
     merge: bool = False,
     files: Sequence[Path] | None = None,
     called: str = "",
+    layout: Layout | None = None,
 ) -> ValidateResult:
     """Read event files, write the event table and the quarantine, and replace what these held or add to it.
 
@@ -65,6 +67,7 @@ def validate(
         merge: add to what the table holds. Files whose content was taken before are passed over.
         files: only these of the source.
         called: what the result calls the source; its path unless given.
+        layout: that of the files, if it is none of the schema's.
         report: where the result is written as JSON, also that of a delivery that is refused.
         as_of: the moment that freshness is judged as of; it is not judged without.
         force: publish also what is not as expected; that it was done is logged.
@@ -77,7 +80,7 @@ def validate(
     started = time.monotonic()
     with one_writer(target.parent), readable_errors():
         held = held_by(target) if merge else None
-        groups = event_files(source, schema, label, files)
+        groups = event_files(source, schema, label, files, layout)
         digests = file_digests(groups)
         known = [path for path in digests if held is not None and digests[path] in held.taken]
         groups = without(groups, known)
@@ -118,7 +121,7 @@ def validate(
                 write_quarantine(checked.rows, bad, schema)
             result = ValidateResult(
                 source=called or str(source),
-                layout=" and ".join(dict.fromkeys(files.layout for files in groups)),
+                layout=" and ".join(dict.fromkeys(files.layout.name for files in groups)),
                 rows_in=batch.rows_in,
                 good=batch.good,
                 quarantined=batch.quarantined,
