@@ -27,7 +27,7 @@ from mlops.bundle import Schema
 from mlops.errors import ConfigError, SetupError
 from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
-from serving.redis_wire import Command, Disconnected, RedisWire
+from serving.redis_wire import Command, RedisWire
 from serving.store import Rehearsal, StoreTransaction
 from serving.totals import Layouts, Totals
 
@@ -114,7 +114,7 @@ class RedisStore:
 
     def check(self) -> None:
         with self._one_at_a_time:
-            self._wire.exchange([("PING",)])
+            self._wire.exchange([("PING",)], twice=True)
 
     def close(self) -> None:
         self._wire.close()
@@ -167,6 +167,8 @@ class _Locks:
         deadline, pause = time.monotonic() + PATIENCE_S, 0.0002
         while True:
             _, locked, _, (plan, *owners), *replies = self._exchange(asked)
+            if locked:
+                self.held |= new
             if plan != self._plan:
                 raise SetupError("the store was made anew", where=self._where, todo="start again")
             if locked:
@@ -177,7 +179,6 @@ class _Locks:
                 )
             time.sleep(pause * random.uniform(0.5, 1))
             pause = min(2 * pause, 0.05)
-        self.held |= new
         if any(owner != self._token for owner in owners):
             raise SetupError("the locks were lost", where=self._where, todo="send the request again")
         return replies
@@ -195,15 +196,10 @@ class _Locks:
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         try:
-            return self._wire.exchange(commands)
-        except Disconnected:
-            if self.held:
-                self.held = set()  # they end by themselves
-                raise
+            return self._wire.exchange(commands, twice=not self.held)
         except SetupError:
-            self.held = set()
+            self.held = set()  # they end by themselves
             raise
-        return self._wire.exchange(commands)  # a connection that was idle may have been closed
 
 
 def _without_prefix(uri: str) -> tuple[str, str]:

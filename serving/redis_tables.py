@@ -1,31 +1,29 @@
 """Ordered tables in Redis, as one transaction sees them.
 
-What was read is remembered, what is written is kept here until the end, and the second is laid over the first. A
-rehearsal finds nothing but what was fetched before, and notes what it would have read.
+What was read is remembered, what is written is kept here until the end, and the second is laid over the first.
 
-A table that is read by key alone is a hash. A table that is read in order is a sorted set for each stream and key: all
-scores are 0, so that Redis orders the members bytewise, and a member is the rest of the key, escaped as texts are in
-`serving.codes`, and the value. Numbers are added here, not in Redis, whose scripts know doubles only.
+A table that is read by key alone is a hash. A table that is read in order is a sorted set for each stream and key
+(`serving.redis_sets`). Totals are read one by one, wherever they lie; of the other sets the end is read at once, where
+what is asked for lies, but for keys with very many events. Numbers are added here, not in Redis, whose scripts know
+doubles only.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from mlops.errors import InputError
+from serving.codes import id_length
+from serving.redis_sets import PAGE, Item, Tail, Written, after, ended, escaped, parted
 from serving.redis_wire import Command
-from serving.totals import NOTES
+from serving.totals import NOTES, TABLES, keys_of
 
-__all__ = ["HASHES", "RedisTables"]
+__all__ = ["RedisTables"]
 
-HASHES = frozenset({"events", "answers", "held", NOTES})
-"""The tables that are read by key alone."""
-
-_ROUNDS = 4
-Item = tuple[bytes, bytes]
+_EVENTS, _ANSWERS, _TOTALS, _HELD = TABLES[:4]
+_HASHES = frozenset({_EVENTS, _ANSWERS, _HELD, NOTES})
 Fetch = Callable[[Sequence[Command], set[bytes]], list[Any]]
 
 
@@ -41,13 +39,14 @@ class RedisTables:
         self._prefix = prefix
         self._fetch = fetch
         self._known: dict[Command, Any] = {}
+        self._tails: dict[bytes, Tail] = {}
         self._missing: dict[Command, None] | None = None
-        self._hashes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in HASHES}
-        self._groups: dict[tuple[str, bytes], _Group] = {}
+        self._values: dict[str, dict[bytes, bytes | None]] = {table: {} for table in _HASHES}
+        self._sets: dict[tuple[str, bytes], Written] = {}
         self.touched: set[bytes] = set()
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        written = self._hashes[table]
+        written = self._values[table]
         if key in written:
             return written[key]
         if table != NOTES:  # they are about the whole store, and locking them would let one in at a time
@@ -68,91 +67,101 @@ class RedisTables:
 
     def back(self, table: str, bound: bytes, prefix: bytes, limit: int) -> list[Item]:
         name, group, least = self._group(table, prefix)
-        place, written = bound[len(group) :], self._groups.get((table, group))
-        span = "ZREVRANGEBYLEX", name, b"(" + _ended(place), b"[" + _escaped(least) if least else b"-"
-        fetched = limit
+        place, written, fetched = bound[len(group) :], self._sets.get((table, group)), limit
+        span = "ZREVRANGEBYLEX", name, b"(" + ended(place), b"[" + escaped(least) if least else b"-"
         while True:
-            stored = [_parted(member) for member in self._read((*span, "LIMIT", 0, fetched)) or ()]
-            partly = len(stored) == fetched
+            found = None
+            if table != _TOTALS or limit > 1:
+                found = self._tail(name).back(least, place, fetched)
+            if found is None:
+                found = [parted(member) for member in self._read((*span, "LIMIT", 0, fetched)) or ()]
+            partly = len(found) == fetched
             if written is not None:
-                stored = written.over(stored, stored[-1][0] if partly else least, place)[::-1]
-            if len(stored) >= limit or not partly:
-                return [(group + rest, value) for rest, value in stored[:limit]]
-            fetched *= 2  # of what Redis has, some was deleted here
+                found = written.over(found, found[-1][0] if partly else least, place)[::-1]
+            if len(found) >= limit or not partly:
+                return [(group + key, value) for key, value in found[:limit]]
+            fetched *= 2  # of what Redis has, some is deleted here
 
     def onward(self, table: str, bound: bytes, prefix: bytes, limit: int | None = None) -> list[Item]:
         name, group, least = self._group(table, prefix)
-        place, written = bound[len(group) :], self._groups.get((table, group))
-        beyond = _after(least)
-        span = "ZRANGEBYLEX", name, b"[" + _ended(place), b"(" + _escaped(beyond) if beyond else b"+"
-        fetched = limit
+        place, written, fetched = bound[len(group) :], self._sets.get((table, group)), limit
+        beyond = after(least)
+        span = "ZRANGEBYLEX", name, b"[" + ended(place), b"(" + escaped(beyond) if beyond else b"+"
         while True:
-            command = span if fetched is None else (*span, "LIMIT", 0, fetched)
-            stored = [_parted(member) for member in self._read(command) or ()]
-            partly = len(stored) == fetched
+            found = None
+            if table != _TOTALS or limit is not None:
+                found = self._tail(name).onward(place, beyond, fetched)
+            if found is None:
+                command = span if fetched is None else (*span, "LIMIT", 0, fetched)
+                found = [parted(member) for member in self._read(command) or ()]
+            partly = len(found) == fetched
             if written is not None:
-                stored = written.over(stored, place, stored[-1][0] + b"\x00" if partly else beyond)
-            if limit is None or len(stored) >= limit or not partly:
-                return [(group + rest, value) for rest, value in stored[:limit]]
+                found = written.over(found, place, found[-1][0] + b"\x00" if partly else beyond)
+            if limit is None or len(found) >= limit or not partly:
+                return [(group + key, value) for key, value in found[:limit]]
             fetched = 2 * (fetched or 0)
 
     def rehearse(self, act: Callable[[], object]) -> None:
-        """Do `act`, which uses these tables, fetch what it would have read, and forget what it wrote.
+        """Do `act` on empty tables, fetch what it read there, and forget what it wrote.
 
-        What was there may lead it further, so it is done again if something was there.
+        The keys of events that turn out to be there are locked as well: whoever changes an event changes its keys.
         """
-        for _ in range(_ROUNDS):
-            self._missing = {}
-            with suppress(InputError):  # the transaction itself will meet it, and undo what it did
-                act()
-            missing, self._missing = list(self._missing), None
-            self._hashes = {table: {} for table in HASHES}
-            self._groups.clear()
-            if not missing:
-                return
-            replies = self._fetch(missing, self.touched)
-            self._known.update(zip(missing, replies, strict=True))
-            notes = self._prefix + NOTES.encode()
-            if not any(
-                reply
-                for (verb, name, *_), reply in zip(missing, replies, strict=True)
-                if verb == "HGET" and name != notes
-            ):
-                return
+        self._missing = {}
+        with suppress(InputError):  # the transaction itself will meet it, and undo what it did
+            act()
+        missing, self._missing = list(self._missing), None
+        self._values = {table: {} for table in _HASHES}
+        self._sets.clear()
+        self._tails.clear()
+        self._known.update(zip(missing, self._fetch(missing, self.touched), strict=True))
+        events = self._prefix + _EVENTS.encode()
+        there = [reply for command, reply in self._known.items() if reply and command[1] == events]
+        if more := {b"key:" + key for event in there for key in keys_of(event)} - self.touched:
+            self.touched |= more
+            self._fetch((), self.touched)
 
     def writes(self) -> list[Command]:
         """The commands that write what was written."""
         commands: list[Command] = []
-        for table, values in self._hashes.items():
+        for table, values in self._values.items():
             name = self._prefix + table.encode()
             if gone := [key for key, value in values.items() if value is None]:
                 commands.append(("HDEL", name, *gone))
-            if kept := [part for item in values.items() if item[1] is not None for part in item]:
-                commands.append(("HSET", name, *kept))
-        for (table, group), written in self._groups.items():
+            if kept := [(key, value) for key, value in values.items() if value is not None]:
+                commands.append(("HSET", name, *[part for item in kept for part in item]))
+        for (table, group), written in self._sets.items():
             name = self._prefix + table.encode() + b":" + group
-            old, new = written.changes()
-            commands += [("ZREMRANGEBYLEX", name, b"[" + start, b"(" + end) for start, end in old]
-            if new:
-                commands.append(("ZADD", name, *[part for member in new for part in (0, member)]))
+            spans, members = written.changes()
+            commands += [("ZREMRANGEBYLEX", name, b"[" + start, b"(" + end) for start, end in spans]
+            if members:
+                commands.append(("ZADD", name, *[part for member in members for part in (0, member)]))
         return commands
 
     def _set(self, table: str, key: bytes, value: bytes | None) -> None:
-        if table in HASHES:
-            self.touched.add(b"id:" + key)
-            self._hashes[table][key] = value
+        if table in _HASHES:
+            if table != NOTES:
+                self.touched.add(b"id:" + key)
+            self._values[table][key] = value
             return
         group = key[: _group_length(key)]
         self.touched.add(b"key:" + group[1:])
-        written = self._groups.get((table, group))
+        written = self._sets.get((table, group))
         if written is None:
-            written = self._groups[table, group] = _Group()
+            written = self._sets[table, group] = Written()
         written.set(key[len(group) :], value)
 
     def _group(self, table: str, prefix: bytes) -> tuple[bytes, bytes, bytes]:
+        """The name of the set where keys with this prefix are, how they begin there, and what is left of the prefix."""
         group = prefix[: _group_length(prefix)]
         self.touched.add(b"key:" + group[1:])
         return self._prefix + table.encode() + b":" + group, group, prefix[len(group) :]
+
+    def _tail(self, name: bytes) -> Tail:
+        tail = self._tails.get(name)
+        if tail is None:
+            members = self._read(("ZREVRANGEBYLEX", name, b"+", b"-", "LIMIT", 0, PAGE))
+            tail = self._tails[name] = Tail(members or ())
+        return tail
 
     def _read(self, command: Command) -> Any:
         if command in self._known:
@@ -165,58 +174,6 @@ class RedisTables:
         return reply
 
 
-class _Group:
-    """What was written into one sorted set, by the rest of the key; None is deleted."""
-
-    def __init__(self) -> None:
-        self._values: dict[bytes, bytes | None] = {}
-        self._order: list[bytes] = []
-
-    def set(self, rest: bytes, value: bytes | None) -> None:
-        if rest not in self._values:
-            insort(self._order, rest)
-        self._values[rest] = value
-
-    def over(self, stored: list[Item], start: bytes, end: bytes) -> list[Item]:
-        """What is stored from `start` until `end`, or without end, in any order, with what was written there."""
-        low = bisect_left(self._order, start)
-        high = bisect_left(self._order, end) if end else len(self._order)
-        if low >= high:
-            return sorted(stored)
-        merged: dict[bytes, bytes | None] = dict(stored)
-        merged.update({rest: self._values[rest] for rest in self._order[low:high]})
-        return sorted((rest, value) for rest, value in merged.items() if value is not None)
-
-    def changes(self) -> tuple[list[Item], list[bytes]]:
-        """The spans of members to remove, and the members to add."""
-        starts = [(rest, _ended(rest)) for rest in self._order]
-        old = [(start, start[:-1] + b"\x01") for _, start in starts]
-        return old, [start + value for rest, start in starts if (value := self._values[rest]) is not None]
-
-
 def _group_length(key: bytes) -> int:
-    """Of a stream's number and an encoded id (`serving.plan.encode_id`) at the start of a key."""
-    kind = key[1]
-    if kind == 1:
-        return 10
-    return key.index(b"\x00\x00", 2) + 2 if kind == 2 else 2
-
-
-def _escaped(rest: bytes) -> bytes:
-    return rest.replace(b"\x00", b"\x00\xff")
-
-
-def _ended(rest: bytes) -> bytes:
-    """Sorts as `rest` does, and no two begin alike."""
-    return rest.replace(b"\x00", b"\x00\xff") + b"\x00\x00"
-
-
-def _parted(member: bytes) -> Item:
-    end = member.index(b"\x00\x00")
-    return member[:end].replace(b"\x00\xff", b"\x00"), member[end + 2 :]
-
-
-def _after(prefix: bytes) -> bytes:
-    """The least bytes after all that begin with `prefix`; nothing if there are none."""
-    kept = prefix.rstrip(b"\xff")
-    return kept[:-1] + bytes((kept[-1] + 1,)) if kept else b""
+    """Of a stream's number and an encoded id at the start of a key."""
+    return 1 + id_length(key, 1)

@@ -7,21 +7,16 @@ from typing import Any
 
 import redis
 from hiredis import pack_command
-from redis.connection import Connection
 
 from mlops.errors import ConfigError, SetupError
 from mlops.settings import without_password
 
-__all__ = ["Command", "Disconnected", "RedisWire"]
+__all__ = ["Command", "RedisWire"]
 
 _TIMEOUT_S = 2.0
 """To connect, and to wait for an answer."""
 
 Command = tuple[str | bytes | int, ...]
-
-
-class Disconnected(SetupError):
-    """The server cannot be reached, or has closed the connection."""
 
 
 class RedisWire:
@@ -41,19 +36,32 @@ class RedisWire:
             pool: Any = redis.ConnectionPool.from_url(
                 uri, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
             )
-            self._connection: Connection = pool.make_connection()
+            self._connection: Any = pool.make_connection()
         except (ValueError, TypeError, redis.RedisError) as error:
             raise ConfigError(
                 f"not the URI of a Redis: {error}", where=self.name, todo="redis://host:port/database"
             ) from None
 
-    def exchange(self, commands: Sequence[Command]) -> list[Any]:
+    def exchange(self, commands: Sequence[Command], *, twice: bool = False) -> list[Any]:
         """Send commands at once; return what each was answered.
 
+        Args:
+            twice: if the connection is lost, send them again on a new one: it may have been closed while it was idle.
+
         Raises:
-            Disconnected: there is no connection, or none any more.
-            SetupError: a command was refused, or not answered in time. Whether it was done is not known.
+            SetupError: the server cannot be reached, went away, refused, or did not answer in time. Whether a command
+                was done is then not known.
         """
+        try:
+            return self._exchange(commands)
+        except redis.RedisError as error:
+            if not (twice and isinstance(error, redis.ConnectionError)):
+                raise SetupError(
+                    f"the Redis cannot be used: {error}", where=self.name, todo="see that it runs and answers"
+                ) from None
+        return self.exchange(commands)
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = self._connection
         try:
             connection.send_packed_command([b"".join([pack_command(command) for command in commands])])
@@ -63,12 +71,6 @@ class RedisWire:
                     replies.append(connection.read_response(disable_decoding=True))
                 except redis.ResponseError as error:
                     refused = refused or error
-        except redis.RedisError as error:
-            connection.disconnect()
-            kind = SetupError if isinstance(error, redis.TimeoutError) else Disconnected
-            raise kind(
-                f"the Redis cannot be used: {error}", where=self.name, todo="see that it runs and answers"
-            ) from None
         except BaseException:
             connection.disconnect()  # answers may be under way that nobody waits for
             raise
