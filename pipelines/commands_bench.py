@@ -13,7 +13,7 @@ from pipelines.options import (
     as_json,
 )
 
-__all__ = ["bench", "bench_the_demo", "bench_the_simulator", "doctor"]
+__all__ = ["bench", "bench_the_demo", "bench_the_simulator", "bench_the_stores", "doctor"]
 
 
 @click.group()
@@ -39,6 +39,17 @@ def bench_the_simulator(out: Path, json_: bool) -> None:
     from pipelines.bench_simulate import bench_simulate
 
     show(bench_simulate(out.absolute()), json_)
+
+
+@bench.command("stores")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@click.option("--store", "others", multiple=True, help="URI of a store to time as well; it must be empty.")
+@as_json
+def bench_the_stores(out: Path, others: tuple[str, ...], json_: bool) -> None:
+    """One read-compute-append of the online store, with 100,000 keys: LMDB, SQLite, RocksDB."""
+    from pipelines.bench_stores import bench_stores
+
+    show(bench_stores(out.absolute(), others=others), json_)
 
 
 @click.command()
