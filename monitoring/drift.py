@@ -82,8 +82,9 @@ def _frame(data: Path | pd.DataFrame, features: Sequence[str], side: str) -> pd.
     where = data if isinstance(data, Path) else f"{side} data"
     if isinstance(data, Path):
         try:
-            present = set(pq.ParquetDataset(data).schema.names)
-            data = pq.read_table(data, columns=[name for name in features if name in present]).to_pandas()
+            present = set(pq.ParquetDataset(data, partitioning=None).schema.names)
+            data = pq.read_table(data, columns=[n for n in features if n in present], partitioning=None)
+            data = data.to_pandas()
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(f"cannot be read as Parquet: {error}", where=where) from None
     if missing := [name for name in features if name not in data.columns]:

@@ -39,7 +39,7 @@ def read_table(data: Path | pa.Table) -> pa.Table:
     if isinstance(data, pa.Table):
         return data
     try:
-        return pq.read_table(data)
+        return pq.read_table(data, partitioning=None)  # what folders are called is no column
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"cannot be read as Parquet: {error}", where=data) from None
 
