@@ -93,6 +93,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         true, false: words for them, besides true, false, 1 and 0; case does not matter.
         decimal_comma: numbers are written 1.234,56.
         separator: what stands between the fields of CSV; by default it is found out.
+        encoding: of text, as Python calls it; UTF-8 unless said. Only of a layout that is given with the files: of
+            several, none is known before the text is read.
 
     Raises:
         ConfigError: a field makes no sense.
@@ -106,6 +108,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     false: tuple[str, ...] = ()
     decimal_comma: bool = False
     separator: str = ""
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         where = f"Layout {self.name}"

@@ -80,6 +80,12 @@ class EventSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for layout in self.layouts:
             if unknown := set(layout.columns) - set(names):
                 raise ConfigError(f"unknown columns {sorted(unknown)}", where=f"Layout {layout.name}")
+            if layout.encoding:
+                raise ConfigError(
+                    "has an encoding",
+                    where=f"Layout {layout.name}",
+                    todo="give it with the files: --encoding",
+                )
 
     def column(self, name: str) -> Column:
         """The column called `name`.

@@ -7,6 +7,7 @@ from datetime import date
 
 import click
 
+from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import knob_values, show, watched
 from pipelines.options import (
@@ -14,6 +15,7 @@ from pipelines.options import (
     as_json,
     delivery_options,
     events_option,
+    layout_options,
     seed_option,
 )
 
@@ -52,16 +54,21 @@ def export_source(settings: Settings, out: str, json_: bool) -> None:
 
 @click.command()
 @events_option
+@layout_options
 @delivery_options
 @as_json
 @click.pass_obj
-def validate(settings: Settings, events: str, as_of: date | None, force: bool, json_: bool) -> None:
+def validate(
+    settings: Settings, events: str, layout: Layout | None, as_of: date | None, force: bool, json_: bool
+) -> None:
     """Check events against the schema; bad rows go to the quarantine with the reason."""
     from pipelines import lifecycle
     from pipelines.report import shown_if_refused, validation_table
 
     with shown_if_refused():
-        result = watched("validate", lifecycle.validate_events, settings, events, as_of=as_of, force=force)
+        result = watched(
+            "validate", lifecycle.validate_events, settings, events, as_of=as_of, force=force, layout=layout
+        )
     if json_:
         show(result, json_=True)
     else:

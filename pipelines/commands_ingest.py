@@ -8,25 +8,31 @@ from pathlib import Path
 
 import click
 
+from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
-from pipelines.options import PATH, as_json, delivery_options, events_option
+from pipelines.options import PATH, as_json, delivery_options, events_option, layout_options
 
 __all__ = ["ingest", "stream"]
 
 
 @click.command()
 @events_option
+@layout_options
 @delivery_options
 @as_json
 @click.pass_obj
-def ingest(settings: Settings, events: str, as_of: date | None, force: bool, json_: bool) -> None:
+def ingest(
+    settings: Settings, events: str, layout: Layout | None, as_of: date | None, force: bool, json_: bool
+) -> None:
     """Add events to those that are there: late ones, labels that are known now, and none twice."""
     from pipelines import lifecycle
     from pipelines.report import shown_if_refused, validation_table
 
     with shown_if_refused():
-        result = watched("ingest", lifecycle.ingest, settings, events, as_of=as_of, force=force)
+        result = watched(
+            "ingest", lifecycle.ingest, settings, events, as_of=as_of, force=force, layout=layout
+        )
     if json_:
         show(result, json_=True)
     else:
@@ -40,7 +46,10 @@ def ingest(settings: Settings, events: str, as_of: date | None, force: bool, jso
 @click.option("--json", "json_", is_flag=True, help="Print a line of JSON for each batch of files.")
 @click.pass_obj
 def stream(settings: Settings, folder: Path, once: bool, every: str, json_: bool) -> None:
-    """Add the events of a FOLDER that fills, until Ctrl-C. Killed and started again, it goes on where it was."""
+    """Add the events of a FOLDER that fills, until Ctrl-C. Killed and started again, it goes on where it was.
+
+    A file is read once: write it under a name that starts with a dot, and rename it when it is whole.
+    """
     from mlops.aggregates import duration_us
     from pipelines.stream import Streamed, stream_events
 

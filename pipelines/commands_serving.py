@@ -8,12 +8,14 @@ from datetime import date
 import click
 
 from mlops.errors import ConfigError, MlopsError
+from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import (
     DATE,
     as_json,
     events_option,
+    layout_options,
     url_option,
 )
 
@@ -40,6 +42,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 @click.command()
 @events_option
+@layout_options
 @url_option
 @click.option("--from", "first_day", type=DATE, help="First day to replay; none where events have no time.")
 @click.option("--to", "last_day", type=DATE, help="Last day to replay.")
@@ -51,6 +54,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 def replay(
     settings: Settings,
     events: str,
+    layout: Layout | None,
     url: str,
     first_day: date | None,
     last_day: date | None,
@@ -64,8 +68,8 @@ def replay(
     from pipelines.staged import fetched
 
     use_case = load_use_case(settings.usecase)
-    with fetched(events) as source:
-        recording = Recording([source], use_case.events, use_case.label)
+    with fetched(events, layout.encoding if layout else "") as source:
+        recording = Recording([source], use_case.events, use_case.label, layout)
     result = watched("replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles)
     show(result, json_)
     if result.failed:

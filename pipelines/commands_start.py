@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from mlops.errors import MlopsError
+from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import knob_values, show
 from pipelines.options import (
@@ -17,6 +18,7 @@ from pipelines.options import (
     as_json,
     delivery_options,
     events_option,
+    layout_options,
     seed_option,
     train_from_option,
 )
@@ -53,6 +55,7 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
 
 @click.command()
 @events_option
+@layout_options
 @click.option("--out", type=PATH, help="The home to write, instead of --home.")
 @train_from_option
 @delivery_options
@@ -62,6 +65,7 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
 def run(
     settings: Settings,
     events: str,
+    layout: Layout | None,
     out: Path | None,
     train_from: date | None,
     as_of: date | None,
@@ -80,7 +84,14 @@ def run(
         settings = msgspec.structs.replace(settings, home=out.absolute())
     with shown_if_refused(), View("From events to a champion") as view:
         result = lifecycle.run(
-            LocalEngine(view), settings, events, train_from=train_from, seed=seed, as_of=as_of, force=force
+            LocalEngine(view),
+            settings,
+            events,
+            train_from=train_from,
+            seed=seed,
+            as_of=as_of,
+            force=force,
+            layout=layout,
         )
     if json_:
         show(result, json_=True)

@@ -25,6 +25,7 @@ import pyarrow.dataset as ds
 from mlops.contract import load_use_case
 from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import InputError
+from mlops.layout import Layout
 from mlops.policy import Split
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
@@ -93,6 +94,7 @@ def validate_events(
     as_of: date | None = None,
     force: bool = False,
     merge: bool = False,
+    layout: Layout | None = None,
 ) -> validate.ValidateResult:
     """Check `source`, a path or URI, against the use case's schema; good rows become the event table.
 
@@ -100,10 +102,11 @@ def validate_events(
 
     Args:
         merge: add the good rows to the table, instead of replacing what it holds.
+        layout: that of the files, if it is none of the use case's.
     """
     use_case = load_use_case(settings.usecase)
     with (
-        fetched(source) as files,
+        fetched(source, layout.encoding if layout else "") as files,
         published(settings.events, settings.events_uri) as events,
         published(settings.quarantine, settings.quarantine_uri) as quarantine,
     ):
@@ -119,14 +122,20 @@ def validate_events(
             force=force,
             merge=merge,
             called=shown(str(source)),
+            layout=layout,
         )
 
 
 def ingest(
-    settings: Settings, source: str | Path, *, as_of: date | None = None, force: bool = False
+    settings: Settings,
+    source: str | Path,
+    *,
+    as_of: date | None = None,
+    force: bool = False,
+    layout: Layout | None = None,
 ) -> validate.ValidateResult:
     """Merge the good rows of `source` into the event table; files that it has taken before are passed over."""
-    return validate_events(settings, source, as_of=as_of, force=force, merge=True)
+    return validate_events(settings, source, as_of=as_of, force=force, merge=True, layout=layout)
 
 
 def compute_features(
@@ -299,10 +308,13 @@ def run(
     seed: int = 0,
     as_of: date | None = None,
     force: bool = False,
+    layout: Layout | None = None,
 ) -> RunResult:
     """From a file of events to a champion that `mlops serve` serves, or to the reasons why there is none."""
     with workers() as pool:
-        validated = engine.run("validate", validate_events, settings, source, as_of=as_of, force=force)
+        validated = engine.run(
+            "validate", validate_events, settings, source, as_of=as_of, force=force, layout=layout
+        )
         first_day = train_from or default_training_day(settings)
         engine.run("features", compute_features, settings)
         results = engine.run("train", train, settings, first_day, pool=pool, seed=seed)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -16,6 +17,7 @@ __all__ = [
     "as_json",
     "delivery_options",
     "events_option",
+    "layout_options",
     "seed_option",
     "train_from_option",
     "url_option",
@@ -67,3 +69,46 @@ def delivery_options(command: F) -> F:
         "--force", is_flag=True, help="Publish also what is not as expected; it is logged that you did."
     )
     return as_of(force(command))
+
+
+def layout_options(command: F) -> F:
+    """How foreign files are laid out, of commands that read them; the command gets a `layout`, or None."""
+
+    @wraps(command)
+    def with_layout(
+        *args: Any,
+        layout_file: Path | None,
+        columns: tuple[str, ...],
+        separator: str,
+        encoding: str,
+        **kwargs: Any,
+    ) -> Any:
+        from pipelines.given_layout import given_layout
+
+        layout = given_layout(layout_file, columns, separator, encoding)
+        return command(*args, layout=layout, **kwargs)
+
+    options = (
+        click.option(
+            "--map",
+            "columns",
+            metavar="OURS=THEIRS",
+            multiple=True,
+            help="What the files call a column of ours; of two for one, such as date and time, the values are joined.",
+        ),
+        click.option(
+            "--layout",
+            "layout_file",
+            type=PATH,
+            metavar="FILE.yaml",
+            help="Column map and how times, booleans and numbers are written.",
+        ),
+        click.option(
+            "--separator", default="", help="Of CSV fields, where it is not found out; `tab` is one."
+        ),
+        click.option("--encoding", default="", help="Of text that is not UTF-8, such as latin-1 or cp1252."),
+    )
+    decorated: Any = with_layout
+    for option in reversed(options):
+        decorated = option(decorated)
+    return cast(F, decorated)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops.errors import InputError, SetupError
+from mlops.layout import Layout
 from mlops.schema import EventSchema, Label
 from pipelines.canonical import read_events
 
@@ -41,16 +42,19 @@ class Recording:
 
     Args:
         sources: Parquet and CSV files, or folders of them.
+        layout: theirs, if it is none of the schema's.
 
     Raises:
         InputError: there are none, or one cannot be read: see `read_events`.
     """
 
-    def __init__(self, sources: Sequence[Path], schema: EventSchema, label: Label) -> None:
+    def __init__(
+        self, sources: Sequence[Path], schema: EventSchema, label: Label, layout: Layout | None = None
+    ) -> None:
         if not sources:
             raise InputError("no event files to replay")
         self.schema, self.label = schema, label
-        table = read_events(sources, schema, label)
+        table = read_events(sources, schema, label, layout)
         order = [(schema.time, "ascending"), (schema.id, "ascending")]
         self.table = table.sort_by(order) if schema.time else table
 

@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from mlops.errors import InputError
+from mlops.errors import ConfigError, InputError
 from mlops.layout import Layout
 from mlops.schema import EventSchema, Label
 from mlops.storage import is_leftover
@@ -181,7 +181,17 @@ def layouts_of(schema: EventSchema, given: Layout | None = None) -> list[Layout]
     """The layouts that files may have, ours first: the schema's, or the `given` one.
 
     One that is given without columns says how values are written in each of the schema's layouts.
+
+    Raises:
+        ConfigError: the given one names a column that is none of ours.
     """
+    ours = [column.name for column in schema.columns]
+    if given is not None and (unknown := set(given.columns) - set(ours)):
+        raise ConfigError(
+            f"we have no column {', '.join(sorted(unknown))}",
+            where=f"layout {given.name}",
+            todo=f"ours are {', '.join(ours)}",
+        )
     if given is not None and given.columns:
         return [given]
     known = [Layout(name=_CANONICAL), *schema.layouts]

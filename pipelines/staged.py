@@ -24,9 +24,10 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from mlops.errors import InputError, MlopsError
+from mlops.errors import InputError
 from mlops.storage import is_remote, local_path, publish_dir, write_json
 from pipelines.remote import Remote, copy_here, copy_there, open_remote, remote_errors
+from pipelines.unpacked import is_hidden, naming, unpacked
 
 __all__ = ["MANIFEST", "current", "delivered", "fetched", "published"]
 
@@ -57,43 +58,44 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @contextmanager
-def fetched(source: str | Path) -> Iterator[Path]:
+def fetched(source: str | Path, encoding: str = "") -> Iterator[Path]:
     """Yield a local path of what `source` names: a path as it is, a remote file or folder as a copy for this block.
 
-    The copy lies in the system's temporary folder, which TMPDIR names. Files whose name starts with a dot or an
-    underscore are not copied, as readers pass over them; of what `delivered` wrote, the current version is. Errors
-    that name a file of the copy name the remote one.
+    What Spark cannot open as it is, is unpacked in a copy (see `unpacked`). Copies lie in the system's temporary
+    folder, which TMPDIR names. Files whose name starts with a dot or an underscore are not copied, as readers pass
+    over them; of what `delivered` wrote, the current version is. Errors that name a copy name what it was made of.
+
+    Args:
+        encoding: that of text; UTF-8 unless given.
 
     Raises:
-        InputError: there is no such file or folder.
-        ConfigError: there is no driver for the scheme.
+        InputError: there is no such file or folder, or an archive is damaged.
+        ConfigError: there is no driver for the scheme, or no such encoding.
         SetupError: the server cannot be reached or refuses, or the device is too full.
     """
-    if not isinstance(source, str) or not is_remote(source):
-        yield _local(source)
+    if not is_remote(source):
+        with unpacked(_local(source), encoding) as path:
+            yield path
         return
-    remote = open_remote(source)
-    sizes = {name: size for name, size in remote.files().items() if not _hidden(name)}
+    remote = open_remote(str(source))
+    sizes = {name: size for name, size in remote.files().items() if not is_hidden(PurePosixPath(name))}
     names = {name: name for name in sizes}
     if (manifest := _read_manifest(remote)) is not None:
-        listed = {part.key: name for name, part in manifest.files.items() if not _hidden(name)}
+        listed = {
+            part.key: name for name, part in manifest.files.items() if not is_hidden(PurePosixPath(name))
+        }
         names = {key: listed.get(key, key) for key in sizes if key in listed or not _KEY.search(key)}
     if not names:
         raise InputError("no such bucket, or no file there", where=remote.uri)
     parent, _, last = remote.uri.rstrip("/").rpartition("/")
-    with tempfile.TemporaryDirectory(prefix="mlops-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mlops-") as folder, naming(Path(folder), parent):
         target = Path(folder) / last
         try:
             copy_here(remote, sizes, {key: target / name if name else target for key, name in names.items()})
         except FileNotFoundError:
             raise InputError("a file went away while it was fetched", where=remote.uri) from None
-        try:
-            yield target
-        except MlopsError as error:
-            if error.where is not None and error.where.startswith(folder):
-                error.where = error.where.replace(folder, parent, 1)
-                error.args = (error.line(),)
-            raise
+        with unpacked(target, encoding) as path:
+            yield path
 
 
 @contextmanager
@@ -104,10 +106,10 @@ def delivered(target: str | Path) -> Iterator[Path]:
         InputError: other files lie there.
         ConfigError, SetupError: as `fetched`.
     """
-    if not isinstance(target, str) or not is_remote(target):
+    if not is_remote(target):
         yield _local(target)
         return
-    remote = open_remote(target)
+    remote = open_remote(str(target))
     before = _read_manifest(remote)
     if before is None:
         _refuse_others(remote)
@@ -155,10 +157,6 @@ def published(folder: Path, uri: str) -> Iterator[Path]:
 
 def _local(path: str | Path) -> Path:
     return local_path(path, base=Path()) if isinstance(path, str) and path.startswith("file:") else Path(path)
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith((".", "_")) for part in PurePosixPath(name).parts if part != "..")
 
 
 def _read_manifest(remote: Remote) -> _Manifest | None:
