@@ -23,7 +23,7 @@ from pipelines.numbering import row_ids
 from pipelines.recognise import Field
 from pipelines.sources import Files, event_files
 
-__all__ = ["ARROW_TYPES", "are_whole_numbers", "read_events"]
+__all__ = ["ARROW_TYPES", "are_whole_numbers", "read_events", "trimmed", "typed"]
 
 _MOMENT = pa.timestamp("us")
 ARROW_TYPES = {
@@ -82,7 +82,7 @@ def _read(path: Path, files: Files, schema: EventSchema) -> pa.Table:
             columns[column.name] = (
                 pa.nulls(raw[schema.id].length(), ARROW_TYPES[column.type])
                 if values is None
-                else _typed(column, values, files.layout).cast(ARROW_TYPES[column.type])
+                else typed(column, values, files.layout).cast(ARROW_TYPES[column.type])
             )
         except ValueError as error:  # pyarrow's own are of this kind
             raise InputError(
@@ -122,18 +122,26 @@ def _column(field: Field, there: Callable[[Field], pa.ChunkedArray]) -> pa.Chunk
     if not field.parts:
         return there(field)
     return pc.binary_join_element_wise(
-        *(_trimmed(there(part).cast(pa.string())) for part in field.parts), " "
+        *(trimmed(there(part).cast(pa.string())) for part in field.parts), " "
     )
 
 
-def _trimmed(text: pa.ChunkedArray) -> pa.ChunkedArray:
+def trimmed(text: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text without white space around it; null where nothing is left."""
-    trimmed = pc.utf8_trim_whitespace(text.cast(pa.string()))
-    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+    bare = pc.utf8_trim_whitespace(text.cast(pa.string()))
+    return pc.if_else(pc.equal(bare, ""), pa.scalar(None, pa.string()), bare)
 
 
-def _typed(column: Column, raw: pa.ChunkedArray, layout: Layout) -> pa.ChunkedArray:
-    """The values in a type that casts to the column's. Raises ValueError for one that cannot be read."""
+def typed(column: Column, raw: pa.ChunkedArray, layout: Layout) -> pa.ChunkedArray:
+    """The values of a column in a type that casts to its own (see `ARROW_TYPES`).
+
+    Args:
+        raw: as they stand in the file.
+        layout: how the file writes them.
+
+    Raises:
+        ValueError: one cannot be read.
+    """
     if pa.types.is_dictionary(raw.type):
         raw = raw.cast(raw.type.value_type)
     if pa.types.is_null(raw.type):
@@ -143,7 +151,7 @@ def _typed(column: Column, raw: pa.ChunkedArray, layout: Layout) -> pa.ChunkedAr
         or pa.types.is_large_string(raw.type)
         or pa.types.is_string_view(raw.type)
     ):
-        raw = _trimmed(raw)
+        raw = trimmed(raw)
     form = arrow_form(column, raw, layout)
     if form.null_count > raw.null_count:
         unread = raw.filter(pc.and_(raw.is_valid(), form.is_null()))[0].as_py()

@@ -14,7 +14,7 @@ from mlops import schema as events
 from mlops.layout import Layout
 from pipelines.foreign import spark_form
 
-__all__ = ["UNREADABLE", "Parsed", "parse"]
+__all__ = ["NUMBER", "TIME", "UNREADABLE", "Parsed", "parse"]
 
 UNREADABLE: dict[events.ColumnType, str] = {
     "id": "not an id",
@@ -30,8 +30,8 @@ _PLAIN = Layout(name="plain")
 _SHOWN_VALUES = 8
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what Spark reads where bytes are not UTF-8
 _EXACT = 2.0**53  # up to here a double holds every whole number
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)? ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)? ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?)?$"
 
 
 class Parsed(msgspec.Struct, frozen=True):
@@ -110,7 +110,7 @@ def _listed(values: Sequence[str]) -> str:
 
 def _double(raw: Column, type_: T.DataType) -> Column:
     # Spark itself would read 1d and 1f as numbers, as Java does.
-    readable = raw.rlike(_NUMBER) if isinstance(type_, T.StringType) else F.lit(True)
+    readable = raw.rlike(NUMBER) if isinstance(type_, T.StringType) else F.lit(True)
     return F.when(readable, raw.try_cast("double"))
 
 
@@ -132,7 +132,7 @@ def _id(raw: Column, type_: T.DataType) -> Column:
 
 def _timestamp(raw: Column, type_: T.DataType) -> Column:
     if isinstance(type_, T.StringType):
-        return F.when(raw.rlike(_TIME), raw.try_cast("timestamp"))
+        return F.when(raw.rlike(TIME), raw.try_cast("timestamp"))
     return raw.cast("timestamp")
 
 
