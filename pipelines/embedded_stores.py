@@ -45,8 +45,8 @@ class SqliteStore:
             raise
         self._connection.execute("COMMIT")
 
-    def check(self) -> None:
-        pass
+    def server_run(self) -> str:
+        return ""
 
     def close(self) -> None:
         self._connection.close()
@@ -106,8 +106,8 @@ class RocksStore:
                 batch.put(key, value)
         self._db.write(batch)
 
-    def check(self) -> None:
-        pass
+    def server_run(self) -> str:
+        return ""
 
     def close(self) -> None:
         self._db.close()

@@ -139,7 +139,7 @@ async def readyz(request: Request) -> Response:
 
 def _why_unreachable(service: Service) -> str | None:
     try:
-        service.store.check()
+        service.store.server_run()
     except SetupError as error:
         return error.line()
     return None

@@ -17,6 +17,9 @@ __all__ = ["AppendLog", "last_decisions", "last_labels"]
 
 Record = TypeVar("Record", Decision, LabelRecord)
 
+_BESIDE_S = 60.0
+"""Logs whose last lines are no further apart were written by processes that ran at the same time, or nearly."""
+
 
 class AppendLog:
     """Files `<prefix>-<start>-<pid>.jsonl` in a folder, one a process, made at the first line.
@@ -29,6 +32,7 @@ class AppendLog:
         self._prefix = prefix
         self._descriptor: int | None = None
         self._size = 0
+        self._path: Path | None = None
 
     def write(self, records: Sequence[msgspec.Struct]) -> None:
         """Append a line for each record.
@@ -48,6 +52,10 @@ class AppendLog:
             raise SetupError(f"cannot be written to: {error.strerror}", where=self._folder) from None
         self._size += written
 
+    def last(self, count: int, type_: type[Record]) -> list[Record]:
+        """The last `count` lines that this log wrote."""
+        return [] if self._path is None else _last_of(self._path, count, type_)
+
     def close(self) -> None:
         """Close the file, flushed to the disk."""
         if self._descriptor is not None:
@@ -60,11 +68,12 @@ class AppendLog:
         start = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
         path = self._folder / f"{self._prefix}-{start}-{os.getpid()}.jsonl"
         self._size = 0
+        self._path = path
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
 
 def last_decisions(folder: Path, count: int) -> list[Decision]:
-    """The last `count` whole lines of the newest decision log in `folder`.
+    """The last `count` whole lines of the newest decision log in `folder`, and of those that others wrote beside it.
 
     Raises:
         SetupError: a line is not a decision.
@@ -73,7 +82,7 @@ def last_decisions(folder: Path, count: int) -> list[Decision]:
 
 
 def last_labels(folder: Path, count: int) -> list[LabelRecord]:
-    """The last `count` whole lines of the newest label log in `folder`.
+    """The last `count` whole lines of the newest label log in `folder`, and of those that others wrote beside it.
 
     Raises:
         SetupError: a line is not a label.
@@ -82,14 +91,20 @@ def last_labels(folder: Path, count: int) -> list[LabelRecord]:
 
 
 def _last(folder: Path, prefix: str, count: int, type_: type[Record]) -> list[Record]:
-    files = sorted(folder.glob(f"{prefix}-*.jsonl"))
-    if not files:
-        return []
-    lines = [line for line in _tail(files[-1], count + 1) if line.endswith(b"\n")]
+    written = {path: path.stat().st_mtime for path in sorted(folder.glob(f"{prefix}-*.jsonl"))}
+    since = max(written.values(), default=0.0) - _BESIDE_S
+    found = []
+    for path in (path for path, at in written.items() if at >= since):
+        found += _last_of(path, count, type_)
+    return found
+
+
+def _last_of(path: Path, count: int, type_: type[Record]) -> list[Record]:
+    lines = [line for line in _tail(path, count + 1) if line.endswith(b"\n")]
     try:
         return [msgspec.json.decode(line, type=type_) for line in lines[-count:]]
     except msgspec.DecodeError as error:
-        raise SetupError(f"a line is not a {type_.__name__}: {error}", where=files[-1]) from None
+        raise SetupError(f"a line is not a {type_.__name__}: {error}", where=path) from None
 
 
 def _tail(path: Path, lines: int) -> list[bytes]:

@@ -15,16 +15,16 @@ from mlops.settings import without_password
 from serving.decisions import AppendLog, last_decisions, last_labels
 from serving.plan import StorePlan
 from serving.scorer import Scorer
-from serving.service import Service
+from serving.service import RECENT, Service
 from serving.stores import open_store
 
 __all__ = ["MAX_EVENTS", "MAX_LABELS", "Follower", "Refusal"]
 
 MAX_EVENTS = 100
-"""Events in one request, and so at most this many are in the log but not in the store when a process dies."""
+"""Events in one request."""
 
 MAX_LABELS = 1000
-"""Labels in one request: the same holds for them, and other requests wait for a fraction of a second."""
+"""Labels in one request: other requests wait for a fraction of a second."""
 
 _RETRY_SECONDS = 5.0
 _log = logging.getLogger("serving")
@@ -115,8 +115,8 @@ class Follower:
         store = open_store(self._store, needed, bundle.schema)
         try:
             service = Service(store, Scorer(bundle, champion.version, store.plan), *self._logs)
-            decisions = last_decisions(self._decisions, MAX_EVENTS)
-            if recovered := service.recover(decisions, last_labels(self._decisions, MAX_LABELS)):
+            decisions = last_decisions(self._decisions, RECENT)
+            if recovered := service.recover(decisions, last_labels(self._decisions, RECENT)):
                 _log.info("recovered %d events from the decision log", recovered)
         except BaseException:
             store.close()

@@ -85,8 +85,8 @@ class LmdbStore:
         except lmdb.Error as error:
             raise SetupError(f"cannot be written to: {error}", where=self._path) from None
 
-    def check(self) -> None:
-        pass
+    def server_run(self) -> str:
+        return ""
 
     def close(self) -> None:
         try:

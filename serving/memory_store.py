@@ -34,8 +34,8 @@ class InMemoryStore:
             self._tables.roll_back()
             raise
 
-    def check(self) -> None:
-        pass
+    def server_run(self) -> str:
+        return ""
 
     def close(self) -> None:
         self._tables = _MemoryTables()

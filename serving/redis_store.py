@@ -112,9 +112,9 @@ class RedisStore:
                     todo="send the request again",
                 )
 
-    def check(self) -> None:
+    def server_run(self) -> str:
         with self._one_at_a_time:
-            self._wire.exchange([("PING",)], twice=True)
+            return self._wire.server_run()
 
     def close(self) -> None:
         self._wire.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -17,6 +17,7 @@ _TIMEOUT_S = 2.0
 """To connect, and to wait for an answer."""
 
 Command = tuple[str | bytes | int, ...]
+_pack: Callable[[Command], bytes] = pack_command  # type: ignore[assignment]  # its types know tuples of one only
 
 
 class RedisWire:
@@ -36,6 +37,7 @@ class RedisWire:
             pool: Any = redis.ConnectionPool.from_url(
                 uri, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
             )
+            self._run = ""
             self._connection: Any = pool.make_connection()
         except (ValueError, TypeError, redis.RedisError) as error:
             raise ConfigError(
@@ -61,10 +63,27 @@ class RedisWire:
                 ) from None
         return self.exchange(commands)
 
+    def server_run(self) -> str:
+        """The id of this run of the server. It asks nothing as long as the connection lasts, and makes a new one then.
+
+        Raises:
+            SetupError: the server cannot be reached, or refused.
+        """
+        try:
+            if self._connection.is_connected:
+                self._connection.can_read(0)
+        except redis.ConnectionError:  # the server closed it
+            self._connection.disconnect()
+            self._run = ""
+        if not self._run:
+            told: bytes = self.exchange([("INFO", "server")], twice=True)[0]
+            self._run = dict(line.split(":", 1) for line in told.decode().split() if ":" in line)["run_id"]
+        return self._run
+
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = self._connection
         try:
-            connection.send_packed_command([b"".join([pack_command(command) for command in commands])])
+            connection.send_packed_command([b"".join([_pack(command) for command in commands])])
             replies, refused = [], None
             for _ in commands:
                 try:
@@ -73,6 +92,7 @@ class RedisWire:
                     refused = refused or error
         except BaseException:
             connection.disconnect()  # answers may be under way that nobody waits for
+            self._run = ""
             raise
         if refused is not None:
             raise SetupError(f"the Redis refused: {refused}", where=self.name)

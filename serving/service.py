@@ -2,8 +2,8 @@
 
 All of it is one transaction of the store, committed when the decisions are in the log, and answered after that. So a
 process that dies leaves one of three things behind: nothing; lines in the logs that the store does not know, which
-`recover` gives it at the next start; or an answer that was not sent, which a repeated request gets. Where the commit
-alone fails, the next request recovers them first.
+`recover` gives it at the next start; or an answer that was not sent, which a repeated request gets. The same is done
+before the next request where a commit failed, and where the store's server was restarted and may have forgotten some.
 
 The store keeps with each answer a digest of the event that it was given to, so that a repeated event is told from
 another one under the same id.
@@ -30,8 +30,12 @@ from serving.events import Event, time_us
 from serving.scorer import Scorer
 from serving.store import OnlineStore, StoreTransaction
 
-__all__ = ["Answer", "AnswerWithFeatures", "Service"]
+__all__ = ["RECENT", "Answer", "AnswerWithFeatures", "Service"]
 
+RECENT = 5_000
+"""Decisions, and labels, that are given once more to a store that may not know them: Redis may forget two seconds."""
+
+_BATCH = 1_000
 _DIGEST_BYTES = 16
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger("serving")
@@ -68,7 +72,8 @@ class Service:
         self._decisions = decisions
         self._labels = labels
         self._encode = EntryEncoder(store.plan)
-        self._unsettled: list[Decision] = []  # logged, but the commit failed, or nobody knows whether it did
+        self._run = store.server_run()
+        self._unsettled = False  # something is logged, but the commit failed, or nobody knows whether it did
 
     def score(self, events: Sequence[Event]) -> list[bytes]:
         """An `AnswerWithFeatures` as JSON for each event: the first one that was ever given for its id.
@@ -80,9 +85,7 @@ class Service:
             InputError: a feature is out of range; nothing is counted.
             SetupError: the store or the log cannot be written to; nothing is answered.
         """
-        if self._unsettled:
-            self.recover(self._unsettled, ())
-            self._unsettled = []
+        self._catch_up()
         scorer = self.scorer
         ids = [encode_id(event.id) for event in events]
         digests = [_digest(event.values) for event in events]
@@ -119,8 +122,8 @@ class Service:
                 transaction.save_answers(new)
                 saved |= new
                 self._decisions.write(decisions)
-                self._unsettled = decisions
-        self._unsettled = []
+                self._unsettled = True
+        self._unsettled = False
         return [saved[id_][_DIGEST_BYTES:] for id_ in ids]
 
     def label(self, labels: Sequence[LabelRecord]) -> list[int | str]:
@@ -129,6 +132,7 @@ class Service:
         Raises:
             SetupError: the store or the log cannot be written to; nothing is taken.
         """
+        self._catch_up()
         encoded = [_encoded(label) for label in labels]
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             unknown = transaction.label(encoded)
@@ -145,14 +149,35 @@ class Service:
             decisions: the last ones of their log.
             labels: the last ones of theirs, in its order.
         """
+        recovered = 0
+        for start in range(0, len(decisions), _BATCH):
+            recovered += sum(map(self._recover, self._without_answer(decisions[start : start + _BATCH])))
+        for start in range(0, len(labels), _BATCH):
+            self._set(labels[start : start + _BATCH])
+        return recovered
+
+    def _catch_up(self) -> None:
+        """Give the store what it may not know of what this process logged."""
+        run = self.store.server_run()
+        if run != self._run:
+            count = self.recover(
+                self._decisions.last(RECENT, Decision), self._labels.last(RECENT, LabelRecord)
+            )
+            _log.warning("the store's server was restarted and had forgotten %d events", count)
+        elif self._unsettled:
+            self.recover(self._decisions.last(_BATCH, Decision), ())
+        self._run, self._unsettled = run, False
+
+    def _without_answer(self, decisions: Sequence[Decision]) -> list[Decision]:
         ids = [encode_id(decision.event_id) for decision in decisions]
         with self.store.begin(lambda rehearsed: rehearsed.answers(ids)) as transaction:
-            known = transaction.answers(ids)
-        recovered = [self._recover(d) for d, answer in zip(decisions, known, strict=True) if answer is None]
+            answers = transaction.answers(ids)
+        return [d for d, answer in zip(decisions, answers, strict=True) if answer is None]
+
+    def _set(self, labels: Sequence[LabelRecord]) -> None:
         encoded = [_encoded(label) for label in labels]
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             transaction.label(encoded)
-        return sum(recovered)
 
     def _recover(self, decision: Decision) -> bool:
         try:

@@ -106,11 +106,11 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def check(self) -> None:
-        """Check that it can be reached.
+    def server_run(self) -> str:
+        """Which run of its server this is, if it has one. A later run may not know what was committed last.
 
         Raises:
-            SetupError: it cannot.
+            SetupError: it cannot be reached.
         """
         ...
 
