@@ -91,6 +91,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             `origin`; else a pattern (see `time_pattern`). UTC, unless the pattern reads an offset.
         origin: the ISO date or time that units are counted from.
         true, false: words for them, besides true, false, 1 and 0; case does not matter.
+        missing: texts that stand for no value, such as NA; case matters.
         decimal_comma: numbers are written 1.234,56.
         separator: what stands between the fields of CSV; by default it is found out.
         encoding: of text, as Python calls it; UTF-8 unless said. Only of a layout that is given with the files: of
@@ -106,6 +107,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origin: str = "1970-01-01"
     true: tuple[str, ...] = ()
     false: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     decimal_comma: bool = False
     separator: str = ""
     encoding: str = ""
@@ -127,9 +129,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self.origin_us  # noqa: B018  raises where it is no date
         if twice := {word.lower() for word in self.true} & {word.lower() for word in self.false}:
             raise ConfigError(f"{', '.join(sorted(twice))} is both true and false", where=where)
-        if len(self.separator) > 1 or self.separator in ('"', "\n", "\r"):
+        if len(self.separator.encode()) > 1 or self.separator in ('"', "\n", "\r"):
             raise ConfigError(
-                f"cannot separate fields: {self.separator!r}", where=where, todo="name one character"
+                f"cannot separate fields: {self.separator!r}", where=where, todo="name one ASCII character"
             )
 
     @property

@@ -20,8 +20,8 @@ __all__ = ["arrow_form", "spark_form"]
 _NUMBERS = ("decimal", "float", "integer")
 _THOUSANDS = "[. '\u00a0\u202f]"
 _COMMA_NUMBER = f"^[+-]?([0-9]{{1,3}}({_THOUSANDS}[0-9]{{3}})+|[0-9]+)(,[0-9]+)?$"
-_WHOLE = "^[+-]?[0-9]{1,18}$"
-_PLAIN = r"^[+-]?[0-9]{1,18}(\.[0-9]*)?$"
+_WHOLE = "^[+-]?[0-9]{1,19}$"
+_PLAIN = r"^[+-]?[0-9]{1,19}(\.[0-9]*)?$"
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _LATEST_US = 253_402_300_800_000_000  # the year 10000, in both directions
 

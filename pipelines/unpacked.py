@@ -64,9 +64,9 @@ def unpacked(source: Path, encoding: str = "") -> Iterator[Path]:
         InputError: an archive is damaged or wants a password, or text is not in the encoding.
     """
     try:
-        b"".decode(encoding or "utf-8")  # refuses what encodes no text
+        " ".encode(encoding or "utf-8")  # refuses what encodes no text
         codec = codecs.lookup(encoding or "utf-8").name
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise ConfigError(
             f"no such encoding: {encoding}", todo="name one of Python's: latin-1, cp1252 …"
         ) from None
