@@ -121,9 +121,7 @@ def _raw_csv(path: Path, files: Files) -> dict[str, pa.ChunkedArray]:
 def _column(field: Field, there: Callable[[Field], pa.ChunkedArray]) -> pa.ChunkedArray:
     if not field.parts:
         return there(field)
-    return pc.binary_join_element_wise(
-        *(trimmed(there(part).cast(pa.string())) for part in field.parts), " "
-    )
+    return pc.binary_join_element_wise(*(trimmed(there(part).cast(pa.string())) for part in field.parts), " ")
 
 
 def trimmed(text: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -152,6 +150,8 @@ def typed(column: Column, raw: pa.ChunkedArray, layout: Layout) -> pa.ChunkedArr
         or pa.types.is_string_view(raw.type)
     ):
         raw = trimmed(raw)
+        if layout.missing:
+            raw = pc.if_else(pc.is_in(raw, pa.array(layout.missing)), pa.scalar(None, pa.string()), raw)
     form = arrow_form(column, raw, layout)
     if form.null_count > raw.null_count:
         unread = raw.filter(pc.and_(raw.is_valid(), form.is_null()))[0].as_py()

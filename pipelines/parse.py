@@ -57,7 +57,7 @@ def parse(
     """
     if isinstance(type_, T.StringType):
         raw = F.trim(raw)
-        raw = F.when(raw != "", raw)
+        raw = F.when(~raw.isin("", *layout.missing), raw)
     read = {
         "id": _id,
         "timestamp": _timestamp,

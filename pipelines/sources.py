@@ -22,7 +22,7 @@ from pipelines.numbering import spark_row_ids
 from pipelines.recognise import Field, fields_of
 from pipelines.spark import literal_path
 
-__all__ = ["FILE", "WRONG_FIELDS", "Files", "event_files", "layouts_of"]
+__all__ = ["FILE", "WRONG_FIELDS", "Files", "event_files", "files_at", "layouts_of"]
 
 FILE = "_file"
 WRONG_FIELDS = "_wrong_fields"  # a CSV line, where it has more or fewer fields than the header
@@ -123,7 +123,7 @@ def event_files(
     """
     try:
         return _event_files(
-            _paths(source) if only is None else only, schema, label, layouts_of(schema, layout)
+            files_at(source) if only is None else only, schema, label, layouts_of(schema, layout)
         )
     except OSError as error:
         raise InputError(
@@ -158,7 +158,12 @@ def _event_files(
     return groups
 
 
-def _paths(source: Path) -> list[Path]:
+def files_at(source: Path) -> list[Path]:
+    """The file, or all of a folder and of those in it, in order; names with a dot or an underscore first are not files.
+
+    Raises:
+        InputError: there is none.
+    """
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -178,9 +183,10 @@ def _ignored(part: Path) -> bool:
 
 
 def layouts_of(schema: EventSchema, given: Layout | None = None) -> list[Layout]:
-    """The layouts that files may have, ours first: the schema's, or the `given` one.
+    """The layouts that files may have, ours last: the schema's, or the `given` one.
 
-    One that is given without columns says how values are written in each of the schema's layouts.
+    What one says that is given without columns goes for each of the schema's layouts. Ours is last because one of the
+    schema's may have the same names, and other ways to write values.
 
     Raises:
         ConfigError: the given one names a column that is none of ours.
@@ -194,10 +200,11 @@ def layouts_of(schema: EventSchema, given: Layout | None = None) -> list[Layout]
         )
     if given is not None and given.columns:
         return [given]
-    known = [Layout(name=_CANONICAL), *schema.layouts]
-    if given is None:
-        return known
-    return [msgspec.structs.replace(given, name=layout.name, columns=layout.columns) for layout in known]
+    known = [*schema.layouts, Layout(name=_CANONICAL)]
+    said = {} if given is None else msgspec.to_builtins(given)
+    plain = msgspec.to_builtins(Layout(name=said.get("name", "")))
+    said = {field: getattr(given, field) for field, value in said.items() if value != plain[field]}
+    return [msgspec.structs.replace(layout, **said) for layout in known]
 
 
 def _resolve(
