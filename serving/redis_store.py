@@ -69,6 +69,7 @@ class RedisStore:
         self._prefix = f"{prefix}:".encode()
         self._token = secrets.token_bytes(12)
         self._one_at_a_time = threading.Lock()
+        self._run = ""
         try:
             self._written_plan = self._settle(needed)
             self._plan = _parsed(self._written_plan, self._where)
@@ -114,7 +115,13 @@ class RedisStore:
 
     def server_run(self) -> str:
         with self._one_at_a_time:
-            return self._wire.server_run()
+            run = self._wire.server_run()
+            if run != self._run:
+                _check_plan(
+                    self._wire.exchange([("GET", self._prefix + b"plan")])[0], self._written_plan, self._where
+                )
+                self._run = run
+            return run
 
     def close(self) -> None:
         self._wire.close()
@@ -169,8 +176,7 @@ class _Locks:
             _, locked, _, (plan, *owners), *replies = self._exchange(asked)
             if locked:
                 self.held |= new
-            if plan != self._plan:
-                raise SetupError("the store was made anew", where=self._where, todo="start again")
+            _check_plan(plan, self._plan, self._where)
             if locked:
                 break
             if time.monotonic() > deadline:
@@ -200,6 +206,12 @@ class _Locks:
         except SetupError:
             self.held = set()  # they end by themselves
             raise
+
+
+def _check_plan(found: bytes | None, written: bytes, where: str) -> None:
+    if found != written:
+        what = "was made anew" if found else "is empty: the Redis has lost it"
+        raise SetupError(f"the store {what}", where=where, todo="backfill it, and start again")
 
 
 def _without_prefix(uri: str) -> tuple[str, str]:

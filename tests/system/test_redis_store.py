@@ -180,12 +180,12 @@ def test_an_empty_store_takes_on_a_plan_and_a_fed_one_names_what_it_lacks(uri: s
 def test_a_store_that_was_made_anew_or_emptied_is_not_written_to(uri: str, server: RedisServer) -> None:
     store = opened(uri, FEWER)
     opened(uri).close()
-    with pytest.raises(SetupError, match="made anew; start again"):
+    with pytest.raises(SetupError, match="made anew; backfill it, and start again"):
         suite.append(store, suite.row(1, 0))
     again = opened(uri)
     suite.append(again, suite.row(1, 0))
     server.client.flushdb()
-    with pytest.raises(SetupError, match="made anew; start again"):
+    with pytest.raises(SetupError, match="the Redis has lost it; backfill it, and start again"):
         suite.append(again, suite.row(2, 0))
     assert server.client.keys() == []
 
