@@ -8,9 +8,9 @@ tasks as it takes for each to fit into a worker's memory, except that the events
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,25 +18,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql import SparkSession
 
 from mlops.features import FeatureSet
 from mlops.schema import EventSchema, Label
 from mlops.storage import publish_dir
 from mlops.tables import EventTable, FeatureTable, read_event_table, total_fingerprint, write_table_meta
-from pipelines.event_table import is_stored_as, stored_types, typed
+from pipelines.event_table import stored_types
 from pipelines.exchange import PACKED, exchange, pack, unpack
 from pipelines.feature_table import Written, day_numbers, parts_of, write_day
 from pipelines.hashing import column_hashes
+from pipelines.history import (
+    TASK_ROWS,
+    arrow_schema,
+    dealt_out,
+    event_files,
+    read_rows,
+    table_files,
+    with_labels,
+)
 from pipelines.kernel import aggregate, features_of, row_features
-from pipelines.spark import read_parquet, readable_errors
+from pipelines.spark import readable_errors
 from pipelines.windows import Ints
 
 __all__ = ["FeaturesResult", "compute_features"]
 
-_TASK_ROWS = 400_000
 _WRITTEN = "day string, rows bigint, unlabelled bigint, fingerprint string"
 
 
@@ -74,32 +80,37 @@ def compute_features(
     tables = [read_event_table(path) for path in events]
     numbers = set.intersection(*(set(table.whole_number_ids) for table in tables))
     types = stored_types(schema, numbers)
-    frame = reduce(DataFrame.unionByName, (_history(spark, path, types, schema) for path in events))
     moment = None if since is None else since.replace(tzinfo=since.tzinfo or UTC)
-    if moment is not None:
-        frame = frame.where(F.col(schema.time) > moment - timedelta(microseconds=features.horizon_us))
-    if labels is not None:
-        frame = _with_labels(frame, spark, labels, schema, label)
-
+    first = None if moment is None else moment - timedelta(microseconds=features.horizon_us)
+    partitions = _partitions(tables, spark.sparkContext.defaultParallelism)
     whole = len(tables) == 1 and labels is None and since is None
+    files = [
+        file
+        for path, table in zip(events, tables, strict=True)
+        for file in event_files(path, table.days, types, schema, first)
+    ]
     with publish_dir(target) as folder, readable_errors():
         work = _Work(
             features=features,
             schema=schema,
             label=label,
+            types=types,
+            events=dealt_out(files, partitions),
+            labels=[] if labels is None else dealt_out(table_files(labels), partitions),
+            first=first,
             since=moment,
             folder=folder,
-            partitions=_partitions(tables, spark.sparkContext.defaultParallelism),
+            partitions=partitions,
             shares=_shares(tables),
         )
-        files = work.run(frame)
-        if not files:  # a table has columns, even without rows
-            empty = to_arrow_schema(frame.schema, timezone="UTC").empty_table()
-            pq.write_table(features_of(empty, features, schema), folder / "part-none.parquet")
-        days = parts_of(files)
+        written = work.run(spark)
+        if not written:  # a table has columns, even without rows
+            empty = features_of(arrow_schema(types).empty_table(), features, schema)
+            pq.write_table(empty, folder / "part-none.parquet")
+        days = parts_of(written)
         table = FeatureTable(
             rows=sum(part.rows for part in days.values()),
-            unlabelled=sum(file.unlabelled for file in files),
+            unlabelled=sum(file.unlabelled for file in written),
             features=features,
             events=tuple(table.fingerprint for table in tables),
             whole_number_ids=tuple(c.name for c in schema.columns if c.name in numbers),
@@ -113,46 +124,35 @@ def compute_features(
     )
 
 
-def _history(spark: SparkSession, table: Path, types: Mapping[str, str], schema: EventSchema) -> DataFrame:
-    """An event table as the schema has it now: wider, and with null for an optional column that it is older than."""
-    rows = read_parquet(spark, table)
-    is_stored_as(dict(rows.dtypes), types, schema, table)
-    return typed(rows, types)
-
-
-def _with_labels(
-    frame: DataFrame, spark: SparkSession, labels: Path, schema: EventSchema, label: Label
-) -> DataFrame:
-    type_ = frame.schema[schema.id].dataType
-    known = read_parquet(spark, labels).select(
-        F.col(schema.id).try_cast(type_).alias(schema.id), F.col(label.column).alias("_known")
-    )
-    joined = frame.join(known, schema.id, "left")
-    return joined.select(
-        *(
-            F.coalesce("_known", name).alias(name) if name == label.column else F.col(name)
-            for name in frame.columns
-        )
-    )
-
-
 def _partitions(tables: Sequence[EventTable], cores: int) -> int:
     """As many tasks an exchange as keep all cores busy and each task small."""
-    return cores * max(1, -(-sum(table.rows for table in tables) // (_TASK_ROWS * cores)))
+    return cores * max(1, -(-sum(table.rows for table in tables) // (TASK_ROWS * cores)))
 
 
 def _shares(tables: Sequence[EventTable]) -> int:
     """Into how many files a day is divided: one, unless its events are more than a task should hold."""
     largest = max((part.rows for table in tables for part in table.days.values()), default=0)
-    return max(1, -(-largest // _TASK_ROWS))
+    return max(1, -(-largest // TASK_ROWS))
 
 
 class _Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What Spark's workers do, task by task."""
+    """What Spark's workers do, task by task.
+
+    Fields:
+        types: the events' columns, with Spark's names of their types.
+        events, labels: the files that each task reads.
+        first: the events before are not needed, not even as history.
+        since: the events before are not written.
+        shares: into how many files a day is divided.
+    """
 
     features: FeatureSet
     schema: EventSchema
     label: Label
+    types: dict[str, str]
+    events: list[tuple[str, ...]]
+    labels: list[tuple[str, ...]]
+    first: datetime | None
     since: datetime | None
     folder: Path
     partitions: int
@@ -163,17 +163,43 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
         """The key columns, in the order of the exchanges."""
         return tuple(dict.fromkeys(a.key for a in self.features.aggregates))
 
-    def run(self, frame: DataFrame) -> list[Written]:
-        """Compute and write the features of these events, which are in canonical columns."""
-        packed = exchange(frame.mapInArrow(self.begin, PACKED), self.partitions)
+    def run(self, spark: SparkSession) -> list[Written]:
+        """Compute and write the features of all events."""
+        tasks = len(self.events) + len(self.labels)
+        packed = exchange(spark.range(0, tasks, 1, tasks).mapInArrow(self.read, PACKED), self.partitions)
+        if self.labels:
+            packed = exchange(packed.mapInArrow(self.join, PACKED), self.partitions)
         for key in self.keys:
             packed = exchange(packed.mapInArrow(partial(self.aggregate, key), PACKED), self.partitions)
         return [Written(*row) for row in packed.mapInArrow(self.write, _WRITTEN).collect()]
 
-    def begin(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Pack events for the first exchange."""
-        for table in _tables(batches):
-            yield from self.send(table, self.keys)
+    def read(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pack the rows of the files of some tasks; labels with the events that have their ids, if there are any."""
+        types = arrow_schema(self.types)
+        ids = self.schema.id
+        for task in (task for batch in batches for task in batch.column(0).to_pylist()):
+            if task >= len(self.events):
+                known = pa.schema([types.field(ids), types.field(self.label.column)])
+                for table in read_rows(self.labels[task - len(self.events)], known):
+                    yield from pack(table, _dealt(table[ids], self.partitions) + self.partitions)
+                continue
+            for table in read_rows(self.events[task], types):
+                if self.first is not None:
+                    table = table.filter(pc.greater(table[self.schema.time], pa.scalar(self.first)))
+                if self.labels:
+                    yield from pack(table, _dealt(table[ids], self.partitions))
+                else:
+                    yield from self.send(table, self.keys)
+
+    def join(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Give events the labels that are known of them."""
+        tables = unpack(batches)
+        for bucket, table in tables.items():
+            if bucket < self.partitions:
+                labels = tables.get(bucket + self.partitions)
+                if labels is not None:
+                    table = with_labels(table, labels, self.schema.id, self.label.column)
+                yield from self.send(table, self.keys)
 
     def aggregate(self, key: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Add all aggregates by a key to all events of some of its values."""
@@ -204,15 +230,3 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
 def _dealt(column: pa.ChunkedArray, hands: int) -> Ints:
     """A number below `hands` for each value [n], equal where values are."""
     return (column_hashes(column) % np.uint64(hands)).astype(np.int64)
-
-
-def _tables(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Batches put together to what a task should hold at once."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(map(len, held)) >= _TASK_ROWS:
-            yield pa.Table.from_batches(held)
-            held = []
-    if held:
-        yield pa.Table.from_batches(held)

@@ -134,6 +134,8 @@ def readable_errors() -> Iterator[None]:
             ) from error
         if match := re.search(r"FAILED_READ_FILE.*? while reading file (file:)?(/{2})?(\S+?)\.? ", text):
             raise InputError("is damaged: it cannot be read to its end", where=unquote(match[3])) from error
+        if match := re.search(r"^mlops\.errors\.InputError: (.+)$", text, re.MULTILINE):  # raised by a worker
+            raise InputError(match[1]) from error
         raise
 
 
