@@ -76,7 +76,7 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
     """
     use_case = load_use_case(settings.usecase)
     events = current(settings.events, settings.events_uri)
-    table = current(settings.features, settings.features_uri) if settings.features.exists() else None
+    features = current(settings.features, settings.features_uri)
     numbers = read_event_table(events).whole_number_ids
     schema = Schema(events=use_case.events, label=use_case.label, whole_number_ids=numbers)
     there = is_remote(settings.store_uri) or local_path(settings.store_uri, base=Path()).is_dir()
@@ -84,7 +84,7 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
         events,
         event_id,
         use_case,
-        features=table,
+        features=features if features.exists() else None,
         served=settings.decisions if settings.decisions.exists() else None,
         ask_store=StoreView(settings.store_uri, use_case.features, schema) if there else None,
     )

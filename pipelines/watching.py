@@ -21,6 +21,7 @@ from monitoring.page import render_report
 from monitoring.performance import between, clock_of, measure_performance, read_table
 from monitoring.results import MonitorResult
 from pipelines.collect import collect
+from pipelines.staged import current
 from training import registry
 
 __all__ = ["Live", "collect_logs", "live_tables", "monitor_served", "write_reports"]
@@ -88,7 +89,8 @@ def monitor_served(
         ).period
         reference_figure = normal.headline.value if normal and normal.headline else None
     elif not use_case.events.time:
-        reference, reference_figure = settings.features, _tested(settings, use_case.task)
+        reference = current(settings.features, settings.features_uri)
+        reference_figure = _tested(settings, use_case.task)
     return monitor(
         served=live.served,
         labels=live.labels,

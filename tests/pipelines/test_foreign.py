@@ -183,33 +183,20 @@ def test_columns_are_mapped_at_the_command_line(read: Read, tmp_path: Path) -> N
     assert read(tmp_path, layout) == EVENTS
 
 
-BANK = """columns:
-  transaction_id: Buchung
-  event_time: [Datum, Uhrzeit]
-  customer_id: Karte
-  terminal_id: Händler
-  amount: Betrag
-  is_fraud: Betrug
-time: "%d.%m.%Y %H:%M:%S"
-true: [ja, Verdacht]
-false: [nein]
-decimal_comma: true
-separator: "*"
-encoding: cp1252
-"""
-
-
-def test_a_layout_of_a_file_reads_what_a_bank_exports(read: Read, tmp_path: Path) -> None:
-    (tmp_path / "bank.yaml").write_text(BANK, "utf-8")
+def test_the_layout_in_the_documents_reads_what_a_bank_exports(read: Read, tmp_path: Path) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "foreign-files.md").read_text("utf-8")
+    (tmp_path / "bank.yaml").write_text(document.split("```yaml\n")[1].split("```")[0], "utf-8")
     lines = [
         "Buchung*Datum*Uhrzeit*Karte*Händler*Betrag*Betrug",
         "1*01.04.2018*00:00:31*596*3156*57,16*nein",
         "2*1.4.2018*14:02:10*4961*3412*1.181,50*Verdacht",
         "3*31.12.2018*23:59:59*2*1365*146*NEIN",
+        "4*31.12.2018*23:59:59*2*1365*146*-",
     ]
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "a.csv.gz").write_bytes(gzip.compress("\n".join(lines).encode("cp1252")))
-    assert read(tmp_path / "source", given_layout(tmp_path / "bank.yaml")) == EVENTS
+    unlabelled = (4, *EVENTS[2][1:5], None)
+    assert read(tmp_path / "source", given_layout(tmp_path / "bank.yaml")) == [*EVENTS, unlabelled]
 
 
 TIMES = {
