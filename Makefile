@@ -32,7 +32,7 @@ prove: setup ## the long tests: the loop at several seeds
 	@$(BIN)/python -m pytest -m prove $(ARGS)
 
 bench: setup ## measure time and memory; writes JSON under runs/bench
-	@$(BIN)/mlops bench demo
+	@for what in demo features simulate stores; do $(BIN)/mlops bench $$what || exit; done
 
 lint: setup ## ruff, mypy, and whether the lock files are current
 	@echo "ruff check"; $(BIN)/ruff check

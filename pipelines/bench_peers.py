@@ -44,11 +44,13 @@ def with_pandas(events: Path, out: Path) -> None:
     groups = indexed.groupby("terminal_id", sort=False).indices
     by_terminal = frame.index[[place for key in frame.terminal_id.unique() for place in groups[key]]]
     delayed = {
-        how: pd.Series(rolled("terminal_id", "fraud", _DELAY, how), index=by_terminal) for how in ("count", "sum")
+        how: pd.Series(rolled("terminal_id", "fraud", _DELAY, how), index=by_terminal)
+        for how in ("count", "sum")
     }
     for days in _DAYS:
         longer = {
-            how: pd.Series(rolled("terminal_id", "fraud", _DELAY + days, how), index=by_terminal) - delayed[how]
+            how: pd.Series(rolled("terminal_id", "fraud", _DELAY + days, how), index=by_terminal)
+            - delayed[how]
             for how in ("count", "sum")
         }
         frame[f"terminal_id_count_{days}d"] = longer["count"]

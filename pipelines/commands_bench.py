@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
+from mlops.settings import Settings
 from pipelines.command_line import show
 from pipelines.options import (
     PATH,
     as_json,
 )
 
-__all__ = ["bench", "bench_the_demo", "bench_the_simulator", "bench_the_stores", "doctor"]
+__all__ = [
+    "bench",
+    "bench_the_demo",
+    "bench_the_features",
+    "bench_the_simulator",
+    "bench_the_stores",
+    "doctor",
+]
 
 
 @click.group()
@@ -39,6 +48,19 @@ def bench_the_simulator(out: Path, json_: bool) -> None:
     from pipelines.bench_simulate import bench_simulate
 
     show(bench_simulate(out.absolute()), json_)
+
+
+@bench.command("features")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@click.option("--quick", is_flag=True, help="Without the table of 17.5 million events.")
+@as_json
+@click.pass_obj
+def bench_the_features(settings: Settings, out: Path, quick: bool, json_: bool) -> None:
+    """Features over history, for a day more and online, and the same in pandas and DuckDB."""
+    from pipelines.bench_features import bench_features
+
+    say = partial(print, file=sys.stderr)
+    show(bench_features(settings, out.absolute(), quick=quick, say=say), json_)
 
 
 @bench.command("stores")
