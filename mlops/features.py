@@ -102,7 +102,10 @@ class Missing(_Base, frozen=True, kw_only=True):
 
 
 class OneHot(_Base, frozen=True, kw_only=True):
-    """A text or boolean column as one 0/1 feature a value; one that is missing, or not listed, is 0 in all."""
+    """A text or boolean column as one 0/1 feature a value; one that is missing, or not listed, is 0 in all.
+
+    The features are called as the values; of two that differ only in signs or case, the later one by its place too.
+    """
 
     column: str
     values: tuple[str, ...]
@@ -111,7 +114,12 @@ class OneHot(_Base, frozen=True, kw_only=True):
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(f"{self.column}_is_{re.sub(r'[^0-9A-Za-z]+', '_', value)}" for value in self.values)
+        names: list[str] = []
+        for place, value in enumerate(self.values):
+            name = f"{self.column}_is_{re.sub(r'[^0-9A-Za-z]+', '_', value)}"
+            alike = name.lower() in map(str.lower, names) and value not in self.values[:place]
+            names.append(f"{name}_{place + 1}" if alike else name)
+        return tuple(names)
 
 
 class Calendar(_Base, frozen=True, kw_only=True):

@@ -6,7 +6,18 @@ import msgspec
 import pytest
 
 from mlops.errors import ConfigError
-from mlops.features import Calendar, Count, Feature, FeatureSet, Mean, Ratio, Rolling, Value, duration_us
+from mlops.features import (
+    Calendar,
+    Count,
+    Feature,
+    FeatureSet,
+    Mean,
+    OneHot,
+    Ratio,
+    Rolling,
+    Value,
+    duration_us,
+)
 
 DAY = 86_400_000_000
 FEATURES = FeatureSet(
@@ -38,6 +49,14 @@ def test_names_are_in_the_order_of_declaration() -> None:
         "amount", "is_night", "card_mean_amount_30m", "card_mean_amount_7d", "due_1d", "unusual",
     )  # fmt: skip
     assert [name for name, _, _ in FEATURES.describe()] == list(FEATURES.names)
+
+
+def test_categories_that_differ_in_signs_or_case_only_are_told_apart() -> None:
+    assert OneHot(column="age", values=("<30", ">30", "x", "X", "東京")).names == (
+        "age_is__30", "age_is__30_2", "age_is_x", "age_is_X_4", "age_is__",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="declared twice: age_is_x"):
+        FeatureSet((OneHot(column="age", values=("x", "x")),))
     assert FEATURES.describe()[2][1] == "currency"
 
 
