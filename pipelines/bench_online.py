@@ -114,17 +114,19 @@ def fill(open_: Opener, load: Load) -> float:
     return time.monotonic() - started
 
 
-def measure(open_: Opener, load: Load, *, part: int = 0, parts: int = 1) -> Latency:
+def measure(open_: Opener, load: Load, *, round_: int = 0, part: int = 0, parts: int = 1) -> Latency:
     """Append the events that follow, one at a time, and compute the features of each.
 
     Args:
+        round_: how often others have measured before, and appended theirs.
         part, parts: every `parts`-th event only, beginning with this one, as several processes do together.
     """
+    first = load.before + 2 * round_ * load.measured + part
+    again = first + load.measured
     with closing(open_(_PLAN, SCHEMA)) as store:
         work = _Work(store)
-        plain = [work.once(load, n) for n in range(load.before + part, load.before + load.measured, parts)]
-        again = load.before + load.measured
-        answered = [work.once(load, n, _ANSWER) for n in range(again + part, again + load.measured, parts)]
+        plain = [work.once(load, n) for n in range(first, first + load.measured, parts)]
+        answered = [work.once(load, n, _ANSWER) for n in range(again, again + load.measured, parts)]
     return Latency(
         p50_ms=_quantile(plain, 0.5),
         p99_ms=_quantile(plain, 0.99),
