@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops.aggregates import Aggregate, Nth
+from mlops.aggregates import Aggregate, Count, Nth
 from mlops.features import Calendar, Feature, FeatureSet, Last, Missing, OneHot, Ratio, Rolling, Value
 
 __all__ = ["definitions", "duration_text", "window_text"]
@@ -60,4 +60,4 @@ def _aggregate(a: Aggregate, window: bool) -> str:
             else a.agg.label.replace("_", " ")
         )
     over = f" by {a.key} in {window_text(a)}" if window else ""
-    return f"{what}{over}, else {a.fallback:.10g}"
+    return f"{what}{over}" if isinstance(a.agg, Count) else f"{what}{over}, else {a.fallback:.10g}"

@@ -10,6 +10,7 @@ import msgspec
 
 from mlops.bundle import Decisions
 from mlops.contract import Candidate, UseCase
+from mlops.wording import definitions
 from training.parity import Parity
 from training.tasks import CardParts, task_for
 
@@ -98,8 +99,11 @@ def _figures(use_case: UseCase, facts: CardFacts, parts: CardParts, parity: Pari
 
 
 def _features(use_case: UseCase) -> str:
-    rows = [f"| `{name}` | {unit} | {text} |" for name, unit, text in use_case.features.describe()]
-    return "\n".join(["## Features", "", "| feature | unit | what it is |", "|---|---|---|", *rows])
+    words = definitions(use_case.features)
+    described = use_case.features.describe()
+    rows = [f"| `{name}` | {unit} | {words[name]} | {text} |" for name, unit, text in described]
+    head = ["## Features", "", "| feature | unit | computed as | what it says |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows])
 
 
 def _reproduce(package: str, candidate: Candidate, facts: CardFacts) -> str:

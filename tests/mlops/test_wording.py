@@ -39,7 +39,7 @@ from mlops.wording import definitions, duration_text
         (Calendar(part="year", column="since"), {"since_year": "year of since in UTC"}),
         (
             Rolling(key="card", agg=Count(), windows=("90m",)),
-            {"card_count_90m": "count by card in (t − 90m, t], else 0"},
+            {"card_count_90m": "count by card in (t − 90m, t]"},
         ),
         (
             Rolling(key="card", agg=Distinct(column="shop"), windows=("1d",), include_current=False),

@@ -30,8 +30,8 @@ NO_TROUBLE_S = 35.0 * 86_400  # older than any that the window could show
 PUBLISHED = FeatureSet(
     (
         Value(column="amount", unit="currency", description="the amount of the payment"),
-        Calendar(part="weekend", description="Saturday or Sunday"),
-        Calendar(part="night", description="until 06:59"),
+        Calendar(part="weekend", unit="0/1", description="Saturday or Sunday"),
+        Calendar(part="night", unit="0/1", description="until 06:59"),
         Rolling(
             key="customer_id",
             agg=Count(),
