@@ -76,6 +76,8 @@ def shown_if_refused() -> Iterator[None]:
 
 def validation_table(result: ValidateResult, width: int = 110) -> str:
     """The report for people: the rows' account, the reasons with an example each, the expectations, the outcome."""
+    if result.passed_over and not result.rows_in:
+        return f"Nothing new: {result.passed_over:,} files, and all were taken before.\n"
     stream = io.StringIO()
     console = Console(file=stream, width=width)
     span = (
@@ -122,6 +124,4 @@ def _sentence(result: ValidateResult) -> str:
     outcome = result.outcome
     if outcome.forced:
         return f"Published by force, in spite of: {'; '.join(outcome.failed)}."
-    if result.passed_over and not result.rows_in:
-        return "Nothing new."
     return "Published." if outcome.published else f"Nothing was published: {'; '.join(outcome.failed)}."
