@@ -7,6 +7,7 @@ import pytest
 import usecases.fraud
 from mlops.bundle import Decisions
 from mlops.metrics import CardPrecision, Cost, Interval
+from mlops.wording import definitions
 from tests.training import example
 from training.card import CardFacts, model_card
 from training.parity import Parity
@@ -81,10 +82,10 @@ def test_the_card_holds(fact: str) -> None:
 
 
 def test_every_feature_is_listed_with_unit_and_description() -> None:
-    text = card()
+    text, words = card(), definitions(usecases.fraud.USE_CASE.features)
     for name, unit, description in usecases.fraud.USE_CASE.features.describe():
         assert description
-        assert f"| `{name}` | {unit} | {description} |" in text
+        assert f"| `{name}` | {unit} | {words[name]} | {description} |" in text
 
 
 def test_use_and_limits_are_the_use_cases_words() -> None:
