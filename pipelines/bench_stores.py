@@ -18,6 +18,7 @@ from mlops.errors import ParityError
 from mlops.settings import without_password
 from mlops.storage import write_json
 from pipelines.bench_online import LOAD, Latency, Load, Opener, fill, measure
+from pipelines.bench_redis import redis_server
 from pipelines.embedded_stores import RocksStore, SqliteStore
 from serving.plan import StorePlan
 from serving.store import OnlineStore
@@ -67,6 +68,8 @@ def bench_stores(
 ) -> StoresBench:
     """Time the stores one after another, and LMDB with a key of `hot` events; write `out`/stores.json.
 
+    Redis is among them where there is a redis-server on the PATH.
+
     Args:
         out: the folder to write.
         load: the events.
@@ -78,14 +81,20 @@ def bench_stores(
     load_before = os.getloadavg()[0]
     out.mkdir(parents=True, exist_ok=True)
     benches, checksums = [], {}
-    with tempfile.TemporaryDirectory(dir=out, prefix=".tmp-stores-") as scratch:
-        folder = Path(scratch)
+    with (
+        tempfile.TemporaryDirectory(dir=out, prefix=".tmp-stores-") as scratch,
+        redis_server(Path(scratch) / "redis") as redis,
+    ):
+        folder = Path(scratch) / "embedded"
+        folder.mkdir()
         openers: dict[str, tuple[Opener, bool]] = {
             "LMDB": (partial(open_store, folder / "lmdb"), True),
             "SQLite, synchronous=OFF": (partial(_sqlite, folder / "off", "OFF"), True),
             "SQLite, synchronous=NORMAL": (partial(_sqlite, folder / "normal", "NORMAL"), True),
             "RocksDB": (partial(_rocks, folder / "rocks"), False),
         }
+        if redis:
+            openers["Redis, appendfsync=everysec"] = (partial(open_store, redis), True)
         openers |= {without_password(uri): (partial(open_store, uri), True) for uri in others}
         for name, (open_, shared) in openers.items():
             seconds = fill(open_, load)

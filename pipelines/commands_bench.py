@@ -68,7 +68,7 @@ def bench_the_features(settings: Settings, out: Path, quick: bool, json_: bool) 
 @click.option("--store", "others", multiple=True, help="URI of a store to time as well; it must be empty.")
 @as_json
 def bench_the_stores(out: Path, others: tuple[str, ...], json_: bool) -> None:
-    """One read-compute-append of the online store, with 100,000 keys: LMDB, SQLite, RocksDB."""
+    """One read-compute-append of the online store, with 100,000 keys: LMDB, SQLite, RocksDB, Redis."""
     from pipelines.bench_stores import bench_stores
 
     show(bench_stores(out.absolute(), others=others), json_)

@@ -18,8 +18,9 @@ SMALL = Load(customers=20, terminals=10, before=600, measured=60)
 def test_stores_are_timed_on_the_same_work_and_agree_in_all_features(tmp_path: Path) -> None:
     result = bench.bench_stores(tmp_path, SMALL, hot=300)
     assert msgspec.json.decode((tmp_path / "stores.json").read_bytes(), type=bench.StoresBench) == result
-    assert result.stores[0].store == "LMDB" and len(result.stores) == 4
-    for store in result.stores:
+    embedded = [store for store in result.stores if not store.store.startswith("Redis")]
+    assert embedded[0].store == "LMDB" and len(embedded) == 4
+    for store in embedded:
         assert 0 < store.p50_ms <= store.p99_ms
         assert store.mib is not None and store.mib > 0
         assert (store.together_p99_ms is None) == (store.store == "RocksDB")
