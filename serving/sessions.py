@@ -54,7 +54,7 @@ class ValueSessions:
 
     def count(self, bound: bytes) -> int:
         """Different values in the window that ends right before `bound`."""
-        return self._points.fold(bound)
+        return self._points.total(bound)
 
     def insert(self, value: bytes, place: bytes) -> None:
         """Count an event's value."""

@@ -1,17 +1,17 @@
 """Folds over any stretch of an ordered sequence, in time that grows with its logarithm.
 
-It is a skip list (Pugh, 1990) whose levels are drawn from a digest of the place, so that they do not depend on the
-order of arrival. On each level one in sixteen places of the level below is a leader; with it stands the fold of what
-lies before it, back to the leader before. A fold climbs from its end to the highest leader within its reach and
-descends to its start. What is appended at the end changes nothing but, once in sixteen times, a leader of its own.
+It is a skip list (Pugh, 1990) whose levels are drawn from a checksum of the place, so that they do not depend on the
+order of arrival. On each level one in four places of the level below is a leader; with it stands the fold of what lies
+before it, back to the leader before. A fold climbs from its end to the highest leader within its reach and descends to
+its start. What is appended at the end changes nothing, but becomes a leader one time in four.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Generic, TypeVar
+from zlib import crc32
 
 import msgspec
 
@@ -21,10 +21,9 @@ __all__ = ["SPANS", "Fold", "SpanIndex", "level_of"]
 
 SPANS = "spans"
 
-_BITS = 4
-_TOP = 8
-_CHUNK = (1 << _BITS) + 2
-_PLAIN = 8
+_BITS = 2
+_CHUNK = 5
+_TIME_BYTES = 8
 T = TypeVar("T")
 
 
@@ -49,10 +48,10 @@ class Fold(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 def level_of(place: bytes) -> int:
     """The highest level on which a place is a leader; 0 if it is none, as is a time without an id."""
-    if len(place) == _PLAIN:
+    if len(place) == _TIME_BYTES:
         return 0
-    drawn = int.from_bytes(blake2b(place, digest_size=4).digest(), "big")
-    return ((drawn & -drawn).bit_length() - 1) // _BITS if drawn else _TOP
+    drawn = crc32(place) * 0x9E3779B1 & 0xFFFFFFFF  # Fibonacci hashing: what differs little is spread
+    return (32 - drawn.bit_length()) // _BITS
 
 
 class SpanIndex(Generic[T]):
@@ -70,37 +69,22 @@ class SpanIndex(Generic[T]):
         self._spans = spans
         self._fold = fold
 
-    def fold(self, high: bytes, low: bytes | None = None) -> T:
-        """Of all entries below the place `high`, and from `low` on if it is given."""
-        join, total, at, level, rising = self._fold.join, self._fold.zero, high, 0, True
-        while True:
-            if level == 0:
-                found = self._entries_before(at)
-                for place, own in found:
-                    if low is not None and place < low:
-                        return total
-                    total, at = join(total, own), place
-                    if rising and level_of(place):
-                        level = 1
-                        break
-                else:
-                    if len(found) < _CHUNK:
-                        return total
-                continue
-            spans = self._spans_before(level, at + b"\x00")
-            for (_, own), (before, _) in pairwise(spans):
-                if low is not None and before < low:
-                    level, rising = level - 1, False
-                    break
-                total, at = join(total, own), before
-                if rising and level_of(before) > level:
-                    level += 1
-                    break
-            else:
-                if len(spans) < _CHUNK:  # nobody leads before `at`
-                    if low is None:
-                        return join(total, spans[-1][1])
-                    level, rising = level - 1, False
+    def folds(self, high: bytes, lows: Sequence[bytes]) -> list[T]:
+        """Of all entries below the place `high`, from each of `lows` on, of which each is before the one before."""
+        climb, found = _Climb(self._fold.zero, high), []
+        for low in lows:
+            self._climb(climb, low)
+            found.append(self._descend(climb, low))
+        return found
+
+    def total(self, high: bytes) -> T:
+        """Of all entries below the place `high`."""
+        climb = _Climb(self._fold.zero, high)
+        self._climb(climb, b"")
+        if not climb.level:
+            return climb.fold
+        [(_, first)] = self._spans_before(climb.level, climb.at + b"\x00")
+        return self._fold.join(climb.fold, self._fold.unpack(first))
 
     def insert(self, place: bytes, own: T) -> None:
         """Take note of an entry that was put into the table."""
@@ -123,7 +107,7 @@ class SpanIndex(Generic[T]):
         while True:
             after = self._after(level, place)
             if level <= highest:
-                self._tables.delete(SPANS, self._spans + bytes((level,)) + place)
+                self._tables.delete(SPANS, self._at(level, place))
             elif not after:
                 return
             if after and level > highest and self._fold.part:
@@ -139,38 +123,107 @@ class SpanIndex(Generic[T]):
             self._set(level, after[0], self._before(level, after[0]))
             level += 1
 
+    def _climb(self, climb: _Climb[T], low: bytes) -> None:
+        """Go on to the highest leader that can be reached without going before `low`."""
+        join, read, unpack = self._fold.join, self._fold.read, self._fold.unpack
+        while True:
+            if climb.level == 0:
+                found, size = self._entries_before(climb.at), len(self._prefix)
+                for key, value in found:
+                    place = key[size:]
+                    if place < low:
+                        return
+                    climb.fold, climb.at = join(climb.fold, read(value)), place
+                    if level_of(place):
+                        climb.level = 1
+                        break
+                else:
+                    if len(found) < _CHUNK:
+                        return
+                continue
+            found, size = self._spans_before(climb.level, climb.at + b"\x00"), len(self._spans) + 1
+            for (_, value), (key, _) in pairwise(found):
+                place = key[size:]
+                if place < low:
+                    return
+                climb.fold, climb.at = join(climb.fold, unpack(value)), place
+                if level_of(place) > climb.level:
+                    climb.level += 1
+                    break
+            else:
+                if len(found) < _CHUNK:
+                    return
+
+    def _descend(self, climb: _Climb[T], low: bytes) -> T:
+        """The fold from where the climb ended, which stays as it is, back to `low`."""
+        join, read, unpack = self._fold.join, self._fold.read, self._fold.unpack
+        fold, at = climb.fold, climb.at
+        size = len(self._spans) + 1
+        for level in range(climb.level - 1, 0, -1):
+            more = True
+            while more:
+                found = self._spans_before(level, at + b"\x00")
+                more = len(found) == _CHUNK
+                for (_, value), (key, _) in pairwise(found):
+                    place = key[size:]
+                    if place < low:
+                        more = False
+                        break
+                    fold, at = join(fold, unpack(value)), place
+        more, size = climb.level > 0, len(self._prefix)
+        while more:
+            found = self._entries_before(at)
+            more = len(found) == _CHUNK
+            for key, value in found:
+                place = key[size:]
+                if place < low:
+                    return fold
+                fold, at = join(fold, read(value)), place
+        return fold
+
     def _before(self, level: int, place: bytes) -> T:
         """The fold from the leader before `place`, on a level, up to `place`."""
         prefix = self._spans + bytes((level,))
         leader = self._tables.back(SPANS, prefix + place, prefix, 1)
         start = leader[0][0][len(prefix) :] if leader else b""
-        total, join, at = self._fold.zero, self._fold.join, place if level == 1 else place + b"\x00"
+        fold, join, below = self._fold.zero, self._fold.join, level > 1
+        unpack, size = (self._fold.unpack, len(prefix)) if below else (self._fold.read, len(self._prefix))
+        at = place + b"\x00" if below else place
         while True:
-            found = self._entries_before(at) if level == 1 else self._spans_before(level - 1, at)
-            for at, own in found:
+            found = self._spans_before(level - 1, at) if below else self._entries_before(at)
+            for key, value in found:
+                at = key[size:]
                 # An entry belongs to the stretch that begins with it, a span to that which ends before it.
-                if at < start or (level > 1 and at == start):
-                    return total
-                total = join(total, own)
+                if at < start or (below and at == start):
+                    return fold
+                fold = join(fold, unpack(value))
             if len(found) < _CHUNK:
-                return total
+                return fold
 
-    def _entries_before(self, place: bytes) -> list[tuple[bytes, T]]:
-        prefix, read = self._prefix, self._fold.read
-        size = len(prefix)
-        found = self._tables.back(self._table, prefix + place, prefix, _CHUNK)
-        return [(key[size:], read(value)) for key, value in found]
+    def _entries_before(self, place: bytes) -> list[tuple[bytes, bytes]]:
+        return self._tables.back(self._table, self._prefix + place, self._prefix, _CHUNK)
 
-    def _spans_before(self, level: int, place: bytes) -> list[tuple[bytes, T]]:
-        prefix, unpack = self._spans + bytes((level,)), self._fold.unpack
-        size = len(prefix)
-        found = self._tables.back(SPANS, prefix + place, prefix, _CHUNK)
-        return [(key[size:], unpack(value)) for key, value in found]
+    def _spans_before(self, level: int, place: bytes) -> list[tuple[bytes, bytes]]:
+        prefix = self._spans + bytes((level,))
+        return self._tables.back(SPANS, prefix + place, prefix, _CHUNK)
 
     def _after(self, level: int, place: bytes) -> tuple[bytes, T] | None:
+        """The next leader on a level, and the fold that stands with it."""
         prefix = self._spans + bytes((level,))
         found = self._tables.onward(SPANS, prefix + place + b"\x00", prefix, 1)
         return (found[0][0][len(prefix) :], self._fold.unpack(found[0][1])) if found else None
 
+    def _at(self, level: int, place: bytes) -> bytes:
+        return self._spans + bytes((level,)) + place
+
     def _set(self, level: int, place: bytes, fold: T) -> None:
-        self._tables.put(SPANS, [(self._spans + bytes((level,)) + place, self._fold.pack(fold))])
+        self._tables.put(SPANS, [(self._at(level, place), self._fold.pack(fold))])
+
+
+class _Climb(Generic[T]):
+    """How far a fold has come: all from `at` on is in it, and `at` is a leader on `level`."""
+
+    def __init__(self, zero: T, high: bytes) -> None:
+        self.fold = zero
+        self.at = high
+        self.level = 0

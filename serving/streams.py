@@ -15,12 +15,11 @@ from serving.spans import Fold
 
 __all__ = ["Extremes", "Row", "StreamLayout"]
 
-Extremes = tuple[int | None, ...]
-"""Least and largest value of each ranged column, in turn."""
+Extremes = tuple[int, ...]
+"""The least value of each ranged column and the least complement of one, ~v, in turn; `_NONE` twice for no value."""
 
+_NONE = 2**63 - 1
 _LABEL = -1
-_pack_extremes = msgspec.msgpack.Encoder().encode
-_unpack_extremes = msgspec.msgpack.Decoder(Extremes).decode
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -118,29 +117,30 @@ class StreamLayout:
         return tuple([v if there else None for there, v in zip(parts[::2], parts[1::2], strict=True)])
 
     def extremes_of(self, row: Row) -> Extremes:
-        """The ranged values of a row, each as least and as largest one."""
-        return tuple([row.kept[place] for place in self.ranged for _ in (min, max)])
+        """The ranged values of a row."""
+        return _extremes([row.kept[place] for place in self.ranged])
+
+    def shown(self, fold: Extremes) -> tuple[int | None, ...]:
+        """Least and largest value of each ranged column, in turn."""
+        pairs = zip(fold[::2], fold[1::2], strict=True)
+        return tuple([v for a, b in pairs for v in ((None, None) if a == b == _NONE else (a, ~b))])
 
     def _fold(self) -> Fold[Extremes]:
-        places = self.ranged
+        places, size = self.ranged, self._totals.size
+        values, packed = self._values, struct.Struct("<" + "qq" * len(self.ranged))
 
         def read(value: bytes) -> Extremes:
-            kept = self.kept(value)
-            return tuple([kept[place] for place in places for _ in (min, max)])
+            parts = values.unpack_from(value, size)
+            return _extremes([parts[2 * place + 1] if parts[2 * place] else None for place in places])
 
         return Fold(
-            zero=(None,) * (2 * len(places)),
+            zero=(_NONE,) * (2 * len(places)),
             read=read,
-            join=_wider,
-            pack=_pack_extremes,
-            unpack=_unpack_extremes,
+            join=lambda one, other: tuple(map(min, one, other)),
+            pack=lambda fold: packed.pack(*fold),
+            unpack=packed.unpack,
         )
 
 
-def _wider(one: Extremes, other: Extremes) -> Extremes:
-    return tuple(
-        [
-            b if a is None else a if b is None else (max(a, b) if place & 1 else min(a, b))
-            for place, (a, b) in enumerate(zip(one, other, strict=True))
-        ]
-    )
+def _extremes(values: Sequence[int | None]) -> Extremes:
+    return tuple([part for v in values for part in ((_NONE, _NONE) if v is None else (v, ~v))])

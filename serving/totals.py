@@ -164,15 +164,12 @@ class Totals:
         found = self._tables.onward(_TOTALS, group + low, group)
         return [k[len(group) + TIME_BYTES :] for k, _ in found if k < group + high]
 
-    def extremes(self, stream: int, key: bytes, lows: Sequence[bytes], high: bytes) -> list[Extremes]:
+    def extremes(
+        self, stream: int, key: bytes, lows: Sequence[bytes], high: bytes
+    ) -> list[tuple[int | None, ...]]:
         layout = self._layouts.streams[stream]
-        fold = layout.extremes
-        index = self._span_index(layout, layout.prefix + key)
-        total, found = fold.zero, []
-        for low in lows:
-            total, high = fold.join(total, index.fold(high, low)), low
-            found.append(total)
-        return found
+        folds = self._span_index(layout, layout.prefix + key).folds(high, lows)
+        return [layout.shown(fold) for fold in folds]
 
     def distinct(self, stream: int, key: bytes, series: int, bound: bytes) -> int:
         layout = self._layouts.streams[stream]

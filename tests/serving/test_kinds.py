@@ -155,7 +155,7 @@ def steep() -> Iterator[None]:
     """Every other place a leader, so that small histories have high indexes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving.spans, "_BITS", 1)
-        patch.setattr(serving.spans, "_CHUNK", 2)
+        patch.setattr(serving.spans, "_CHUNK", 3)
         yield
 
 
