@@ -15,6 +15,7 @@ from pipelines.commands_bench import bench, doctor
 from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
 from pipelines.commands_model import promote, train
+from pipelines.commands_new import new_usecase
 from pipelines.commands_serving import replay, serve
 from pipelines.commands_start import demo, run
 from pipelines.commands_watch import monitor, report, retrain, status
@@ -24,6 +25,7 @@ __all__ = ["main"]
 
 for command in (
     demo,
+    new_usecase,
     run,
     simulate,
     export_source,
