@@ -21,7 +21,7 @@ from pipelines.new_usecase.guesses import guess_column, has_decimal_commas, miss
 from pipelines.new_usecase.names import check_name
 from pipelines.new_usecase.pages import pages
 from pipelines.new_usecase.roles import Roles
-from pipelines.new_usecase.table import read_table, refuse_spreadsheet
+from pipelines.new_usecase.table import read_table
 from pipelines.remote import shown
 from pipelines.staged import fetched
 
@@ -67,7 +67,6 @@ def new_usecase(
         InputError: the file cannot be read, or what the roles say does not fit it.
     """
     folder, package, path = _place(name, into)
-    refuse_spreadsheet(Path(source))
     with fetched(source, encoding) as files:
         table = read_table(files, separator)
     where = shown(source)

@@ -68,8 +68,7 @@ def draft(name: str, guesses: Mapping[str, Guess], roles: Roles, layout: Layout,
     if id_ := roles.id or found_id(agreed, roles):
         parts.add_role(id_, "id")
     else:
-        parts.columns.append(Column(name=_ID, type="id"))
-        parts.names[""] = _ID
+        parts.number_rows()
     if time is not None:
         parts.add_role(time.header, "timestamp")
     for key in roles.keys:
@@ -100,6 +99,15 @@ class _Parts:
     def taken(self) -> set[str]:
         """What columns and features are called so far."""
         return {*self.names.values(), *(name for feature in self.features for name in feature.names)}
+
+    def number_rows(self) -> None:
+        """Add the id that rows get which have none."""
+        self.names[""] = _ID
+        self._add(
+            Column(name=_ID, type="id"),
+            "Rows have no id and are numbered, file by file.",
+            "Decide: is there one? Without, a row that comes in two files counts twice.",
+        )
 
     def add_role(self, header: str, type_: ColumnType) -> None:
         """Add a column that every event must have, and that is no feature."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mlops.features import FeatureSet
-from mlops.policy import Policy, Split
+from mlops.policy import Policy
 from pipelines.new_usecase.code import assigned, comment, imported
 from pipelines.new_usecase.draft import Draft
 
@@ -83,20 +83,6 @@ def _events(draft: Draft, source: str, seen: str) -> str:
         "Decide: what values can be at all. `minimum=0` stands where none was below; give `maximum`, and `values` to "
         "texts, and rows that do not fit are set apart with the reason."
     ]
-    about = "Decide: "
-    if events.time:
-        about += (
-            "after how many days is it known (`delay_days`)? Until then no event is trained on. And what is a positive"
-            if draft.target.is_class
-            else "after how many days is it known (`delay_days`)? Until then no event is trained on. What"
-        )
-        about += " called, in the singular (`positive`)?" if draft.target.is_class else " unit is it in?"
-    else:
-        about += (
-            "what is a positive called, in the singular?"
-            if draft.target.is_class
-            else "what unit is it in? Give it to the column."
-        )
     return "\n".join(
         [
             f'"""What a row of {source} is, and how that file writes it; inferred from {seen}."""',
@@ -108,10 +94,25 @@ def _events(draft: Draft, source: str, seen: str) -> str:
             '__all__ = ["EVENTS", "LABEL"]',
             "",
             assigned("EVENTS", events, comments),
-            comment(about),
+            *(comment(line) for line in _about_label(draft)),
             assigned("LABEL", label, {}),
         ]
     )
+
+
+def _about_label(draft: Draft) -> list[str]:
+    label, lines = draft.use_case.label, []
+    if label.delay_days:
+        lines.append(f"The labels of the file's last {label.delay_days} days are not there yet.")
+    if draft.use_case.events.time:
+        lines.append(
+            "Decide: after how many days is a label known (`delay_days`)? Younger events are not trained on."
+        )
+    if draft.target.is_class:
+        lines.append("Decide: what is an event called, in the singular, for which it is true (`positive`)?")
+    else:
+        lines.append("Decide: in what unit is it? Give that to the column, and to the features.")
+    return lines
 
 
 def _features(draft: Draft) -> str:
@@ -142,16 +143,12 @@ def _features(draft: Draft) -> str:
 def _policy(draft: Draft) -> str:
     policy, plan, shown = draft.use_case.policy, draft.plan, msgspec.to_builtins(draft.use_case.policy)
     gate, performance = shown["gate"], shown["performance"]
-    if isinstance(policy.split, Split) and plan.days is not None:
-        about = (
-            f"of {plan.days[0]} to {plan.days[1]}: {plan.train:,} rows to train on, {plan.test:,} to test on"
-        )
-    else:
-        about = f"{plan.train:,} rows to train on, {plan.test:,} to test on"
+    span = f", {plan.days[0]} to {plan.days[1]}" if plan.days else ""
+    about = f"In the file{span}: {plan.train:,} rows to train on, {plan.test:,} to test on."
     lines = ["# The numbers that people tune. What each means is written at its class in mlops/policy.py."]
     if draft.target.is_class:
         own = {
-            "min_test_positives": f"of {plan.test_positives:,}",
+            "min_test_positives": f"of {plan.test_positives:,} in the file",
             "min_auc": "Decide: below what is the model of no use?",
             "baseline_margin": "average precision; no worse than the best single feature",
             "champion_margin": "better than the champion beyond chance",
@@ -159,14 +156,14 @@ def _policy(draft: Draft) -> str:
         watched = ("min_drop", "min_positives")
     else:
         own = {
-            "min_test_events": f"of {plan.test:,}",
+            "min_test_events": f"of {plan.test:,} in the file",
             "constant_margin": "Decide: by what share must it err less than a constant?",
             "baseline_margin": "no worse than the best single feature",
             "champion_margin": "better than the champion beyond chance",
         }
         watched = ("max_rise", "min_events")
     split = ", ".join(f"{key}: {value}" for key, value in shown["split"].items() if key != "seed")
-    lines += [f"split: {{ {split} }} # {about}", "gate:"]
+    lines += [f"# {about}", f"split: {{ {split} }}", "gate:"]
     lines += [f"  {key}: {gate[key]} # {text}" for key, text in own.items()]
     lines += [
         f"drift: {{ method: {policy.drift.method}, threshold: {policy.drift.threshold}, share: {policy.drift.share} }}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import msgspec
@@ -15,10 +14,9 @@ from pipelines.canonical import trimmed
 from pipelines.recognise import Field, fields_of
 from pipelines.sources import files_at
 
-__all__ = ["ROWS", "Table", "read_table", "refuse_spreadsheet"]
+__all__ = ["ROWS", "Table", "read_table"]
 
 ROWS = 500_000  # so many are looked at
-_OLE = b"\xd0\xcf\x11\xe0"
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,20 +38,6 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     odd_rows: int
 
 
-def refuse_spreadsheet(path: Path) -> None:
-    """Refuse an Excel file, which would be taken for an archive.
-
-    Raises:
-        InputError: it is one.
-    """
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        old = file.read(4) == _OLE
-    if old or (zipfile.is_zipfile(path) and "[Content_Types].xml" in zipfile.ZipFile(path).namelist()):
-        raise InputError("an Excel file is not read", where=path, todo="save the sheet as CSV")
-
-
 def read_table(source: Path, separator: str = "") -> Table:
     """Read the first rows of a Parquet or CSV file, or of the files of a folder.
 
@@ -63,35 +47,35 @@ def read_table(source: Path, separator: str = "") -> Table:
     paths = files_at(source)
     header, found = fields_of(paths[0], (), separator)
     parts: list[pa.Table] = []
-    odd = left = 0
+    odd, left, more = 0, ROWS, False
     for path in paths:
         fields, sign = fields_of(path, (), separator)
         if [f.name for f in fields] != [f.name for f in header]:
             raise InputError(
                 "has other columns than the first file", where=path, todo="put it into another folder"
             )
-        rows = sum(part.num_rows for part in parts)
+        if more or not left:
+            more = True
+            break
         try:
-            part, more, skipped = (
-                _csv(path, header, sign, ROWS - rows) if sign else _parquet(path, ROWS - rows)
-            )
+            part, more, skipped = _csv(path, header, sign, left) if sign else _parquet(path, left)
         except (pa.ArrowException, OSError) as error:
             raise InputError(
                 f"cannot be read: {str(error).splitlines()[0]}", where=path, todo=_encoding(error)
             ) from None
         parts.append(part)
-        odd, left = odd + skipped, left + more
-    rows = pa.concat_tables(parts, promote_options="permissive")
+        odd, left = odd + skipped, left - part.num_rows
+    table = pa.concat_tables(parts, promote_options="permissive")
     # Nothing keeps a header from naming a column twice; readers know the first one only.
-    first = {name: rows.column(number) for number, name in reversed(list(enumerate(rows.column_names)))}
+    first = {name: table.column(number) for number, name in reversed(list(enumerate(table.column_names)))}
     strange = {f.name: f.described for f in header if f.type is None}
     return Table(
         columns={
-            name: _plain(first[name]) for name in dict.fromkeys(rows.column_names) if name not in strange
+            name: _plain(first[name]) for name in dict.fromkeys(table.column_names) if name not in strange
         },
         strange=strange,
-        rows=rows.num_rows,
-        whole=not left,
+        rows=table.num_rows,
+        whole=not more,
         separator=found,
         odd_rows=odd,
     )
