@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -129,12 +130,6 @@ def update_features(
     )
 
 
-def _columns(table: Path) -> list[str]:
-    """The columns of a table's files, which are alike."""
-    file = next(table.glob("day=*/*.parquet"), None)
-    return pq.read_schema(file).names if file is not None else []
-
-
 def _chunks(days: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The days in stretches of at most a week."""
     chunk: list[str] = []
@@ -193,10 +188,10 @@ def _count_changed(before: Path, after: pa.Table, features: FeatureSet, schema: 
     old = ds.dataset(before, format="parquet").to_table([schema.id, *names]).sort_by(schema.id)
     old = old.filter(pc.is_in(old[schema.id], after[schema.id].combine_chunks()))
     new = after.filter(pc.is_in(after[schema.id], old[schema.id].combine_chunks())).sort_by(schema.id)
-    differs = pa.array([False] * old.num_rows)
+    differs = np.zeros(old.num_rows, bool)
     for name in names:
-        differs = pc.or_(differs, pc.not_equal(old[name], new[name]))
-    return int(pc.sum(differs).as_py() or 0)
+        differs |= pc.not_equal(old[name], new[name]).to_numpy()
+    return int(differs.sum())
 
 
 def _unlabelled(day: Path, label: Label) -> int:

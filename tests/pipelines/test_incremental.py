@@ -48,9 +48,13 @@ def with_a_day_more(events: list[Event]) -> list[Event]:
     return [*events, {**last, "id": last["id"] + 1_000_000, "at": last["at"] + timedelta(days=30)}]
 
 
+def of_other_events(events: list[Event]) -> list[Event]:
+    return [{**event, "id": event["id"] + 1_000_000, "amount": 1.0} for event in events]
+
+
 @pytest.mark.parametrize(
     "before",
-    [without_last_day, without_an_early_event, without_a_label, with_a_day_more],
+    [without_last_day, without_an_early_event, without_a_label, with_a_day_more, of_other_events],
     ids=lambda f: f.__name__,
 )
 def test_it_equals_the_recomputed_table(spark: SparkSession, tmp_path: Path, before: Change) -> None:
