@@ -57,7 +57,7 @@ def comment(text: str, indent: int = 0) -> str:
 
 
 def imported(module: str, names: Sequence[str]) -> str:
-    """A line that imports classes, or more than one if it is too long."""
+    """A line that imports names of one kind, or more than one if it is too long."""
     line = f"from {module} import {', '.join(sorted(names))}"
     if len(line) <= WIDTH:
         return line

@@ -62,12 +62,13 @@ def input_of(guess: Guess, name: str, time: str) -> Input:
         return Input(why="blank in all rows")
     if guess.distinct == 1 and not guess.blanks:
         return Input(why=f"{_shown(pc.unique(guess.values)[0].as_py())} in all rows")
-    if (
-        guess.type in ("integer", "text")
-        and is_unique(guess)
-        and (guess.type == "text" or ID_NAME.search(name))
-    ):
-        return Input(why=f"another value in each of {rows:,} rows")
+    if not guess.header:
+        return Input(why="it has no header")
+    if guess.type in ("integer", "text") and is_unique(guess):
+        if guess.type == "integer" and _counts_rows(guess):
+            return Input(why="the number of the row")
+        if guess.type == "text" or ID_NAME.search(name):
+            return Input(why=f"another value in each of {rows:,} rows")
     if guess.type == "text":
         return _category(guess, name)
     if guess.type == "timestamp":

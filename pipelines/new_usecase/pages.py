@@ -37,6 +37,16 @@ def _init(draft: Draft, package: str, source: str) -> str:
         assigned(f"    {name}", value, {}).removesuffix("\n").replace(" = ", "=", 1) + ",\n"
         for name, value in (("name", use_case.name), ("title", use_case.title))
     )
+    imports = "\n".join(
+        sorted(
+            (
+                imported("mlops.contract", ["Candidate", "UseCase"]),
+                imported("mlops.policy", ["Policy"]),
+                imported(f"{package}.events", ["EVENTS", "LABEL"]),
+                imported(f"{package}.features", ["FEATURES"]),
+            )
+        )
+    )
     candidates = assigned("candidates", use_case.candidates, {}).removeprefix("candidates = ").rstrip("\n")
     return f'''"""{use_case.title}: predicts {_what(draft)}, learned from {source}."""
 
@@ -44,10 +54,7 @@ def _init(draft: Draft, package: str, source: str) -> str:
 
 from pathlib import Path
 
-from mlops.contract import Candidate, UseCase
-from mlops.policy import Policy
-from {package}.events import EVENTS, LABEL
-from {package}.features import FEATURES
+{imports}
 
 __all__ = ["USE_CASE"]
 
