@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import ConfigError
-from mlops.settings import Settings
+from mlops.settings import Settings, without_password
 
 
 def test_defaults_need_no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -54,3 +54,15 @@ def test_a_table_lies_in_the_home_or_in_the_folder_that_its_uri_names(tmp_path: 
     assert settings.events == tmp_path / "shared" / "events"
     assert settings.quarantine == tmp_path / "home" / "quarantine"
     assert settings.features == tmp_path / "home" / "features"  # the copy
+
+
+def test_the_store_lies_in_the_home_unless_a_redis_is_named(tmp_path: Path) -> None:
+    assert Settings.from_env({"MLOPS_HOME": str(tmp_path)}).store_uri == str(tmp_path / "store")
+    uri = "redis://:s3cret@127.0.0.1:6379/0"
+    assert Settings.from_env({"MLOPS_STORE": uri}).store_uri == uri
+
+
+def test_a_uri_is_shown_without_its_password_and_query() -> None:
+    assert without_password("redis://me:s3cret@host:1/0?password=s3cret") == "redis://me@host:1/0"
+    assert without_password("rediss://:s3cret@[::1]:1") == "rediss://@[::1]:1"
+    assert without_password("/a folder") == "/a folder"
