@@ -80,7 +80,7 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `unlabelled` counts events whose label is not known; `events` are the fingerprints of the event tables that the
     features were computed from; `days` and `fingerprint` are as an event table's. `sources` is the fingerprint of each
-    day of the event table, if the features are those of all events of one table.
+    day of the event table, if the features are those of all events of one table; `columns` are the schema's types.
     """
 
     rows: int
@@ -91,6 +91,7 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     fingerprint: str
     days: dict[str, Part] = {}
     sources: dict[str, str] = {}
+    columns: dict[str, str] = {}
 
 
 def day_folder(table: Path, day: str) -> Path:

@@ -16,7 +16,7 @@ from mlops.schema import EventSchema, Label
 from mlops.tables import NO_DAY, Part, day_folder, total_fingerprint
 from pipelines.hashing import table_fingerprint
 
-__all__ = ["Written", "day_numbers", "parts_of", "write_day"]
+__all__ = ["Written", "column_types", "day_numbers", "parts_of", "write_day"]
 
 _DAY_US = 86_400_000_000
 
@@ -28,6 +28,11 @@ class Written(msgspec.Struct, frozen=True):
     rows: int
     unlabelled: int
     fingerprint: str
+
+
+def column_types(schema: EventSchema) -> dict[str, str]:
+    """What of each column the features depend on: its type, and its decimals, which totals and quotients are in."""
+    return {c.name: f"{c.type}({c.decimals})" if c.type == "decimal" else c.type for c in schema.columns}
 
 
 def day_numbers(table: pa.Table, schema: EventSchema) -> NDArray[np.int64]:

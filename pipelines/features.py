@@ -26,7 +26,7 @@ from mlops.storage import publish_dir
 from mlops.tables import EventTable, FeatureTable, read_event_table, total_fingerprint, write_table_meta
 from pipelines.event_table import stored_types
 from pipelines.exchange import PACKED, exchange, pack, unpack
-from pipelines.feature_table import Written, day_numbers, parts_of, write_day
+from pipelines.feature_table import Written, column_types, day_numbers, parts_of, write_day
 from pipelines.hashing import column_hashes
 from pipelines.history import (
     TASK_ROWS,
@@ -117,6 +117,7 @@ def compute_features(
             fingerprint=total_fingerprint(days),
             days=days,
             sources={day: part.fingerprint for day, part in tables[0].days.items()} if whole else {},
+            columns=column_types(schema),
         )
         write_table_meta(folder, table)
     return FeaturesResult(

@@ -36,7 +36,7 @@ from mlops.tables import (
     write_table_meta,
 )
 from pipelines.days import link_days
-from pipelines.feature_table import Written, parts_of, write_day
+from pipelines.feature_table import Written, column_types, parts_of, write_day
 from pipelines.kernel import aggregate, row_features
 
 __all__ = ["UpdateResult", "can_update", "touched_days", "update_features"]
@@ -61,10 +61,8 @@ def can_update(events: Path, target: Path, features: FeatureSet, schema: EventSc
     except InputError:
         return False
     numbers = tuple(c.name for c in schema.columns if c.name in table.whole_number_ids)
-    return bool(schema.time and held.sources) and (held.features, held.whole_number_ids) == (
-        features,
-        numbers,
-    )
+    made_with = (held.features, held.columns, held.whole_number_ids)
+    return bool(schema.time and held.sources) and made_with == (features, column_types(schema), numbers)
 
 
 def touched_days(old: Mapping[str, str], new: Mapping[str, str], horizon_us: int) -> tuple[str, ...]:
@@ -119,6 +117,7 @@ def update_features(
             fingerprint=total_fingerprint(parts),
             days=parts,
             sources=now,
+            columns=held.columns,
         )
         write_table_meta(folder, meta)
     return UpdateResult(

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from pyspark.sql import SparkSession
 
 from mlops.features import Count, FeatureSet, Rolling, Value
+from mlops.schema import Column
 from mlops.tables import day_folder, read_feature_table
 from pipelines.features import compute_features
 from pipelines.incremental import can_update, touched_days, update_features
@@ -94,7 +96,7 @@ def test_a_new_day_changes_nothing_that_was_there_and_a_late_event_does(
     assert 0 < late.changed < late.rows_written
 
 
-def test_other_definitions_ids_or_labels_need_a_computation_from_all(
+def test_other_definitions_types_or_ids_need_a_computation_from_all(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     events = history()
@@ -103,6 +105,12 @@ def test_other_definitions_ids_or_labels_need_a_computation_from_all(
     compute_features(spark, [table], target, FEATURES, SCHEMA, LABEL)
     assert can_update(table, target, FEATURES, SCHEMA)
     assert not can_update(table, target, FeatureSet((Value(column="amount"),)), SCHEMA)
+    cents = replace(
+        SCHEMA, columns=tuple(replace(c, decimals=3) if c.decimals else c for c in SCHEMA.columns)
+    )
+    assert not can_update(table, target, FEATURES, cents)
+    wider = replace(SCHEMA, columns=(*SCHEMA.columns, Column(name="device", type="text", nullable=True)))
+    assert not can_update(table, target, FEATURES, wider)
     text = write_events(tmp_path / "text", histories(1, text_ids=True)[0])
     assert not can_update(text, target, FEATURES, SCHEMA)
     compute_features(spark, [table], target, FEATURES, SCHEMA, LABEL, since=LATE)
@@ -144,7 +152,7 @@ def test_the_files_of_a_day_are_named_for_their_content(spark: SparkSession, tmp
     names = set(files(target))
     held = read_feature_table(target)
     day = next(iter(held.days))
-    forgotten = msgspec.structs.replace(held, sources={**held.sources, day: "another"})
+    forgotten = replace(held, sources={**held.sources, day: "another"})
     (target / "_table.json").write_bytes(msgspec.json.encode(forgotten))
 
     assert day in update_features(table, target, FEATURES, SCHEMA, LABEL).days
