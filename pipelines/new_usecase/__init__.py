@@ -6,6 +6,7 @@ platform runs (`draft`), and written as the code that a person would write (`cod
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -90,6 +91,7 @@ def new_usecase(
     with publish_dir(folder) as aside:
         for file, text in files_.items():
             (aside / file).write_text(text, encoding="utf-8")
+    importlib.invalidate_caches()  # it can be imported from now on
     return _result(made, folder, package, path, table.rows, files_)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import pickle
 import subprocess
@@ -69,7 +68,6 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
             table.to_csv(path, index=False)
         name = name or f"drawn_{abs(hash(tmp_path)) % 10**9}"
         written = new_usecase(name, str(path), Roles(target=target, **options), into=tmp_path / "into", **how)
-        importlib.invalidate_caches()
         return written, load_use_case(written.package)
 
     return new
