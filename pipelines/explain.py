@@ -25,6 +25,7 @@ from mlops.features import FeatureSet
 from mlops.records import Decision, read_decisions
 from mlops.schema import EventSchema
 from mlops.wording import definitions, window_text
+from pipelines.history import event_dataset
 from pipelines.kernel import features_of, fulfils
 
 __all__ = ["ExplainedFeature", "Explanation", "Window", "explain", "window_of"]
@@ -174,15 +175,13 @@ def _frame(a: Aggregate) -> Aggregate:
 def _rows_that_share_a_key(
     events: Path, event_id: str, features: FeatureSet, schema: EventSchema
 ) -> tuple[pa.Table, int]:
-    """The events that have a key in common with this one, itself among them, and its place."""
-    source = ds.dataset(events, format="parquet")
-    id_type = source.schema.field(schema.id).type
-    columns = [c.name for c in schema.columns if c.name in source.schema.names]
+    """The events that have a key in common with this one, as far as windows reach, itself too, and its place."""
+    source = event_dataset(events, schema)
     try:
-        wanted = pa.scalar(event_id).cast(id_type)
+        wanted = pa.scalar(event_id).cast(source.schema.field(schema.id).type)
     except pa.ArrowInvalid:
         wanted = None
-    found = source.to_table(columns, filter=ds.field(schema.id) == wanted) if wanted is not None else None
+    found = source.to_table(filter=ds.field(schema.id) == wanted) if wanted is not None else None
     if not found:
         raise InputError(
             f"no event {event_id!r}",
@@ -192,8 +191,10 @@ def _rows_that_share_a_key(
     row = found.to_pylist()[0]
     shared = ds.field(schema.id) == wanted
     for key in dict.fromkeys(a.key for a in features.aggregates):
-        shared = shared | (ds.field(key) == row[key])
-    rows = source.to_table(columns, filter=shared).combine_chunks()
+        begin = row[schema.time] - timedelta(microseconds=features.horizon_us)
+        within = (ds.field(schema.time) > begin) & (ds.field(schema.time) <= row[schema.time])
+        shared = shared | ((ds.field(key) == row[key]) & within)
+    rows = source.to_table(filter=shared).combine_chunks()
     return rows, pc.index(rows[schema.id], wanted).as_py()
 
 
@@ -214,7 +215,8 @@ def _served(log: Path, event_id: Id, features: FeatureSet) -> dict[str, float]:
 
 
 def _sorted(rows: pa.Table, schema: EventSchema) -> pa.Table:
-    return rows.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
+    order = [(schema.time, "ascending")] if schema.time else []
+    return rows.sort_by([*order, (schema.id, "ascending")])
 
 
 def _ids_in_order(rows: pa.Table, schema: EventSchema) -> tuple[Id, ...]:

@@ -20,6 +20,7 @@ from mlops.tables import read_event_table, read_feature_table
 from pipelines import explain as explaining
 from pipelines import point_in_time
 from pipelines.explain_online import StoreView
+from pipelines.history import event_dataset
 from pipelines.staged import current
 
 __all__ = ["LeakCheck", "check_point_in_time", "explain"]
@@ -51,8 +52,7 @@ def check_point_in_time(settings: Settings, *, sample: int = _SAMPLE, seed: int 
         raise InputError(
             "was computed from other events or definitions", where=table, todo="run mlops features"
         )
-    columns = [column.name for column in schema.columns]
-    history = ds.dataset(events, format="parquet").to_table(columns)
+    history = event_dataset(events, schema).to_table()
     places = np.random.default_rng(seed).choice(len(history), min(sample, len(history)), replace=False)
     chosen = pc.take(history[schema.id], pa.array(np.sort(places)))
     values = ds.dataset(table, format="parquet").to_table(

@@ -11,14 +11,24 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from mlops.errors import InputError
 from mlops.schema import EventSchema
-from mlops.tables import day_folder
-from pipelines.event_table import is_stored_as
+from mlops.tables import day_folder, read_event_table
+from pipelines.event_table import is_stored_as, stored_types
 
-__all__ = ["TASK_ROWS", "arrow_schema", "dealt_out", "event_files", "read_rows", "table_files", "with_labels"]
+__all__ = [
+    "TASK_ROWS",
+    "arrow_schema",
+    "dealt_out",
+    "event_dataset",
+    "event_files",
+    "read_rows",
+    "table_files",
+    "with_labels",
+]
 
 TASK_ROWS = 400_000
 """Rows that a worker holds at once: with some tens of features, a few hundred megabytes."""
@@ -80,6 +90,17 @@ def dealt_out(files: Sequence[Path], hands: int) -> list[tuple[str, ...]]:
         dealt[hand].append(str(file))
         sizes[hand] += size
     return [tuple(sorted(hand)) for hand in dealt]
+
+
+def event_dataset(table: Path, schema: EventSchema) -> ds.Dataset:
+    """The events of a table to be looked up, in the schema's columns and types; a column that it lacks is null.
+
+    Raises:
+        InputError: it is none, or does not fit the schema.
+    """
+    types = stored_types(schema, read_event_table(table).whole_number_ids)
+    event_files(table, (), types, schema, None)
+    return ds.dataset(table, schema=arrow_schema(types), format="parquet")
 
 
 def read_rows(files: Sequence[str], wanted: pa.Schema) -> Iterator[pa.Table]:

@@ -35,15 +35,20 @@ class Leak(msgspec.Struct, frozen=True, kw_only=True):
 def known_at(events: pa.Table, event: dict[str, Any], schema: EventSchema, label: Label) -> pa.Table:
     """The events up to one of them, in the order of (event time, id), and their labels as far as they were due.
 
+    Where events have no time, it is the event alone, and no label.
+
     Args:
         events: canonical columns.
         event: one of its rows.
     """
-    time, id_ = events[schema.time], events[schema.id]
-    earlier = pc.less(time, event[schema.time])
-    tied = pc.and_(pc.equal(time, event[schema.time]), pc.less_equal(id_, event[schema.id]))
-    known = events.filter(pc.or_(earlier, tied))
-    due = pc.less_equal(known[schema.time], event[schema.time] - timedelta(days=label.delay_days))
+    if schema.time:
+        time, id_ = events[schema.time], events[schema.id]
+        earlier = pc.less(time, event[schema.time])
+        tied = pc.and_(pc.equal(time, event[schema.time]), pc.less_equal(id_, event[schema.id]))
+        known = events.filter(pc.or_(earlier, tied))
+        due = pc.less_equal(known[schema.time], event[schema.time] - timedelta(days=label.delay_days))
+    else:
+        known, due = events.filter(pc.equal(events[schema.id], event[schema.id])), pa.scalar(False)
     labels = pc.if_else(due, known[label.column], pa.scalar(None, known[label.column].type))
     return known.set_column(known.column_names.index(label.column), label.column, labels)
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from mlops.bundle import Schema
 from mlops.contract import load_use_case
 from mlops.errors import InputError
+from mlops.features import FeatureSet, Missing, Value
+from mlops.policy import RandomSplit
+from mlops.schema import Column
+from mlops.tables import NO_DAY, EventTable, day_folder, write_table_meta
 from pipelines.backfill import backfill
 from pipelines.explain import explain, window_of
 from pipelines.explain_online import StoreView
@@ -21,7 +26,7 @@ from pipelines.kernel import features_of
 from tests.pipelines.histories import FEATURES, LABEL, SCHEMA, arrow_table, histories, write_events
 from tests.reference import reference_features
 
-USE_CASE = msgspec.structs.replace(
+USE_CASE = replace(
     load_use_case("usecases.fraud"),
     events=SCHEMA,
     label=LABEL,
@@ -118,3 +123,35 @@ def test_a_store_that_has_not_counted_the_event_knows_nothing_of_it(tmp_path: Pa
     explanation = explain(write_events(tmp_path / "events", events), events[0]["id"], USE_CASE, ask_store=ask)
     assert {window.online for window in explanation.windows} == {None}
     assert {feature.online for feature in explanation.features} == {None}
+
+
+def test_events_without_a_time_have_no_windows(tmp_path: Path) -> None:
+    timeless = replace(SCHEMA, time="", columns=tuple(c for c in SCHEMA.columns if c.name != "at"))
+    own = FeatureSet((Value(column="amount"), Missing(column="tip")))
+    split = RandomSplit()
+    use_case = replace(
+        USE_CASE, events=timeless, features=own, card="", policy=replace(USE_CASE.policy, split=split)
+    )
+    rows = arrow_table(history(text_ids=True)).drop_columns(["at"])
+    table = tmp_path / "events"
+    day_folder(table, NO_DAY).mkdir(parents=True)
+    pq.write_table(rows, day_folder(table, NO_DAY) / "0.parquet")
+    meta = EventTable(rows=len(rows), whole_number_ids=(), first_event="", last_event="", fingerprint="0")
+    write_table_meta(table, meta)
+    event = rows.slice(5, 1).to_pylist()[0]
+
+    explanation = explain(table, event["id"], use_case)
+
+    assert [f.offline for f in explanation.features] == [event["amount"], float(event["tip"] is None)]
+    assert (explanation.windows, len(explanation.events)) == ((), 1)
+    assert event["id"] in explanation_text(explanation, own, timeless)
+
+
+def test_a_column_that_is_new_is_null_in_events_from_before(tmp_path: Path) -> None:
+    device = Column(name="device", type="text", nullable=True, optional=True)
+    declared = FeatureSet((*FEATURES.features, Missing(column="device")))
+    use_case = replace(USE_CASE, events=replace(SCHEMA, columns=(*SCHEMA.columns, device)), features=declared)
+    events = history(text_ids=True)
+    table = write_events(tmp_path / "events", events)
+    found = {f.name: f.offline for f in explain(table, events[0]["id"], use_case).features}
+    assert found["device_is_missing"] == 1.0

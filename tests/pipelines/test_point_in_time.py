@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from msgspec.structs import replace
 
 from mlops.errors import ConfigError
 from mlops.features import Count, FeatureSet, Max, Rate, Rolling, Value, Where
@@ -57,3 +58,12 @@ def test_a_window_that_reaches_into_the_future_is_found(events: pa.Table) -> Non
 
     assert leaks
     assert all(leak.feature == "card_count_2d" and leak.value > leak.then for leak in leaks)
+
+
+def test_of_events_without_a_time_only_their_label_is_the_future(events: pa.Table) -> None:
+    timeless = replace(SCHEMA, time="", columns=tuple(c for c in SCHEMA.columns if c.name != "at"))
+    rows = events.drop_columns(["at"])
+    features = FeatureSet((Value(column="amount"), Value(column="fraud", fallback=0.0)))
+    leaks = find_leaks(rows, features_of(rows, features, timeless), features, timeless, LABEL)
+    assert {leak.feature for leak in leaks} == {"fraud_filled"}
+    assert len(leaks) == pc.sum(rows["fraud"]).as_py()
