@@ -36,7 +36,7 @@ __all__ = ["new_usecase"]
     "--key", "keys", metavar="COLUMN", multiple=True, help="Whose earlier rows are counted; needs --time."
 )
 @click.option("--into", type=PATH, help="The folder to write it into, instead of the package usecases.")
-@click.option("--separator", default="", help="Of CSV fields, where it is not found out.")
+@click.option("--separator", default="", help="Of CSV fields, where it is not found out; `tab` is one.")
 @click.option("--encoding", default="", help="Of text that is not UTF-8, such as latin-1 or cp1252.")
 @as_json
 def new_usecase(
@@ -53,18 +53,22 @@ def new_usecase(
     json_: bool,
 ) -> None:
     """Write the folder of a use case NAME that learns a column of a table."""
+    from pipelines.given_layout import given_layout
     from pipelines.new_usecase import Roles
     from pipelines.new_usecase import new_usecase as write
 
     roles = Roles(target=target, positive=positive, id=id_, time=time, keys=keys)
-    written = write(name, source, roles, into=into, separator=separator, encoding=encoding)
+    layout = given_layout(separator=separator, encoding=encoding)
+    sign = layout.separator if layout else ""
+    written = write(name, source, roles, into=into, separator=sign, encoding=encoding)
     if json_:
         show(written, json_=True)
         return
     mlops = shlex.quote(sys.argv[0])
-    if written.path:
-        mlops = f"PYTHONPATH={shlex.quote(written.path)} {mlops}"
-    events = shlex.quote(source) + (f" --encoding {encoding}" if encoding else "")
+    path = f"PYTHONPATH={shlex.quote(written.path)} " if written.path else ""
+    said = {"--separator": separator, "--encoding": encoding}
+    how = [f" {option} {shlex.quote(value)}" for option, value in said.items() if value]
+    events = "".join([shlex.quote(source), *how])
     example = shlex.quote(msgspec.json.encode(written.example).decode())
     print(
         f"{written.folder}: {written.task} of {written.target}, {written.features} features of {written.rows:,} rows"
@@ -76,7 +80,7 @@ def new_usecase(
 A person must decide in {written.decide} places:
   grep -n Decide: {shlex.quote(str(written.folder))}/*
 It runs as it is:
-  {mlops} --usecase {written.package} run --events {events} --out runs/{name}
+  {path}{mlops} --usecase {written.package} run --events {events} --out runs/{name}
   {mlops} --home runs/{name} serve
   curl -s localhost:8080/v1/score -d {example}"""
     )

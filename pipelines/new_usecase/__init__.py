@@ -80,7 +80,7 @@ def new_usecase(
     }
     if not table.rows:
         raise InputError("no rows", where=where)
-    layout = Layout(name="", missing=marks, decimal_comma=comma, separator=separator)
+    layout = Layout(name="", missing=marks, decimal_comma=comma)
     made = draft(name, guesses, roles, layout, where)
     strange = {header: f"{type_}, which no event can have" for header, type_ in table.strange.items()}
     made = msgspec.structs.replace(made, left_out={**made.left_out, **strange})

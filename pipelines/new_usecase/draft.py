@@ -21,7 +21,7 @@ from pipelines.new_usecase.inputs import column_of, facts_of, input_of
 from pipelines.new_usecase.names import slug, unused
 from pipelines.new_usecase.roles import Roles, check_roles, found_id
 from pipelines.new_usecase.splits import Plan, plan_split
-from pipelines.new_usecase.suspects import suspicion
+from pipelines.new_usecase.suspects import follows, suspicion
 from pipelines.new_usecase.target import Target, find_target
 
 __all__ = ["Draft", "draft"]
@@ -62,7 +62,7 @@ def draft(name: str, guesses: Mapping[str, Guess], roles: Roles, layout: Layout,
     time = guesses[roles.time] if roles.time else None
     plan = plan_split(target, time.values if time else None, where)
     agreed, layout = agree(guesses, target.guess, time, layout)
-    parts = _Parts(agreed, target, layout.time)
+    parts = _Parts(agreed, target, time, layout.time)
     if time is not None:
         parts.features += _calendar(time)
     if id_ := roles.id or found_id(agreed, roles):
@@ -88,8 +88,10 @@ def draft(name: str, guesses: Mapping[str, Guess], roles: Roles, layout: Layout,
 class _Parts:
     """What a draft is put together from."""
 
-    def __init__(self, guesses: Mapping[str, Guess], target: Target, time: str) -> None:
-        self.guesses, self.target, self._time = guesses, target, time
+    def __init__(
+        self, guesses: Mapping[str, Guess], target: Target, time: Guess | None, pattern: str
+    ) -> None:
+        self.guesses, self.target, self._time, self._pattern = guesses, target, time, pattern
         self.columns: list[Column] = []
         self.features: list[Feature] = []
         self.names: dict[str, str] = {}
@@ -123,11 +125,11 @@ class _Parts:
         guess, taken = self.guesses[header], self.taken()
         for number in range(1, len(taken) + 2):
             name = slug(header) if number == 1 else f"{slug(header)}_{number}"
-            found = input_of(guess, name, self._time)
+            found = input_of(guess, name, self._pattern)
             if not taken & {name, *(n for feature in found.features for n in feature.names)}:
                 break
-        if found.why:
-            self.left_out[header] = found.why
+        if why := found.why or ("counts the time" if self._time and follows(guess, self._time) else ""):
+            self.left_out[header] = why
             return
         self.names[header] = name
         self._add(column_of(guess, name, nullable=guess.blanks > 0), facts_of(guess))
@@ -165,8 +167,9 @@ class _Parts:
     def finished(self, name: str, roles: Roles, layout: Layout, plan: Plan) -> Draft:
         """The draft."""
         columns, id_ = tuple(self.columns), self.columns[0]
+        headers = {ours: header for header, ours in self.names.items() if header}
         theirs: dict[str, str | tuple[str, ...]] = {
-            ours: header for header, ours in self.names.items() if header and ours != header
+            c.name: headers[c.name] for c in columns if headers.get(c.name, c.name) != c.name
         }
         layout = msgspec.structs.replace(layout, name=name, columns=theirs)
         target, label = self.target, self.columns[-1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -35,7 +37,10 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def column_of(guess: Guess, name: str, *, nullable: bool, type_: ColumnType | None = None) -> Column:
-    """The schema's column. Numbers that are never below 0 may not be, later on either."""
+    """The schema's column. Numbers that are never below 0 may not be, later on either.
+
+    A header that says more than the name does is the description.
+    """
     least = _range(guess)[0]
     return Column(
         name=name,
@@ -43,7 +48,7 @@ def column_of(guess: Guess, name: str, *, nullable: bool, type_: ColumnType | No
         nullable=nullable,
         decimals=guess.decimals,
         minimum=0 if type_ is None and isinstance(least, int | float) and least >= 0 else None,
-        description="" if guess.header == name else guess.header,
+        description=guess.header if re.search(r"[^A-Za-z0-9_ .?-]", guess.header) else "",
     )
 
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from pipelines.new_usecase.guesses import Guess
 from pipelines.new_usecase.target import Target
 
-__all__ = ["suspicion"]
+__all__ = ["follows", "suspicion"]
 
 _AUC = 0.97
 _R2 = 0.98
+_IN_STEP = 0.9999
 _MOST_VALUES = 50  # with more, a category's means say more about the rows than about the category
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,17 @@ def suspicion(guess: Guess, target: Target) -> str:
     if target.is_class:
         return f"alone it ranks the rows with an area under the ROC curve of {best:.3f}"
     return f"alone it explains {best:.1%} of the target's variance"
+
+
+def follows(guess: Guess, time: Guess) -> bool:
+    """Whether a number only counts the events' time, so that those to come have values that were never seen."""
+    if guess.type not in ("integer", "decimal", "float"):
+        return False
+    both = pa.table({"x": guess.values, "t": time.values.cast(pa.int64())}).drop_null()
+    x, t = (both[name].cast(pa.float64(), safe=False).to_numpy() for name in ("x", "t"))
+    if not (len(x) and np.ptp(x) and np.ptp(t)):
+        return False
+    return abs(float(np.corrcoef(x, t)[0, 1])) > _IN_STEP
 
 
 def _numbers(guess: Guess, known: NDArray[np.bool_], y: Floats) -> Floats | None:

@@ -219,6 +219,15 @@ def test_a_bank_export_with_commas_dots_and_words_is_understood(write: Write, tm
     assert rows[20]["tag"] == datetime(2024, 3, 2, 20, 15)
 
 
+def test_a_number_that_only_counts_the_time_is_no_feature(write: Write) -> None:
+    number = np.arange(300)
+    times = pd.Timestamp("2024-01-01") + pd.to_timedelta(number * 1000 + number % 7, unit="min")
+    table = pd.DataFrame({"when": times, "seconds": number * 60_000 + 5, "x": number % 11, "y": number % 2})
+    written, use_case = write(table, "y", time="when")
+    assert written.left_out == {"seconds": "counts the time"}
+    assert use_case.features.names == ("weekday", "hour", "x")
+
+
 def test_labels_that_are_still_awaited_at_the_end_make_a_delay(write: Write) -> None:
     days = pd.date_range("2024-01-01", periods=40, freq="D").repeat(10)
     number = np.arange(400)
