@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from mlops.errors import InputError
 from mlops.features import Calendar, FeatureSet, Ratio, Value
-from mlops.tables import read_event_table, read_feature_table
+from mlops.schema import EventSchema
+from mlops.tables import (
+    NO_DAY,
+    day_folder,
+    read_event_table,
+    read_feature_table,
+)
 from pipelines.features import FeaturesResult, compute_features
+from pipelines.hashing import table_fingerprint
 from tests.pipelines.histories import FEATURES, LABEL, SCHEMA, histories, write_events, write_labels
 from tests.reference import reference_features
 
@@ -67,6 +76,66 @@ def test_the_table_holds_the_event_s_columns_then_the_features(spark: SparkSessi
     assert table.features == FEATURES
     assert table.events == (read_event_table(tmp_path / "events").fingerprint,)
     assert table.whole_number_ids == ("id", "card", "shop")
+
+
+def test_a_day_is_a_folder_of_files_in_the_order_of_time_and_id(spark: SparkSession, tmp_path: Path) -> None:
+    events = [event for history in histories(40, text_ids=True, seed=4) for event in history]
+    compute(spark, [write_events(tmp_path / "events", events)], tmp_path / "features")
+    days = read_feature_table(tmp_path / "features").days
+    by_day = Counter(event["at"].date().isoformat() for event in events)
+    assert {day: part.rows for day, part in days.items()} == dict(sorted(by_day.items()))
+    for day, part in days.items():
+        (file,) = day_folder(tmp_path / "features", day).iterdir()
+        table = pq.ParquetFile(file).read()
+        order = [(row["at"], row["id"].encode()) for row in table.to_pylist()]
+        assert order == sorted(order)
+        assert {at.date().isoformat() for at, _ in order} == {day}
+        assert table_fingerprint(table) == part.fingerprint
+
+
+def test_how_many_tasks_there_are_changes_nothing(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [event for history in histories(30, text_ids=False, seed=5) for event in history]
+    table = write_events(tmp_path / "events", events, files=7)
+    labels = write_labels(tmp_path / "labels", {event["id"]: True for event in events[::3]})
+    compute(spark, [table], tmp_path / "few", labels=labels)
+    monkeypatch.setattr("pipelines.features.TASK_ROWS", 20)
+    compute(spark, [table], tmp_path / "many", labels=labels)
+    few, many = read_feature_table(tmp_path / "few"), read_feature_table(tmp_path / "many")
+    assert (few.days, few.fingerprint, few.unlabelled) == (many.days, many.fingerprint, many.unlabelled)
+    assert len(list((tmp_path / "many").rglob("*.parquet"))) > len(few.days)  # a large day is several files
+    assert computed(tmp_path / "few") == computed(tmp_path / "many")
+
+
+def test_events_without_a_time_are_one_part(spark: SparkSession, tmp_path: Path) -> None:
+    events = histories(1, text_ids=True, seed=3)[0]
+    schema = EventSchema(id="id", columns=tuple(c for c in SCHEMA.columns if c.name != "at"))
+    features = FeatureSet((Value(column="amount"), Value(column="tip", fallback=-1.0)))
+    table = write_events(tmp_path / "events", events)
+    result = compute_features(spark, [table], tmp_path / "features", features, schema, LABEL)
+    assert read_feature_table(tmp_path / "features").days.keys() == {NO_DAY}
+    assert result.rows == len(events)
+    expected = reference_features(events, {}, features, SCHEMA, LABEL)
+    assert computed(tmp_path / "features", features.names) == expected
+
+
+def test_no_event_from_then_on_is_a_table_without_rows(spark: SparkSession, tmp_path: Path) -> None:
+    table = write_events(tmp_path / "events", histories(1, text_ids=False)[0])
+    result = compute(spark, [table], tmp_path / "features", since=datetime(2025, 1, 1))
+    assert result.rows == 0
+    assert set(NAMES) < set(pq.read_table(tmp_path / "features").column_names)
+
+
+def test_a_damaged_file_of_events_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    events = [event for history in histories(30, text_ids=True) for event in history]
+    table = write_events(tmp_path / "events", events)
+    path = sorted(table.rglob("*.parquet"))[1]
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(500) + content[504:])
+    with pytest.raises(InputError, match=f"{path}: is damaged: it cannot be read to its end$"):
+        compute(spark, [table], tmp_path / "features")
+    assert not (tmp_path / "features").exists()
 
 
 def test_since_limits_what_is_written_and_not_the_history(spark: SparkSession, tmp_path: Path) -> None:
