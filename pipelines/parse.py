@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from mlops import schema as events
+from serving.codes import MAX_ID_BYTES
 from mlops.layout import Layout
 from pipelines.foreign import spark_form
 
@@ -26,6 +27,7 @@ UNREADABLE: dict[events.ColumnType, str] = {
     "boolean": "neither true nor false",
 }
 _MISSING = "missing"
+_LONGEST_ID = MAX_ID_BYTES - 3  # what an online store can take
 _PLAIN = Layout(name="plain")
 _SHOWN_VALUES = 8
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # what Spark reads where bytes are not UTF-8
@@ -85,6 +87,8 @@ def parse(
         checks = checks.when(~value.isin(*column.values), f"not one of {_listed(column.values)}")
     if csv and column.type in ("id", "text"):
         checks = checks.when(F.contains(raw, F.lit(_REPLACEMENT)), "not UTF-8")
+    if column.type == "id" and not isinstance(type_, T.IntegralType):
+        checks = checks.when(F.octet_length(value) > _LONGEST_ID, f"longer than {_LONGEST_ID} bytes")
     if column.type == "decimal":
         scale = 10.0**column.decimals
         checks = checks.when(F.abs(value) * scale > _EXACT, "too large to be exact")

@@ -49,6 +49,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, Field]
     header: tuple[str, ...] = ()
     delimiter: str = ""
+    name_parts: int = 1
 
     @property
     def is_csv(self) -> bool:
@@ -88,7 +89,13 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
         ]
         made = self.columns.keys() - self.held.keys()
         ours += [spark_row_ids(self.paths, csv=self.is_csv).alias(name) for name in made]
-        return frame.select(*ours, F.col("_metadata.file_name").alias(FILE), WRONG_FIELDS)
+        return frame.select(*ours, self._file_name().alias(FILE), WRONG_FIELDS)
+
+    def _file_name(self) -> Column:
+        if self.name_parts == 1:
+            return F.col("_metadata.file_name")
+        encoded = F.substring_index("_metadata.file_path", "/", -self.name_parts)
+        return F.url_decode(F.replace(encoded, F.lit("+"), F.lit("%2B")))
 
 
 def _value(field: Field) -> Column:
@@ -143,6 +150,7 @@ def _event_files(
         key = (delimiter, tuple((f.name, f.described) for f in fields))
         alike.setdefault(key, []).append((path, fields, delimiter))
     groups = []
+    name_parts = _name_parts(paths)
     for members in alike.values():
         first, fields, delimiter = members[0]
         layout, columns = _resolve(first, fields, schema, label, layouts)
@@ -153,9 +161,18 @@ def _event_files(
                 columns=columns,
                 header=tuple(f.name for f in fields),
                 delimiter=delimiter,
+                name_parts=name_parts,
             )
         )
     return groups
+
+
+def _name_parts(paths: Sequence[Path]) -> int:
+    """From how many parts of its path on no two files have one name."""
+    parts = 1
+    while len({path.absolute().parts[-parts:] for path in paths}) < len(set(paths)):
+        parts += 1
+    return parts
 
 
 def files_at(source: Path) -> list[Path]:
