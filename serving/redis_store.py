@@ -5,14 +5,15 @@ A transaction takes two round trips: the first one locks the ids and keys of its
 itself, so that a process that dies keeps nobody waiting for long. One that was stopped for longer finds at its end that
 its locks are not its own any more (WATCH), and writes nothing.
 
-What an acknowledged transaction wrote survives whatever Redis keeps: with `appendonly yes` the death of the Redis
-process; a loss of power with `appendfsync always` only, while `everysec` may lose the last second. Without
-`appendonly`, Redis is as it was at its last snapshot.
+Redis keeps what it is set to keep. With `appendonly yes` and `appendfsync always` that is all that was committed; with
+`everysec` the last two seconds may be lost when it crashes or loses power; without `appendonly`, all since its last
+snapshot. `serving.service` gives it what it lost of the last moments from the logs; an empty one is refused.
 """
 
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import threading
 import time
@@ -29,6 +30,7 @@ from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
 from serving.redis_wire import Command, RedisWire
 from serving.store import Rehearsal, StoreTransaction
+from serving.tables import UNORDERED
 from serving.totals import Layouts, Totals
 
 __all__ = ["RedisStore"]
@@ -123,6 +125,32 @@ class RedisStore:
                 self._run = run
             return run
 
+    def scan(self, table: str) -> Iterator[bytes]:
+        ordered, name = table not in UNORDERED, self._prefix + table.encode()
+        cursor = b"0"
+        while True:
+            command: Command = ("HSCAN", name, cursor, "COUNT", 1000)
+            if ordered:
+                command = ("SCAN", cursor, "MATCH", _literal(name) + b":*", "COUNT", 1000)
+            with self._one_at_a_time:
+                [(cursor, found)] = self._wire.exchange([command], twice=True)
+            yield from [key[len(name) + 1 :] for key in found] if ordered else found[::2]
+            if cursor == b"0":
+                return
+
+    def count(self, table: str) -> int:
+        name = self._prefix + table.encode()
+        asked: list[Command] = [("HLEN", name)]
+        if table not in UNORDERED:
+            asked = [("ZCARD", name + b":" + group) for group in set(self.scan(table))]
+        with self._one_at_a_time:
+            return sum(self._wire.exchange(asked, twice=True)) if asked else 0
+
+    def size_bytes(self) -> int:
+        with self._one_at_a_time:
+            told: bytes = self._wire.exchange([("INFO", "memory")], twice=True)[0]
+        return int(dict(line.split(":", 1) for line in told.decode().split() if ":" in line)["used_memory"])
+
     def close(self) -> None:
         self._wire.close()
 
@@ -212,6 +240,11 @@ def _check_plan(found: bytes | None, written: bytes, where: str) -> None:
     if found != written:
         what = "was made anew" if found else "is empty: the Redis has lost it"
         raise SetupError(f"the store {what}", where=where, todo="backfill it, and start again")
+
+
+def _literal(name: bytes) -> bytes:
+    """A name as a pattern that matches it alone."""
+    return re.sub(rb"([\\*?\[\]])", rb"\\\1", name)
 
 
 def _without_prefix(uri: str) -> tuple[str, str]:
