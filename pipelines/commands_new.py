@@ -74,7 +74,7 @@ def new_usecase(
         f"{written.folder}: {written.task} of {written.target}, {written.features} features of {written.rows:,} rows"
     )
     for header, why in written.left_out.items():
-        print(f"  left out {header}: {why}")
+        print(f"  left out {header or '(no header)'}: {why}")
     print(
         f"""
 A person must decide in {written.decide} places:

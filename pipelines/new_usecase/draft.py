@@ -94,17 +94,20 @@ class _Parts:
         self.guesses, self.target, self._time, self._pattern = guesses, target, time, pattern
         self.columns: list[Column] = []
         self.features: list[Feature] = []
-        self.names: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # by header
+        self.numbered = False
         self.comments: dict[int, list[str]] = {}
         self.left_out: dict[str, str] = {}
 
     def taken(self) -> set[str]:
         """What columns and features are called so far."""
-        return {*self.names.values(), *(name for feature in self.features for name in feature.names)}
+        columns = (column.name for column in self.columns)
+        features = (name for feature in self.features for name in feature.names)
+        return {*columns, *self.names.values(), *features}
 
     def number_rows(self) -> None:
         """Add the id that rows get which have none."""
-        self.names[""] = _ID
+        self.numbered = True
         self._add(
             Column(name=_ID, type="id"),
             "Rows have no id and are numbered, file by file.",
@@ -167,13 +170,13 @@ class _Parts:
     def finished(self, name: str, roles: Roles, layout: Layout, plan: Plan) -> Draft:
         """The draft."""
         columns, id_ = tuple(self.columns), self.columns[0]
-        headers = {ours: header for header, ours in self.names.items() if header}
+        headers = {ours: header for header, ours in self.names.items()}
         theirs: dict[str, str | tuple[str, ...]] = {
             c.name: headers[c.name] for c in columns if headers.get(c.name, c.name) != c.name
         }
         layout = msgspec.structs.replace(layout, name=name, columns=theirs)
         target, label = self.target, self.columns[-1]
-        if target.guess.also or any(self.guesses[h].also for h in self.names if h and h != roles.target):
+        if any(self.guesses[header].also for header in self.names):
             self.comments[id(layout)] = ["Decide: day and month could as well change places in `time`."]
         use_case = UseCase(
             name=name.replace("_", "-"),
@@ -183,7 +186,7 @@ class _Parts:
                 time=self.names.get(roles.time, "") if roles.time else "",
                 columns=columns,
                 layouts=() if layout == Layout(name=name) else (layout,),
-                numbered="" in self.names,
+                numbered=self.numbered,
             ),
             label=Label(
                 column=label.name,
@@ -205,7 +208,7 @@ class _Parts:
 
     def _example(self, events: EventSchema) -> dict[str, Any]:
         """The newest row without blanks if there is one, as an event that has not been seen."""
-        headers = {ours: header for header, ours in self.names.items() if header}
+        headers = {ours: header for header, ours in self.names.items()}
         asked = [c for c in self.columns[:-1] if c.name in headers]
         values = {c.name: self.guesses[headers[c.name]].values for c in asked}
         rows = pa.table(values)

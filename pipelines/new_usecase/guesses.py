@@ -14,12 +14,12 @@ from mlops.schema import Column, ColumnType
 from pipelines.canonical import ARROW_TYPES, typed
 from pipelines.parse import NUMBER, TIME
 
-__all__ = ["EMPTY", "Guess", "guess_column", "has_decimal_commas", "missing_marks", "without"]
+__all__ = ["EMPTY", "MARKS", "Guess", "guess_column", "has_decimal_commas", "missing_marks", "without"]
 
 EMPTY = "empty"
 _WORDS = (("yes", "no"), ("y", "n"), ("t", "f"))
 _NATIVE = ({"0", "1"}, {"true", "false"})
-_MARKS = {"?", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "-", "--", ".", "\\N", "#N/A"}
+MARKS = {"?", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "-", "--", ".", "\\N", "#N/A"}
 _MOST_DECIMALS = 4
 _EXACT = 2.0**53
 _WHOLE = r"^[+-]?(0|[1-9][0-9]{0,17})$"
@@ -222,7 +222,7 @@ def missing_marks(columns: Mapping[str, pa.ChunkedArray]) -> tuple[str, ...]:
     for header, raw in columns.items():
         if not pa.types.is_string(raw.type):
             continue
-        marks = set(pc.unique(raw).to_pylist()) & _MARKS
+        marks = set(pc.unique(raw).to_pylist()) & MARKS
         if not marks or guess_column(header, raw, comma=False).type != "text":
             continue
         rest = without(raw, tuple(marks))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from mlops.features import Calendar, Feature, Missing, OneHot, Value
 from mlops.schema import Column, ColumnType
-from pipelines.new_usecase.guesses import EMPTY, Guess
+from pipelines.new_usecase.guesses import EMPTY, MARKS, Guess
 from pipelines.new_usecase.roles import ID_NAME, is_unique
 
 __all__ = ["Input", "column_of", "facts_of", "input_of"]
@@ -123,6 +123,8 @@ def _category(guess: Guess, name: str) -> Input:
     decide = []
     if rest := len(counts) - len(common):
         decide = [f"{rest:,} rarer values of {name} have no feature; they count as none of these."]
+    if marks := MARKS & {c["values"] for c in common}:
+        decide.append(f"is {min(marks)} no value? Then name it in the layout, as `missing`.")
     features: list[Feature] = [OneHot(column=name, values=tuple(c["values"] for c in common))]
     if guess.blanks:
         features.append(Missing(column=name))

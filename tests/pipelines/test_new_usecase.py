@@ -43,7 +43,7 @@ def passengers(rows: int = ROWS) -> pd.DataFrame:
             "Sex": rng.choice(["male", "female"], rows),
             "Age (years)": np.where(number % 5 == 0, np.nan, rng.integers(1, 800, rows) / 10),
             "Ticket": [f"A/{n % 150}" for n in number],
-            "Embarked": np.where(number % 40 == 3, None, rng.choice(["S", "C"], rows)),
+            "Embarked": np.where(number % 40 == 3, None, rng.choice(["S", "Queen's", 'the "Q"', "\\"], rows)),
             "Born": pd.to_datetime("1880-01-01") + pd.to_timedelta(number * 17, unit="D"),
             "Postcode": rng.choice(["01067", "10115"], rows),
             "Boat": np.where(survived, rng.integers(1, 900, rows).astype(str), ""),
@@ -104,6 +104,8 @@ def test_every_column_gets_a_name_a_type_and_a_use(write: Write) -> None:
         column="sex", values=("female", "male")
     ) in [*features]
     assert Missing(column="age_years") in features and Value(column="class_") in features
+    (ports,) = (f.values for f in features if isinstance(f, OneHot) and f.column == "embarked")
+    assert set(ports) == {"S", "Queen's", 'the "Q"', "\\"}
     assert {f.part for f in features if isinstance(f, Calendar)} == {"year", "month", "weekday"}
     assert list(written.left_out) == ["Name", "Ticket", "Ship", "Notes"]
     assert isinstance(use_case.policy.split, RandomSplit)
@@ -226,6 +228,19 @@ def test_a_number_that_only_counts_the_time_is_no_feature(write: Write) -> None:
     written, use_case = write(table, "y", time="when")
     assert written.left_out == {"seconds": "counts the time"}
     assert use_case.features.names == ("weekday", "hour", "x")
+
+
+def test_a_column_without_a_header_and_marks_of_missing_values_are_told(write: Write) -> None:
+    number = np.arange(200)
+    work = np.where(number % 5, "office", "?")
+    table = pd.DataFrame({"work": work, "x": np.where(number % 6, number % 17, "NA"), "y": number % 2})
+    table.index = pd.Index(number, name="")
+    written, use_case = write(table.reset_index(), "y")
+    assert written.left_out == {"": "it has no header"}
+    (layout,) = use_case.events.layouts
+    assert layout.missing == ("NA",)
+    assert types(use_case)["x"] == "integer"
+    assert "Decide: is ? no value?" in (written.folder / "features.py").read_text()
 
 
 def test_labels_that_are_still_awaited_at_the_end_make_a_delay(write: Write) -> None:
