@@ -63,7 +63,11 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.equals is not None:
             return f"{self.column} = {msgspec.json.encode(self.equals).decode()}"
         limits = (("≥", self.minimum), ("≤", self.maximum))
-        return " and ".join(f"{self.column} {sign} {limit:g}" for sign, limit in limits if limit is not None)
+        return " and ".join(
+            f"{self.column} {sign} {repr(limit).removesuffix('.0')}"  # to the last digit: two are never alike
+            for sign, limit in limits
+            if limit is not None
+        )
 
 
 class _Agg(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower, forbid_unknown_fields=True):

@@ -25,6 +25,7 @@ from mlops.features import (
     SinceLast,
     Where,
 )
+from mlops.wording import duration_text
 
 __all__ = ["Coded", "Number", "Series", "StorePlan", "Stream"]
 
@@ -89,7 +90,7 @@ class Stream(_Part, frozen=True, kw_only=True):
         what = ["count", *(f"sum of {column}" for column in self.sums)]
         what += [f"values of {column}" for column in self.kept]
         what += [f"range of {column}" for column in self.ranged]
-        what += [f"different {s.column} in {_days(s.window_us)}" for s in self.distinct]
+        what += [f"different {s.column} in {duration_text(s.window_us)}" for s in self.distinct]
         if self.labelled:
             what = [name.replace("count", "positives") for name in what]
         condition = f" where {self.where}" if self.where else ""
@@ -239,7 +240,3 @@ def _both(one: Stream, other: Stream) -> Stream:
         ranged=tuple(dict.fromkeys(one.ranged + other.ranged)),
         distinct=tuple(dict.fromkeys(one.distinct + other.distinct)),
     )
-
-
-def _days(microseconds: int) -> str:
-    return f"{microseconds / 86_400_000_000:g}d"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from mlops.bundle import Schema
 from mlops.errors import ConfigError, InputError, SetupError
+from mlops.features import Distinct, FeatureSet, Rolling, Where
 from serving.codes import encode_id, encode_time, up_to_time
 from serving.entries import EntryEncoder
 from serving.events import Event, EventReader
@@ -226,6 +227,20 @@ def test_a_store_that_another_process_made_anew_is_not_written_to(tmp_path: Path
     with pytest.raises(SetupError, match="made anew; start again"):
         append(store, row(1, 0))
     store.close()
+
+
+def test_limits_and_windows_that_differ_in_the_last_digit_are_not_the_same() -> None:
+    def plan(limit: float, window: str) -> StorePlan:
+        where = Where(column="amount", minimum=limit)
+        different = Rolling(key="card", agg=Distinct(column="shop"), windows=(window,), where=where)
+        return StorePlan.of(FeatureSet((different,)), NUMBERS)
+
+    held = plan(1_234_567.0, "30d")
+    assert held.lacks(plan(1_234_567.0, "30d")) == []
+    assert held.lacks(plan(1_234_567.01, "30d"))[0] == "count by card where amount ≥ 1234567.01"
+    assert held.lacks(plan(1_234_567.0, "2592001s")) == [
+        "different shop in 2592001s by card where amount ≥ 1234567"
+    ]
 
 
 def test_an_empty_store_takes_on_a_plan_and_a_fed_one_names_what_it_lacks(tmp_path: Path) -> None:
