@@ -11,9 +11,9 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from mlops import schema as events
-from serving.codes import MAX_ID_BYTES
 from mlops.layout import Layout
 from pipelines.foreign import spark_form
+from serving.codes import MAX_ID_BYTES
 
 __all__ = ["NUMBER", "TIME", "UNREADABLE", "Parsed", "parse"]
 

@@ -42,7 +42,10 @@ _ACCEPTED: dict[str, tuple[type[T.DataType], ...]] = {
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """Files with the same columns in the same format. `columns` maps ours, where there, to theirs."""
+    """Files with the same columns in the same format. `columns` maps ours, where there, to theirs.
+
+    `FILE` names a file by so many parts of its path.
+    """
 
     paths: tuple[Path, ...]
     layout: Layout

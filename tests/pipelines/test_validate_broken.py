@@ -125,6 +125,10 @@ KINDS = {
     "the header again in the middle": Kind(
         text=",".join(HEADER) + "\n", reasons={"event_time: not a time": 1}, quarantined_has="transaction_id",
     ),
+    "an id that is longer than a store can take": Kind(
+        text=f"3,2018-04-01 10:02:00,{'c' * 237},4,30.00,0,chip,1\n4,2018-04-01 10:02:00,{'é' * 119},4,30,0,chip,1\n",
+        count=2, good=1, reasons={"customer_id: longer than 237 bytes": 1},
+    ),
     "no UTF-8": Kind(
         text="3,2018-04-01 10:02:00,M\udcfcller,4,30.00,0,chip,1\n", reasons={"customer_id: not UTF-8": 1},
     ),
@@ -192,3 +196,14 @@ def test_of_all_broken_files_together_every_row_is_accounted_for(spark: SparkSes
     said = {reason for kind in KINDS.values() for reason in kind.reasons}
     assert said <= set(result.reasons)
     assert set(result.examples) == set(result.reasons)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(spark: SparkSession, tmp_path: Path) -> None:
+    kind = KINDS["a decimal comma"]
+    for day in ("day 1+", "day 2"):
+        (tmp_path / "in" / day).mkdir(parents=True)
+        write(kind, tmp_path / "in" / day / "part.csv")
+    result = check(spark, tmp_path / "in", tmp_path)
+    assert (result.rows_in, result.good, result.duplicates) == (6, 2, 2)
+    bad = pq.read_table(tmp_path / "bad").to_pylist()
+    assert {row["source"] for row in bad} == {"day 1+/part.csv", "day 2/part.csv"}
