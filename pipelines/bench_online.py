@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import msgspec
 
@@ -17,11 +18,29 @@ from serving.entries import EntryEncoder
 from serving.events import Event, EventReader
 from serving.features import OnlineFeatures
 from serving.plan import StorePlan
-from serving.store import OnlineStore, StoreTransaction
+from serving.store import Rehearsal, StoreTransaction
 
-__all__ = ["LOAD", "SCHEMA", "Latency", "Load", "Opener", "fill", "measure"]
+__all__ = ["LOAD", "SCHEMA", "Latency", "Load", "Opener", "TimedStore", "fill", "measure"]
 
-Opener = Callable[[StorePlan, Schema], OnlineStore]
+
+class TimedStore(Protocol):
+    """What is timed of an `OnlineStore`, so that one that is only timed need not have the rest."""
+
+    @property
+    def plan(self) -> StorePlan:
+        """What it holds."""
+        ...
+
+    def begin(self, rehearsal: Rehearsal | None = None) -> AbstractContextManager[StoreTransaction]:
+        """A transaction."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
+Opener = Callable[[StorePlan, Schema], TimedStore]
 
 SCHEMA = Schema(
     events=EventSchema(
@@ -138,7 +157,7 @@ def measure(open_: Opener, load: Load, *, round_: int = 0, part: int = 0, parts:
 class _Work:
     """What serving does with a store."""
 
-    def __init__(self, store: OnlineStore) -> None:
+    def __init__(self, store: TimedStore) -> None:
         self._store = store
         self._reader = EventReader(SCHEMA)
         self._encode = EntryEncoder(store.plan)

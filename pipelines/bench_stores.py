@@ -17,11 +17,10 @@ from mlops.bundle import Schema
 from mlops.errors import ParityError
 from mlops.settings import without_password
 from mlops.storage import write_json
-from pipelines.bench_online import LOAD, Latency, Load, Opener, fill, measure
+from pipelines.bench_online import LOAD, Latency, Load, Opener, TimedStore, fill, measure
 from pipelines.bench_redis import redis_server
 from pipelines.embedded_stores import RocksStore, SqliteStore
 from serving.plan import StorePlan
-from serving.store import OnlineStore
 from serving.stores import open_store
 
 __all__ = ["StoreBench", "StoresBench", "bench_stores"]
@@ -145,9 +144,9 @@ def _mib(folder: Path) -> float | None:
     return round(sum(sizes) / 2**20, 1) if sizes else None
 
 
-def _sqlite(path: Path, synchronous: str, plan: StorePlan, schema: Schema) -> OnlineStore:
+def _sqlite(path: Path, synchronous: str, plan: StorePlan, schema: Schema) -> TimedStore:
     return SqliteStore(path, plan, synchronous)
 
 
-def _rocks(path: Path, plan: StorePlan, schema: Schema) -> OnlineStore:
+def _rocks(path: Path, plan: StorePlan, schema: Schema) -> TimedStore:
     return RocksStore(path, plan)
