@@ -34,7 +34,7 @@ from pipelines.held import batch_id, file_digests, held_by, without
 from pipelines.ingest import keep_batches, write_events
 from pipelines.profile import Profile, profile_rows
 from pipelines.report import Example, Outcome, ValidateResult
-from pipelines.sources import Files, event_files
+from pipelines.sources import event_files
 from pipelines.spark import read_parquet, readable_errors
 
 __all__ = ["ValidateResult", "validate"]
@@ -137,12 +137,13 @@ def validate(
                 outcome=Outcome(
                     published=publish,
                     forced=publish and bool(failed),
-                    failed=failed or _no_good_row(profile),
+                    failed=failed if unreadable else _no_good_row(profile) or failed,
                 ),
                 seconds=round(time.monotonic() - started, 3),
             )
             if not publish:
-                _refuse(result, source, groups, unreadable, report)
+                _record(result, report)
+                raise _refusal(result, source, unreadable, report)
         batches = (*(held.batches if held is not None else ()), batch)
         with publish_dir(target) as events:
             table = write_events(spark, checked.rows, events, schema, label, profile, held)
@@ -203,20 +204,15 @@ def _examples(spark: SparkSession, quarantine: Path) -> dict[str, Example]:
     return {r["reason"]: Example(row=r["first"]["row"], source=r["first"]["source"]) for r in first.collect()}
 
 
-def _refuse(
-    result: ValidateResult,
-    source: Path,
-    groups: Sequence[Files],
-    unreadable: Sequence[UnreadableColumn],
-    report: Path | None,
-) -> None:
-    """Raise for a delivery that is not published."""
-    _record(result, report)
+def _refusal(
+    result: ValidateResult, source: Path, unreadable: Sequence[UnreadableColumn], report: Path | None
+) -> ExpectationError:
+    """Why a delivery is not published."""
     where = next((column.where for column in unreadable if column.where), source)
     what = "; ".join(result.outcome.failed)
     see = f"see {report}" if report else ""
     force = "--force publishes it all the same" if result.good else ""
-    raise ExpectationError(what, where=where, todo="; ".join(filter(None, (see, force))), report=report)
+    return ExpectationError(what, where=where, todo="; ".join(filter(None, (see, force))), report=report)
 
 
 def _record(result: ValidateResult, report: Path | None) -> None:

@@ -99,7 +99,7 @@ def test_a_source_that_is_no_events_is_refused(
     assert said in caught.value.line()
     assert name in caught.value.line()
     assert caught.value.exit_code == 2
-    assert not home.exists() or not list(home.iterdir())
+    assert not [path for path in home.rglob("*") if path.is_file()]
 
 
 def test_a_missing_column_is_named_with_the_layouts_that_are_known(
@@ -120,8 +120,8 @@ def test_a_refused_source_leaves_an_earlier_table_alone(spark: SparkSession, tmp
     target = tmp_path / "events"
     GOOD.to_parquet(tmp_path / "in.parquet")
     validate(spark, tmp_path / "in.parquet", target, tmp_path / "bad", USE_CASE.events, USE_CASE.label)
-    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
     GOOD.assign(TX_AMOUNT=-1.0).to_parquet(tmp_path / "in.parquet")
     with pytest.raises(InputError):
         validate(spark, tmp_path / "in.parquet", target, tmp_path / "bad", USE_CASE.events, USE_CASE.label)
-    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+    assert {path: path.read_bytes() for path in target.rglob("*") if path.is_file()} == before
