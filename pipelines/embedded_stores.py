@@ -12,7 +12,8 @@ from rocksdict import Options, Rdict, WriteBatch
 
 from serving.plan import StorePlan
 from serving.store import Rehearsal, StoreTransaction
-from serving.totals import TABLES, Layouts, Totals
+from serving.tables import TABLES
+from serving.totals import Layouts, Totals
 
 __all__ = ["RocksStore", "SqliteStore"]
 
@@ -44,9 +45,6 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
-
-    def server_run(self) -> str:
-        return ""
 
     def close(self) -> None:
         self._connection.close()
@@ -105,9 +103,6 @@ class RocksStore:
             else:
                 batch.put(key, value)
         self._db.write(batch)
-
-    def server_run(self) -> str:
-        return ""
 
     def close(self) -> None:
         self._db.close()

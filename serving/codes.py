@@ -29,6 +29,7 @@ TIME_BYTES = 8
 
 _OFFSET = 1 << 63
 _DIGEST_BYTES = 16
+_DIGEST = 3
 
 
 def encode_id(value: int | str | None) -> bytes:
@@ -53,17 +54,17 @@ def decode_id(data: bytes) -> int | str | None:
 
 
 def id_length(data: bytes, start: int = 0) -> int:
-    """Of the encoded id that begins at `start` of a longer key."""
+    """Of the encoded id, or value, that begins at `start` of a longer key."""
     kind = data[start]
-    if kind == 1:
-        return 9
-    return data.index(b"\x00\x00", start + 1) + 2 - start if kind == 2 else 1
+    if kind == 2:
+        return data.index(b"\x00\x00", start + 1) + 2 - start
+    return {1: 9, _DIGEST: 1 + _DIGEST_BYTES}.get(kind, 1)
 
 
 def encode_value(value: int | str) -> bytes:
     """A value to be told from others, at most 17 bytes: as an id, or, if that is longer, its digest."""
     encoded = encode_id(value)
-    return encoded if len(encoded) <= _DIGEST_BYTES else b"\x03" + digest_of(encoded)
+    return encoded if len(encoded) <= _DIGEST_BYTES else bytes((_DIGEST,)) + digest_of(encoded)
 
 
 def digest_of(data: bytes) -> bytes:

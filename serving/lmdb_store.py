@@ -19,7 +19,8 @@ from mlops.bundle import Schema
 from mlops.errors import ConfigError, SetupError
 from serving.plan import StorePlan
 from serving.store import Rehearsal, StoreTransaction
-from serving.totals import TABLES, Layouts, Totals
+from serving.tables import TABLES, UNORDERED, group_of
+from serving.totals import Layouts, Totals
 
 __all__ = ["LmdbStore"]
 
@@ -27,6 +28,7 @@ MAP_BYTES = 128 * 2**30
 """How far the file may grow. It is address space, not memory; the file is as large as what it holds."""
 
 _PLAN = b"plan"
+_SCANNED = 1000
 
 
 class LmdbStore:
@@ -84,6 +86,35 @@ class LmdbStore:
                 yield Totals(_LmdbTables(transaction, self._dbs), self._layouts)
         except lmdb.Error as error:
             raise SetupError(f"cannot be written to: {error}", where=self._path) from None
+
+    def scan(self, table: str) -> Iterator[bytes]:
+        """See `OnlineStore`. It reads a thousand at a time, lest an old snapshot keeps the file from being reused."""
+        bound, found = b"\x00", [b""]
+        while found:
+            found = []
+            with self._reading() as transaction:
+                cursor = transaction.cursor(self._dbs[table])
+                while len(found) < _SCANNED and cursor.set_range(bound):
+                    key = cursor.key() if table in UNORDERED else group_of(cursor.key())
+                    found.append(key)
+                    # The next key, or the next group: what follows a group begins with an encoded time.
+                    bound = key + (b"\x00" if table in UNORDERED else b"\xff" * 9)
+            yield from found
+
+    def count(self, table: str) -> int:
+        with self._reading() as transaction:
+            return int(transaction.stat(self._dbs[table])["entries"])
+
+    def size_bytes(self) -> int:
+        return (self._path / "data.mdb").stat().st_blocks * 512
+
+    @contextmanager
+    def _reading(self) -> Iterator[lmdb.Transaction[bytes]]:
+        try:
+            with self._env.begin() as transaction:
+                yield transaction
+        except lmdb.Error as error:
+            raise SetupError(f"cannot be read: {error}", where=self._path) from None
 
     def server_run(self) -> str:
         return ""

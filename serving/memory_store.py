@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from serving.plan import StorePlan
 from serving.store import Rehearsal, StoreTransaction
-from serving.totals import TABLES, Layouts, Totals
+from serving.tables import TABLES, UNORDERED, group_of
+from serving.totals import Layouts, Totals
 
 __all__ = ["InMemoryStore"]
 
@@ -34,6 +35,16 @@ class InMemoryStore:
             self._tables.roll_back()
             raise
 
+    def scan(self, table: str) -> Iterator[bytes]:
+        keys = self._tables.keys_of(table)
+        yield from keys if table in UNORDERED else dict.fromkeys(group_of(key) for key in keys)
+
+    def count(self, table: str) -> int:
+        return len(self._tables.keys_of(table))
+
+    def size_bytes(self) -> int:
+        return self._tables.size_bytes()
+
     def server_run(self) -> str:
         return ""
 
@@ -49,6 +60,14 @@ class _MemoryTables:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._values[table].get(key)
+
+    def keys_of(self, table: str) -> list[bytes]:
+        """The keys of a table, in order."""
+        return list(self._keys[table])
+
+    def size_bytes(self) -> int:
+        """The length of all keys and values."""
+        return sum(len(key) + len(value) for table in self._values.values() for key, value in table.items())
 
     def put(self, table: str, items: Sequence[tuple[bytes, bytes]]) -> None:
         for key, value in items:

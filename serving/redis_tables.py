@@ -18,12 +18,10 @@ from mlops.errors import InputError
 from serving.codes import id_length
 from serving.redis_sets import PAGE, Item, Tail, Written, after, ended, escaped, parted
 from serving.redis_wire import Command
-from serving.totals import NOTES, TABLES, keys_of
+from serving.tables import EVENTS, NOTES, TOTALS, UNORDERED, keys_of
 
 __all__ = ["RedisTables"]
 
-_EVENTS, _ANSWERS, _TOTALS, _HELD = TABLES[:4]
-_HASHES = frozenset({_EVENTS, _ANSWERS, _HELD, NOTES})
 Fetch = Callable[[Sequence[Command], set[bytes]], list[Any]]
 
 
@@ -41,7 +39,7 @@ class RedisTables:
         self._known: dict[Command, Any] = {}
         self._tails: dict[bytes, Tail] = {}
         self._missing: dict[Command, None] | None = None
-        self._values: dict[str, dict[bytes, bytes | None]] = {table: {} for table in _HASHES}
+        self._values: dict[str, dict[bytes, bytes | None]] = {table: {} for table in UNORDERED}
         self._sets: dict[tuple[str, bytes], Written] = {}
         self.touched: set[bytes] = set()
 
@@ -71,7 +69,7 @@ class RedisTables:
         span = "ZREVRANGEBYLEX", name, b"(" + ended(place), b"[" + escaped(least) if least else b"-"
         while True:
             found = None
-            if table != _TOTALS or limit > 1:
+            if table != TOTALS or limit > 1:
                 found = self._tail(name).back(least, place, fetched)
             if found is None:
                 found = [parted(member) for member in self._read((*span, "LIMIT", 0, fetched)) or ()]
@@ -89,7 +87,7 @@ class RedisTables:
         span = "ZRANGEBYLEX", name, b"[" + ended(place), b"(" + escaped(beyond) if beyond else b"+"
         while True:
             found = None
-            if table != _TOTALS or limit is not None:
+            if table != TOTALS or limit is not None:
                 found = self._tail(name).onward(place, beyond, fetched)
             if found is None:
                 command = span if fetched is None else (*span, "LIMIT", 0, fetched)
@@ -110,11 +108,11 @@ class RedisTables:
         with suppress(InputError):  # the transaction itself will meet it, and undo what it did
             act()
         missing, self._missing = list(self._missing), None
-        self._values = {table: {} for table in _HASHES}
+        self._values = {table: {} for table in UNORDERED}
         self._sets.clear()
         self._tails.clear()
         self._known.update(zip(missing, self._fetch(missing, self.touched), strict=True))
-        events = self._prefix + _EVENTS.encode()
+        events = self._prefix + EVENTS.encode()
         there = [reply for command, reply in self._known.items() if reply and command[1] == events]
         if more := {b"key:" + key for event in there for key in keys_of(event)} - self.touched:
             self.touched |= more
@@ -138,7 +136,7 @@ class RedisTables:
         return commands
 
     def _set(self, table: str, key: bytes, value: bytes | None) -> None:
-        if table in _HASHES:
+        if table in UNORDERED:
             if table != NOTES:
                 self.touched.add(b"id:" + key)
             self._values[table][key] = value

@@ -142,7 +142,8 @@ class Service:
     def recover(self, decisions: Sequence[Decision], labels: Sequence[LabelRecord]) -> int:
         """Give the store what was logged but not committed when the process died; return how many events.
 
-        Events that do not fit the schema any more are passed over, with a warning. Labels are set once more in
+        Events that do not fit the schema any more are passed over, with a warning; so are, without one, those of a key
+        that was deleted since. Labels are set once more in
         their order, which changes nothing but what a backfill, or another server, has set otherwise since.
 
         Args:
@@ -185,6 +186,9 @@ class Service:
             entry = self._encode(event.id, event.time_us, event.values)
             with self.store.begin(lambda rehearsed: rehearsed.append([entry])) as transaction:
                 if transaction.answers([entry.id]) != [None]:
+                    return False
+                deleted_us = transaction.deleted_us(entry.keys)
+                if deleted_us is not None and time_us(decision.scored_at) <= deleted_us:
                     return False
                 transaction.append([entry])
                 transaction.save_answers({entry.id: _digest(event.values) + self._answer(decision)})

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import struct
 
-from serving.codes import decode_time, encode_time
+from serving.codes import TIME_BYTES, decode_time, encode_time, id_length
 from serving.spans import Fold, SpanIndex
 from serving.store import OrderedTables
+from serving.tables import POINTS, SEEN
 
-__all__ = ["POINTS", "SEEN", "ValueSessions", "points_index"]
-
-SEEN = "seen"
-POINTS = "points"
+__all__ = ["ValueSessions", "points_index"]
 
 _START, _END = 1, -1
 _weight = struct.Struct("<q")
@@ -57,21 +55,71 @@ class ValueSessions:
         return self._points.total(bound)
 
     def insert(self, value: bytes, place: bytes) -> None:
-        """Count an event's value."""
-        before, after = self._neighbours(value, place)
-        self._change(self._between(before, after), self._between(before, place) | self._between(place, after))
+        """Count an event's value, if it is not counted yet."""
+        before, after = self._neighbours(value, place, place)
+        if after == place:
+            return
+        apart = self._between(before, place) | self._between(place, after)
+        self._change(self._between(before, after), apart)
         self._tables.put(SEEN, [(self._seen + value + place, b"")])
 
     def remove(self, value: bytes, place: bytes) -> None:
         """Take back what `insert` did."""
-        before, after = self._neighbours(value, place)
-        self._change(self._between(before, place) | self._between(place, after), self._between(before, after))
+        before, after = self._neighbours(value, place, place + b"\x00")
+        apart = self._between(before, place) | self._between(place, after)
+        self._change(apart, self._between(before, after))
         self._tables.delete(SEEN, self._seen + value + place)
 
-    def _neighbours(self, value: bytes, place: bytes) -> tuple[bytes | None, bytes | None]:
+    def forget_points(self, before_us: int, limit: int) -> int:
+        """Put one point in the place of those before a time, at most `limit`; return how many those were.
+
+        Counts in windows that end later stay as they are.
+        """
+        prefix, cut = self._seen, encode_time(before_us)
+        found = self._tables.onward(POINTS, prefix, prefix, limit + 1)
+        old = {key: value for key, value in found[:limit] if key[len(prefix) :] < cut}
+        if not old:
+            return 0
+        place = min(cut, found[limit][0][len(prefix) :][:TIME_BYTES]) if len(found) > limit else cut
+        standing = self._tables.onward(POINTS, prefix + place, prefix, 1)
+        old |= {key: value for key, value in standing if key == prefix + place}
+        for key in old:
+            self._tables.delete(POINTS, key)
+        while self._points.forget(place, limit):
+            pass
+        weight = sum(_sum.read(value) for value in old.values())
+        if weight:
+            self._tables.put(POINTS, [(prefix + place, _weight.pack(weight))])
+        self._points.replace(place)
+        return len(old)
+
+    def forget_seen(self, before_us: int, bound: bytes, limit: int) -> tuple[bytes | None, int]:
+        """Remove where values were seen before a time, but for the last place of each that still matters then.
+
+        Args:
+            bound: where to begin; nothing at first.
+            limit: how many to look at.
+
+        Returns:
+            where to go on, or None, and how many were removed.
+        """
+        prefix, cut = self._seen, encode_time(before_us)
+        found = self._tables.onward(SEEN, prefix + bound, prefix, limit + 1)
+        places = [key[len(prefix) :] for key, _ in found]
+        removed = 0
+        for seen, after in zip(places[:limit], [*places[1:], b""], strict=False):
+            value, place = seen[: id_length(seen)], seen[id_length(seen) :]
+            again = after.startswith(value) and after[len(value) :] < cut
+            if place < cut and (again or decode_time(place) + self._window_us <= before_us):
+                self._tables.delete(SEEN, prefix + seen)
+                removed += 1
+        return places[limit] if len(places) > limit else None, removed
+
+    def _neighbours(self, value: bytes, high: bytes, low: bytes) -> tuple[bytes | None, bytes | None]:
+        """The value's last event before the place `high`, and its first one from `low` on."""
         prefix = self._seen + value
-        before = self._tables.back(SEEN, prefix + place, prefix, 1)
-        after = self._tables.onward(SEEN, prefix + place + b"\x00", prefix, 1)
+        before = self._tables.back(SEEN, prefix + high, prefix, 1)
+        after = self._tables.onward(SEEN, prefix + low, prefix, 1)
         size = len(prefix)
         return before[0][0][size:] if before else None, after[0][0][size:] if after else None
 

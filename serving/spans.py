@@ -16,10 +16,9 @@ from zlib import crc32
 import msgspec
 
 from serving.store import OrderedTables
+from serving.tables import SPANS
 
-__all__ = ["SPANS", "Fold", "SpanIndex", "level_of"]
-
-SPANS = "spans"
+__all__ = ["Fold", "SpanIndex", "level_of"]
 
 _BITS = 2
 _CHUNK = 5
@@ -122,6 +121,19 @@ class SpanIndex(Generic[T]):
         while after := self._after(level, place):
             self._set(level, after[0], self._before(level, after[0]))
             level += 1
+
+    def forget(self, before: bytes, limit: int) -> int:
+        """Remove the leaders before a place, at most `limit` a level; return how many. Folds from there on stay."""
+        forgotten, level = 0, 1
+        while True:
+            prefix = self._spans + bytes((level,))
+            found = self._tables.onward(SPANS, prefix, prefix, limit)
+            old = [key for key, _ in found if key[len(prefix) :] < before]
+            for key in old:
+                self._tables.delete(SPANS, key)
+            if not found:
+                return forgotten
+            forgotten, level = forgotten + len(old), level + 1
 
     def _climb(self, climb: _Climb[T], low: bytes) -> None:
         """Go on to the highest leader that can be reached without going before `low`."""

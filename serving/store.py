@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -81,6 +81,52 @@ class StoreTransaction(Protocol):
         """The time before which nothing is known any more, if something was forgotten."""
         ...
 
+    def deleted_us(self, keys: Sequence[bytes]) -> int | None:
+        """When one of these keys of an event was deleted last, in microseconds by the clock."""
+        ...
+
+    def remove(self, key: int, value: bytes, n: int) -> int:
+        """Remove the newest events of a key, at most `n`: their records and answers, and they from its streams.
+
+        The other keys' streams keep them. With its last event all that the key's streams have goes.
+
+        Args:
+            key: which of the plan's keys.
+
+        Returns:
+            how many there were.
+        """
+        ...
+
+    def delete(self, key: int, value: bytes, now_us: int) -> None:
+        """Note that a key is deleted, and when by the clock: events that were logged before are not given back."""
+        ...
+
+    def forget(self, before_us: int) -> None:
+        """Note that nothing from before a time is known any more."""
+        ...
+
+    def forget_records(self, ids: Sequence[bytes], before_us: int) -> int:
+        """Remove records and answers of those of these events that are older, and held labels known before.
+
+        Returns:
+            how many events there were.
+        """
+        ...
+
+    def forget_places(
+        self, group: bytes, before_us: int, seen: Sequence[bytes | None], limit: int
+    ) -> tuple[list[bytes | None], int]:
+        """Remove from a stream and key what is older, but for what differences need, some `limit` at a time.
+
+        Args:
+            seen: what it returned the time before; nothing at first.
+
+        Returns:
+            where it goes on, nothing if all is done; and how many places were removed.
+        """
+        ...
+
     def save_answers(self, answers: Mapping[bytes, bytes]) -> None:
         """Save answers under ids."""
         ...
@@ -104,6 +150,21 @@ class OnlineStore(Protocol):
         Args:
             rehearsal: a store across a network learns from it what to fetch at once; others do not call it.
         """
+        ...
+
+    def scan(self, table: str) -> Iterator[bytes]:
+        """The keys of a table, or, of one that is read in order, the stream's number and the key that they begin with.
+
+        They are in no order, and one may come twice. Those that come or go meanwhile may be missing.
+        """
+        ...
+
+    def count(self, table: str) -> int:
+        """How many entries a table has."""
+        ...
+
+    def size_bytes(self) -> int:
+        """What it takes: its file, or the memory of its server."""
         ...
 
     def server_run(self) -> str:

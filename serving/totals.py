@@ -15,23 +15,35 @@ from operator import attrgetter
 import msgspec
 
 from mlops.errors import ConflictError, InputError
-from serving.codes import TIME_BYTES, decode_time, encode_time
-from serving.entries import Cell, Entry
+from serving.codes import TIME_BYTES, decode_time, digest_of, encode_time
+from serving.entries import Entry
 from serving.events import time_text
 from serving.plan import StorePlan
-from serving.sessions import POINTS, SEEN, ValueSessions
-from serving.spans import SPANS, SpanIndex
+from serving.sessions import ValueSessions
+from serving.spans import SpanIndex
 from serving.store import OrderedTables
 from serving.streams import Extremes, Row, StreamLayout
+from serving.tables import (
+    ANSWERS,
+    EVENTS,
+    HELD,
+    NOTES,
+    POINTS,
+    SEEN,
+    SPANS,
+    TOTALS,
+    Counted,
+    Held,
+    decode_counted,
+    decode_held,
+    encode,
+)
 
-__all__ = ["NOTES", "TABLES", "Layouts", "Totals", "keys_of"]
+__all__ = ["Layouts", "Totals"]
 
-NOTES = "notes"
-"""The table of what is known about the whole store."""
-
-TABLES = ("events", "answers", "totals", "held", NOTES, SPANS, SEEN, POINTS)
-_EVENTS, _ANSWERS, _TOTALS, _HELD = TABLES[:4]
 _FORGOTTEN = b"forgotten"
+_DELETED = b"deleted:"
+_LAST = b"\xff" * 9
 _MASK = (1 << 64) - 1
 
 
@@ -45,18 +57,6 @@ class Layouts:
         self.indexed = any(layout.ranged or layout.distinct for layout in self.streams)
 
 
-class _Counted(msgspec.Struct, frozen=True, array_like=True):
-    time_us: int
-    keys: tuple[bytes, ...]
-    cells: tuple[Cell, ...]
-    label: int | float | None
-
-
-class _Held(msgspec.Struct, frozen=True, array_like=True):
-    label: int | float
-    known_us: int
-
-
 class _Change(msgspec.Struct, frozen=True):
     """Of one event in one stream and key (`group`): it comes, goes, or has another row."""
 
@@ -65,16 +65,6 @@ class _Change(msgspec.Struct, frozen=True):
     place: bytes
     old: Row | None
     new: Row | None
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_counted = msgspec.msgpack.Decoder(_Counted).decode
-_decode_held = msgspec.msgpack.Decoder(_Held).decode
-
-
-def keys_of(event: bytes) -> tuple[bytes, ...]:
-    """The encoded keys of an event, from what the events' table holds of it."""
-    return _decode_counted(event).keys
 
 
 class Totals:
@@ -89,15 +79,92 @@ class Totals:
         noted = self._tables.get(NOTES, _FORGOTTEN)
         return None if noted is None else decode_time(noted)
 
+    def forget(self, before_us: int) -> None:
+        self._tables.put(NOTES, [(_FORGOTTEN, encode_time(before_us))])
+
+    def forget_records(self, ids: Sequence[bytes], before_us: int) -> int:
+        forgotten = 0
+        for id_ in ids:
+            counted, held = self._counted(id_), self._tables.get(HELD, id_)
+            if counted and counted.time_us < before_us:
+                self._tables.delete(EVENTS, id_)
+                self._tables.delete(ANSWERS, id_)
+                forgotten += 1
+            if held and decode_held(held).known_us < before_us:
+                self._tables.delete(HELD, id_)
+        return forgotten
+
+    def forget_places(
+        self, group: bytes, before_us: int, seen: Sequence[bytes | None], limit: int
+    ) -> tuple[list[bytes | None], int]:
+        layout, cut = self._layouts.streams[group[0]], encode_time(before_us)
+        removed = self._forget_totals(group, cut, limit)
+        done = removed < limit
+        if layout.ranged:
+            done = self._span_index(layout, group).forget(cut, limit) == 0 and done
+        bounds: list[bytes | None] = []
+        for place, (number, window_us) in enumerate(layout.distinct):
+            sessions = ValueSessions(self._tables, group, number, window_us)
+            done = sessions.forget_points(before_us, limit) == 0 and done
+            bound = seen[place] if seen else b""
+            if bound is not None:
+                bound, gone = sessions.forget_seen(before_us, bound, limit)
+                removed += gone
+            bounds.append(bound)
+        done = done and not any(bounds)
+        return [] if done else bounds or [None], removed
+
+    def _forget_totals(self, group: bytes, cut: bytes, limit: int) -> int:
+        """Remove the totals before a place but the last, which is subtracted; it, too, if nothing comes after."""
+        last = self._tables.before(TOTALS, group + cut)
+        if last is None or not last[0].startswith(group):
+            return 0
+        found = self._tables.onward(TOTALS, group, group, limit)
+        old = [key for key, _ in found if key < last[0]]
+        if len(old) < limit and not self._tables.onward(TOTALS, group + cut, group, 1):
+            old.append(last[0])
+        for key in old:
+            self._tables.delete(TOTALS, key)
+        return len(old)
+
+    def deleted_us(self, keys: Sequence[bytes]) -> int | None:
+        noted = [self._tables.get(NOTES, _deleted(number, key)) for number, key in enumerate(keys)]
+        return max((decode_time(moment) for moment in noted if moment), default=None)
+
+    def delete(self, key: int, value: bytes, now_us: int) -> None:
+        self._tables.put(NOTES, [(_deleted(key, value), encode_time(now_us))])
+
+    def remove(self, key: int, value: bytes, n: int) -> int:
+        layouts = [layout for layout in self._layouts.streams if layout.key == key]
+        group = layouts[0].prefix + value
+        found = self._tables.back(TOTALS, group + _LAST, group, n)
+        ids = [place[len(group) + TIME_BYTES :] for place, _ in found]
+        changes, removed = [], 0
+        for id_ in ids:
+            if counted := self._counted(id_):
+                place = encode_time(counted.time_us) + id_
+                rows = [(layout, layout.row(counted.cells, counted.label)) for layout in layouts]
+                changes += [_Change(o, o.prefix + value, place, row, None) for o, row in rows if row]
+                for table in (EVENTS, ANSWERS):
+                    self._tables.delete(table, id_)
+                removed += 1
+        self._apply(changes)
+        if removed < n:  # what is left was forgotten, but for a total to subtract
+            for layout in layouts:
+                for table in (TOTALS, SPANS, SEEN, POINTS):
+                    for left, _ in self._tables.onward(table, layout.prefix + value, layout.prefix + value):
+                        self._tables.delete(table, left)
+        return removed
+
     def answers(self, ids: Sequence[bytes]) -> list[bytes | None]:
-        return [self._tables.get(_ANSWERS, id_) for id_ in ids]
+        return [self._tables.get(ANSWERS, id_) for id_ in ids]
 
     def save_answers(self, answers: Mapping[bytes, bytes]) -> None:
-        self._tables.put(_ANSWERS, sorted(answers.items()))
+        self._tables.put(ANSWERS, sorted(answers.items()))
 
     def append(self, entries: Sequence[Entry]) -> int:
         self._check_remembered(entries)
-        new: dict[bytes, _Counted] = {}
+        new: dict[bytes, Counted] = {}
         changes: list[_Change] = []
         for entry in entries:
             known = new.get(entry.id) or self._counted(entry.id)
@@ -112,14 +179,14 @@ class Totals:
                     self._relabel(entry.id, known, entry.label)
                 continue
             label = self._take_held(entry.id, entry.label)
-            new[entry.id] = _Counted(entry.time_us, entry.keys, entry.cells, label)
+            new[entry.id] = Counted(entry.time_us, entry.keys, entry.cells, label)
             place = encode_time(entry.time_us) + entry.id
             for layout in self._layouts.streams:
                 row = layout.row(entry.cells, label)
                 if row is not None:
                     group = layout.prefix + entry.keys[layout.key]
                     changes.append(_Change(layout, group, place, None, row))
-        self._tables.put(_EVENTS, [(id_, _encode(new[id_])) for id_ in sorted(new)])
+        self._tables.put(EVENTS, [(id_, encode(new[id_])) for id_ in sorted(new)])
         self._apply(changes)
         return len(new)
 
@@ -128,7 +195,7 @@ class Totals:
         for position, (id_, label, known_us) in enumerate(labels):
             counted = self._counted(id_)
             if counted is None:
-                self._tables.put(_HELD, [(id_, _encode(_Held(label, known_us)))])
+                self._tables.put(HELD, [(id_, encode(Held(label, known_us)))])
                 unknown.append(position)
             else:
                 self._relabel(id_, counted, label)
@@ -139,13 +206,13 @@ class Totals:
         group, zero = layout.prefix + key, (0,) * layout.width
         found = []
         for bound in bounds:
-            last = before(_TOTALS, group + bound)
+            last = before(TOTALS, group + bound)
             found.append(layout.totals(last[1]) if last and last[0].startswith(group) else zero)
         return found
 
     def first(self, stream: int, key: bytes, low: bytes, high: bytes) -> int | None:
         group = self._layouts.streams[stream].prefix + key
-        found = self._tables.onward(_TOTALS, group + low, group, 1)
+        found = self._tables.onward(TOTALS, group + low, group, 1)
         if not found or found[0][0] >= group + high:
             return None
         return decode_time(found[0][0][len(group) :])
@@ -156,12 +223,12 @@ class Totals:
         layout = self._layouts.streams[stream]
         group = layout.prefix + key
         size, least = len(group), group + low
-        found = self._tables.back(_TOTALS, group + high, group, n)
+        found = self._tables.back(TOTALS, group + high, group, n)
         return [(decode_time(k[size:]), layout.kept(value)) for k, value in found if k >= least]
 
     def ids(self, stream: int, key: bytes, low: bytes, high: bytes) -> list[bytes]:
         group = self._layouts.streams[stream].prefix + key
-        found = self._tables.onward(_TOTALS, group + low, group)
+        found = self._tables.onward(TOTALS, group + low, group)
         return [k[len(group) + TIME_BYTES :] for k, _ in found if k < group + high]
 
     def extremes(
@@ -185,21 +252,21 @@ class Totals:
                 todo="backfill an empty store",
             )
 
-    def _counted(self, id_: bytes) -> _Counted | None:
-        data = self._tables.get(_EVENTS, id_)
-        return None if data is None else _decode_counted(data)
+    def _counted(self, id_: bytes) -> Counted | None:
+        data = self._tables.get(EVENTS, id_)
+        return None if data is None else decode_counted(data)
 
     def _take_held(self, id_: bytes, label: int | float | None) -> float | None:
-        held = self._tables.get(_HELD, id_)
+        held = self._tables.get(HELD, id_)
         if held is None:
             return label
-        self._tables.delete(_HELD, id_)
-        return _decode_held(held).label
+        self._tables.delete(HELD, id_)
+        return decode_held(held).label
 
-    def _relabel(self, id_: bytes, counted: _Counted, label: float) -> None:
+    def _relabel(self, id_: bytes, counted: Counted, label: float) -> None:
         if counted.label == label:
             return
-        self._tables.put(_EVENTS, [(id_, _encode(msgspec.structs.replace(counted, label=label)))])
+        self._tables.put(EVENTS, [(id_, encode(msgspec.structs.replace(counted, label=label)))])
         place, changes = encode_time(counted.time_us) + id_, []
         for layout in self._layouts.by_label:
             old, new = layout.row(counted.cells, counted.label), layout.row(counted.cells, label)
@@ -212,7 +279,7 @@ class Totals:
         written: list[tuple[bytes, bytes]] = []
         for group, run in groupby(changes, key=attrgetter("group")):
             written += self._add(group, list(run))
-        self._tables.put(_TOTALS, written)
+        self._tables.put(TOTALS, written)
         if self._layouts.indexed:
             for change in changes:
                 self._index(change)
@@ -221,11 +288,11 @@ class Totals:
         """The totals at changed places, and at all that come after them; what goes is deleted."""
         layout = run[0].layout
         at = group + run[0].place
-        before = self._tables.before(_TOTALS, at)
+        before = self._tables.before(TOTALS, at)
         total = (0,) * layout.width
         if before and before[0].startswith(group):
             total = layout.totals(before[1])
-        later = self._tables.onward(_TOTALS, at, group)
+        later = self._tables.onward(TOTALS, at, group)
         if not later:
             for change in run:
                 assert change.new is not None
@@ -240,11 +307,13 @@ class Totals:
                 total = layout.totals(standing[key])
             if moved and moved.old:
                 added = _sum(added, [-amount for amount in moved.old.amounts])
+            elif moved and key in standing:
+                moved = None  # its record was deleted with another key: it is counted here already
             if moved and moved.new:
                 added = _sum(added, moved.new.amounts)
                 yield key, layout.pack(_sum(total, added)) + layout.tail(moved.new)
             elif moved:
-                self._tables.delete(_TOTALS, key)
+                self._tables.delete(TOTALS, key)
             else:
                 yield key, layout.pack(_sum(total, added)) + layout.tail_of(standing[key])
 
@@ -269,7 +338,11 @@ class Totals:
                     sessions.insert(after, place)
 
     def _span_index(self, layout: StreamLayout, group: bytes) -> SpanIndex[Extremes]:
-        return SpanIndex(self._tables, _TOTALS, group, group + layout.spans, layout.extremes)
+        return SpanIndex(self._tables, TOTALS, group, group + layout.spans, layout.extremes)
+
+
+def _deleted(key: int, value: bytes) -> bytes:
+    return _DELETED + digest_of(bytes((key,)) + value)
 
 
 def _order(change: _Change) -> tuple[bytes, bytes]:
