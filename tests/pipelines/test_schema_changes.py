@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from mlops.errors import InputError
+from mlops.errors import ConfigError, InputError
 from mlops.features import Count, FeatureSet, Mean, Missing, OneHot, Rolling, Value
 from mlops.schema import Column, EventSchema, Label
 from mlops.tables import read_event_table
@@ -127,7 +127,7 @@ def test_an_added_column_that_must_have_a_value_needs_the_history_anew(home: Hom
     now = schema(*BEFORE, Column(name="channel", type="text"))
     before = home.table()
     said = "has no column channel, which must have a value; write it anew from all files"
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(ConfigError, match=said):
         home.deliver(now, events(range(6, 8), day=1, channel="web"))
     with pytest.raises(InputError, match=said):
         home.features(now, SUMS)
@@ -198,5 +198,5 @@ def test_a_narrower_type_needs_the_history_anew(home: Home, change: dict[str, An
     now = schema(*replaced(change["name"], type=change["type"], decimals=0))
     with pytest.raises(InputError, match=said):
         home.features(now, Rolling(key="card", agg=Count(), windows=("30d",)))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(ConfigError, match=said):
         home.deliver(now, events(range(6, 7), day=1, amount=7, items=1))
