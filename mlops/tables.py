@@ -20,7 +20,6 @@ __all__ = [
     "EventTable",
     "FeatureTable",
     "Part",
-    "changed_days",
     "day_folder",
     "read_batches",
     "read_event_table",
@@ -97,11 +96,6 @@ class FeatureTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def day_folder(table: Path, day: str) -> Path:
     """Where the table's files of this day are."""
     return table / f"day={day}"
-
-
-def changed_days(old: Mapping[str, Part], new: Mapping[str, Part]) -> tuple[str, ...]:
-    """The days that differ between two versions of a table, or are in one of them only, in order."""
-    return tuple(day for day in sorted({*old, *new}) if old.get(day) != new.get(day))
 
 
 def total_fingerprint(days: Mapping[str, Part]) -> str:

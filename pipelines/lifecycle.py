@@ -29,7 +29,7 @@ from mlops.layout import Layout
 from mlops.policy import Split
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
-from mlops.storage import write_json
+from mlops.storage import one_writer, write_json
 from mlops.tables import read_event_table, read_feature_table
 from pipelines import features, incremental, spark, validate
 from pipelines.backfill import BackfillResult, backfill
@@ -146,13 +146,18 @@ def compute_features(
     target: Path | None = None,
     since: datetime | None = None,
 ) -> features.FeaturesResult:
-    """Compute the feature table of `events`, which are the home's event table by default."""
+    """Compute the feature table of `events`, which are the home's event table by default.
+
+    It waits for who is writing the home's events, and others wait for it.
+    """
     use_case = load_use_case(settings.usecase)
-    own = current(settings.events, settings.events_uri)
-    with nullcontext(target) if target else published(settings.features, settings.features_uri) as table:
+    with (
+        one_writer(settings.home),
+        nullcontext(target) if target else published(settings.features, settings.features_uri) as table,
+    ):
         return features.compute_features(
             spark.session(settings),
-            list(events) or [own],
+            list(events) or [current(settings.events, settings.events_uri)],
             table,
             use_case.features,
             use_case.events,
@@ -166,11 +171,11 @@ def update_features(settings: Settings) -> features.FeaturesResult | incremental
     """Compute the features of the days that something new touches; of all, where the table cannot be kept."""
     use_case = load_use_case(settings.usecase)
     declared, schema, label = use_case.features, use_case.events, use_case.label
-    own = current(settings.events, settings.events_uri)
-    with published(settings.features, settings.features_uri) as table:
+    with one_writer(settings.home), published(settings.features, settings.features_uri) as table:
+        own = current(settings.events, settings.events_uri)
         if incremental.can_update(own, table, declared, schema):
             return incremental.update_features(own, table, declared, schema, label)
-    return compute_features(settings)
+        return features.compute_features(spark.session(settings), [own], table, declared, schema, label)
 
 
 def default_training_day(settings: Settings) -> date | None:

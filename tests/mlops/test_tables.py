@@ -7,18 +7,11 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import InputError
-from mlops.tables import Batch, Part, changed_days, read_batches, total_fingerprint, write_batches
+from mlops.tables import Batch, Part, read_batches, total_fingerprint, write_batches
 
 
 def part(number: int, rows: int = 1) -> Part:
     return Part(rows=rows, fingerprint=f"{number:032x}")
-
-
-def test_days_that_differ_or_are_on_one_side_only_have_changed() -> None:
-    old = {"2024-03-01": part(1), "2024-03-02": part(2), "2024-03-03": part(3)}
-    new = {"2024-02-29": part(1), "2024-03-01": part(1), "2024-03-02": part(5)}
-    assert changed_days(old, new) == ("2024-02-29", "2024-03-02", "2024-03-03")
-    assert changed_days(old, dict(reversed(old.items()))) == ()
 
 
 def test_a_tables_fingerprint_is_the_sum_of_its_days() -> None:

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from mlops.errors import ConfigError, InputError
 from mlops.schema import Column, EventSchema, Label
-from mlops.tables import EventTable, changed_days, day_folder, read_batches, read_event_table
+from mlops.tables import EventTable, day_folder, read_batches, read_event_table
 from pipelines.validate import ValidateResult, validate
 
 SCHEMA = EventSchema(
@@ -71,6 +71,10 @@ def rows_of(home: Path) -> list[Row]:
 
 def quarantined(home: Path) -> list[Row]:
     return pq.read_table(home / "quarantine").to_pylist()
+
+
+def changed_days(before: EventTable, after: EventTable) -> list[str]:
+    return sorted(day for day, part in after.days.items() if before.days.get(day) != part)
 
 
 def files_of(home: Path) -> dict[str, int]:
@@ -197,7 +201,7 @@ def test_a_label_that_comes_later_becomes_the_events(ingest: Ingest, tmp_path: P
     # False sorts before True, and the first one is the label.
     assert [row["fraud"] for row in rows_of(tmp_path / "home")] == [False, None, None]
     after = table_of(tmp_path / "home")
-    assert changed_days(before.days, after.days) == ("2024-03-01",)
+    assert changed_days(before, after) == ["2024-03-01"]
     assert after.rows == 3
     kept = files_of(tmp_path / "home")
     assert {day for day in files if files[day] == kept[day]} == {"day=2024-03-02", "day=2024-03-03"}
@@ -208,7 +212,7 @@ def test_late_rows_land_in_their_day_and_other_days_files_stay(ingest: Ingest, t
     before, files = table_of(tmp_path / "home"), files_of(tmp_path / "home")
     ingest(deliver(tmp_path / "2.parquet", [event(10, 1), event(11, 3), event(12, -1)]))
     after, kept = table_of(tmp_path / "home"), files_of(tmp_path / "home")
-    assert changed_days(before.days, after.days) == ("2024-02-29", "2024-03-02", "2024-03-04")
+    assert changed_days(before, after) == ["2024-02-29", "2024-03-02", "2024-03-04"]
     assert {day for day in files if files[day] == kept[day]} == {"day=2024-03-01", "day=2024-03-03"}
     assert (after.first_event[:10], after.last_event[:10]) == ("2024-02-29", "2024-03-04")
     second = pq.read_table(day_folder(tmp_path / "home" / "events", "2024-03-02"), partitioning=None)

@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.sql import SparkSession
 
 from mlops.contract import load_use_case
 from mlops.errors import InputError
 from mlops.settings import Settings
+from mlops.storage import one_writer
 from mlops.tables import EventTable, FeatureTable, write_table_meta
+from pipelines import lifecycle
 from pipelines.lifecycle import default_training_day, train
 from training.dataset import load_dataset
 from training.split import split_windows
@@ -79,6 +82,17 @@ def frauds(hours: int = 40 * 24) -> list[bool | None]:
 def with_tail(labels: list[bool | None], hours: int) -> list[bool | None]:
     """The last `hours` with their frauds reported early, and nothing else known of them."""
     return [*labels[:-hours], *(label or None for label in labels[-hours:])]
+
+
+def test_features_wait_while_the_events_are_written(spark: SparkSession, settings: Settings) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for step in (lifecycle.update_features, lifecycle.compute_features):
+            with one_writer(settings.home):
+                waiting = pool.submit(step, settings)
+                with pytest.raises(TimeoutError):
+                    waiting.result(timeout=1)
+            with pytest.raises(InputError, match="no such file"):
+                waiting.result(timeout=60)
 
 
 def last_test_day(settings: Settings) -> date:
