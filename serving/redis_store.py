@@ -218,11 +218,11 @@ class _Locks:
         return replies
 
     def free(self, writes: Sequence[Command]) -> bool:
-        """Write and let go of the locks, at once, or neither if they were lost."""
-        if not self.held:
+        """Write and let go of the locks, at once, or neither if they were lost. Notes are written without any."""
+        if not self.held and not writes:
             return True
-        freed: Command = ("DEL", *[self._lock + name for name in self.held])
-        done = self._exchange([("MULTI",), *writes, freed, ("EXEC",)])[-1]
+        freed: list[Command] = [("DEL", *[self._lock + name for name in self.held])] if self.held else []
+        done = self._exchange([("MULTI",), *writes, *freed, ("EXEC",)])[-1]
         self.held = set()
         if failed := next((reply for reply in done or () if isinstance(reply, Exception)), None):
             raise SetupError(f"a part was not written: {failed}", where=self._where)

@@ -156,26 +156,25 @@ def test_lmdb_forgets_alike(history: Any, tmp_path_factory: pytest.TempPathFacto
     store.close()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_late_events_and_labels_after_forgetting_are_right(seed: int) -> None:
+def long_history(seed: int, size: int) -> tuple[list[Any], dict[int, int]]:
+    """Events in order, then half of the later ones, and labels, in any order; forgetting in between, twice."""
     draw = random.Random(seed)
     events = [
-        event(
-            f"{n:03}",
-            draw.randint(0, 240),
-            note=draw.choice("abcdefgh"),
-            items=draw.randint(-9, 9),
-            weight=0.0,
-        )
-        for n in range(150)
+        event(f"{n:03}", draw.randint(0, 240), note=draw.choice("abcdefgh"), items=draw.randint(-9, 9))
+        for n in range(size)
     ]
     cut = us(event("", 100))
-    flips = [(each["payment"], draw.randint(0, 1)) for each in draw.choices(events, k=150)]
+    flips = [(each["payment"], draw.randint(0, 1)) for each in draw.choices(events, k=size)]
     late: list[Any] = [[each] for each in events if us(each) >= cut]
     early = [[each] for each in events if us(each) < cut] + late[::2]
     rest = late[1::2] + [[flip] for flip in flips]
     draw.shuffle(rest)
-    check(new_store(), [*early, *rest], {len(early): cut, len(early) + 20: cut + 7})
+    return [*early, *rest], {len(early): cut, len(early) + 20: cut + 7}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_late_events_and_labels_after_forgetting_are_right(seed: int) -> None:
+    check(new_store(), *long_history(seed, 150))
 
 
 def rows(n: int, card: str = "c", first: int = 0) -> list[dict[str, Any]]:
