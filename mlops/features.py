@@ -7,9 +7,10 @@ Semantics, the same for both executors:
   window sees all events at its borders' times. Ids compare as numbers if all are numbers, else bytewise.
 - Only events that fulfil `where` enter a window, the event in hand no less than others; its features are
   computed whether it does or not. A missing value fulfils no condition.
-- Sums run over scaled integers, so they are exact, and both executors divide the same two integers: values
-  agree to the last bit. `mean` is (sum / count) / 10^decimals in double precision, in this order; `min`, `max`
-  and the values of `Last` are divided by 10^decimals likewise; times are whole microseconds / 10^6.
+- Sums run over scaled integers, so they are exact as long as they fit into 64 bits (beyond, both executors wrap
+  around), and both executors divide the same two integers: values agree to the last bit. `mean` is
+  (sum / count) / 10^decimals in double precision, in this order; `min`, `max` and the values of `Last` are divided
+  by 10^decimals likewise; times are whole microseconds / 10^6.
 - A missing value adds 0 to a sum, and its event still counts in a mean or a rate; so does an event without a known
   label. It is no least or largest value, and not one more distinct value.
 - An empty window has the `fallback` (a count has 0), and so has a ratio whose denominator is 0.

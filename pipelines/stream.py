@@ -100,7 +100,7 @@ def stream(
 
     Args:
         state: where the checkpoint of each folder is kept, and which files were refused.
-        ingest: merges some of the files into the event table; called in another thread, as is
+        ingest: merges some of the files into the event table; called in another thread, as is `on_batch`
         on_batch: what hears of each batch.
         every_s: how often to look for new files; None ends when those that are there are done.
 
