@@ -219,13 +219,16 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
         own = [column.name for column in self.schema.columns]
         table = table.select([*own, *(name for name in self.features.names if name not in own)])
         shares = self.shares if self.schema.time else self.partitions
-        return pack(table, day_numbers(table, self.schema) * shares + _dealt(table[self.schema.id], shares))
+        days = day_numbers(table, self.schema)
+        return pack(table, (days * shares + _dealt(table[self.schema.id], shares)) % self.partitions)
 
     def write(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the files of some days; return what was written."""
         for table in unpack(batches).values():
-            written = write_day(self.folder, table, self.schema, self.label)
-            yield pa.RecordBatch.from_pylist([msgspec.structs.asdict(written)])
+            days = day_numbers(table, self.schema)
+            for day in np.unique(days):
+                written = write_day(self.folder, table.filter(pa.array(days == day)), self.schema, self.label)
+                yield pa.RecordBatch.from_pylist([msgspec.structs.asdict(written)])
 
 
 def _dealt(column: pa.ChunkedArray, hands: int) -> Ints:

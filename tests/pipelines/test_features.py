@@ -100,7 +100,7 @@ def test_how_many_tasks_there_are_changes_nothing(
     table = write_events(tmp_path / "events", events, files=7)
     labels = write_labels(tmp_path / "labels", {event["id"]: True for event in events[::3]})
     compute(spark, [table], tmp_path / "few", labels=labels)
-    monkeypatch.setattr("pipelines.features.TASK_ROWS", 50)
+    monkeypatch.setattr("pipelines.features.TASK_ROWS", 25)
     compute(spark, [table], tmp_path / "many", labels=labels)
     few, many = read_feature_table(tmp_path / "few"), read_feature_table(tmp_path / "many")
     assert (few.days, few.fingerprint, few.unlabelled) == (many.days, many.fingerprint, many.unlabelled)
