@@ -96,11 +96,12 @@ def test_a_day_is_a_folder_of_files_in_the_order_of_time_and_id(spark: SparkSess
 def test_how_many_tasks_there_are_changes_nothing(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events = [event for history in histories(30, text_ids=False, seed=5) for event in history]
+    made = [event for history in histories(30, text_ids=False, seed=5) for event in history]
+    events = [event | {"at": event["at"].replace(day=1)} for event in made]  # few days of many events
     table = write_events(tmp_path / "events", events, files=7)
     labels = write_labels(tmp_path / "labels", {event["id"]: True for event in events[::3]})
     compute(spark, [table], tmp_path / "few", labels=labels)
-    monkeypatch.setattr("pipelines.features.TASK_ROWS", 25)
+    monkeypatch.setattr("pipelines.features.TASK_ROWS", 60)
     compute(spark, [table], tmp_path / "many", labels=labels)
     few, many = read_feature_table(tmp_path / "few"), read_feature_table(tmp_path / "many")
     assert (few.days, few.fingerprint, few.unlabelled) == (many.days, many.fingerprint, many.unlabelled)
