@@ -18,6 +18,7 @@ from pipelines.commands_model import promote, train
 from pipelines.commands_new import new_usecase
 from pipelines.commands_serving import replay, serve
 from pipelines.commands_start import demo, run
+from pipelines.commands_store import store
 from pipelines.commands_watch import monitor, report, retrain, status
 from pipelines.interrupt import listen
 
@@ -37,6 +38,7 @@ for command in (
     promote,
     serve,
     replay,
+    store,
 ):
     cli.add_command(command)
 for command in (monitor, retrain, report, status, bench, doctor):
