@@ -17,8 +17,9 @@ from mlops.errors import InputError
 from mlops.features import FeatureSet
 from serving.codes import MAX_ID_BYTES, encode_id
 from serving.entries import Entry, EntryEncoder
+from serving.forgetting import has_deletions
 from serving.plan import StorePlan
-from serving.store import OnlineStore
+from serving.store import OnlineStore, StoreTransaction
 from serving.stores import open_store
 
 __all__ = ["BackfillResult", "backfill"]
@@ -28,10 +29,14 @@ _BATCH_ROWS = 25_000
 
 
 class BackfillResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read. `new` events were not in the store before; `labels` counts those with and without event."""
+    """What was read. `new` events were not in the store before; `labels` counts those with and without event.
+
+    `passed_over` events are older than what the store still knows, or of a key that was deleted from it.
+    """
 
     rows: int
     new: int
+    passed_over: int
     labels: int
     seconds: float
 
@@ -58,13 +63,15 @@ def backfill(
         SetupError: the disk is full.
     """
     started = time.monotonic()
-    rows = new = labelled = 0
+    rows = new = passed_over = labelled = 0
     with closing(open_store(store, StorePlan.of(features, schema), schema)) as target:
         encode = EntryEncoder(target.plan)
+        deletions = has_deletions(target)
         for folder in events if target.plan.streams else ():  # else nothing is looked back on
             for batch in _batches(folder, _event_columns(target.plan, schema), schema):
-                new += _append(target, _entries(batch, encode, schema))
-                rows += batch.num_rows
+                kept, added = _append(target, _entries(batch, encode, schema), deletions)
+                rows, new = rows + batch.num_rows, new + added
+                passed_over += batch.num_rows - kept
         if labels is not None:
             columns = [schema.events.id, schema.label.column, "known_at"]
             for batch in _batches(labels, columns, schema):
@@ -72,12 +79,30 @@ def backfill(
                 known = zip(ids, values, _microseconds(batch["known_at"]), strict=True)
                 _label(target, [(encode_id(i), value, at) for i, value, at in known if value is not None])
                 labelled += batch.num_rows
-    return BackfillResult(rows=rows, new=new, labels=labelled, seconds=time.monotonic() - started)
+    return BackfillResult(
+        rows=rows,
+        new=new,
+        passed_over=passed_over,
+        labels=labelled,
+        seconds=time.monotonic() - started,
+    )
 
 
-def _append(store: OnlineStore, entries: list[Entry]) -> int:
-    with store.begin(lambda rehearsed: rehearsed.append(entries)) as transaction:
-        return transaction.append(entries)
+def _append(store: OnlineStore, entries: list[Entry], deletions: bool) -> tuple[int, int]:
+    """How many of these the store takes, and how many of those are new."""
+
+    def act(transaction: StoreTransaction) -> tuple[int, int]:
+        forgotten_us = transaction.forgotten_us
+        taken = [
+            entry
+            for entry in entries
+            if (forgotten_us is None or entry.time_us >= forgotten_us)
+            and not (deletions and transaction.deleted_us(entry.keys) is not None)
+        ]
+        return len(taken), transaction.append(taken)
+
+    with store.begin(act) as transaction:
+        return act(transaction)
 
 
 def _label(store: OnlineStore, labels: list[tuple[bytes, float, int]]) -> None:

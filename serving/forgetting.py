@@ -9,8 +9,8 @@ Deleting a key removes its totals and indexes, and the records and answers of it
 their other keys. What stays: in the streams of the other keys, that there was an event with this id at this time, and
 what it adds to their totals; labels held for events that never came, which are nobody's; a digest of the key, and when
 it was deleted, so that a server that starts does not take its last events from the decision log again. The decision
-log, the event tables and what was made of them are not the store's: a backfill from tables that still have the key
-brings it back.
+log, the event tables and what was made of them are not the store's, and keep the events; a backfill passes over them,
+but an empty store is filled with all that its tables have.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mlops.errors import ConfigError
 from serving.codes import encode_id
 from serving.events import time_text
 from serving.store import OnlineStore, StoreTransaction
-from serving.tables import EVENTS, HELD, POINTS, TOTALS
+from serving.tables import DELETED, EVENTS, HELD, NOTES, POINTS, TOTALS
 
-__all__ = ["Deleted", "Forgotten", "delete_key", "forget"]
+__all__ = ["Deleted", "Forgotten", "delete_key", "forget", "has_deletions"]
 
 _RECORDS = 500
 """Records looked at in one transaction."""
@@ -115,6 +115,11 @@ def delete_key(store: OnlineStore, column: str, value: int | str) -> Deleted:
         removed = clock.do(lambda transaction: transaction.remove(key, encoded, _EVENTS))
         events += removed
     return Deleted(events=events, seconds=clock.seconds)
+
+
+def has_deletions(store: OnlineStore) -> bool:
+    """Whether a key was deleted from the store."""
+    return any(note.startswith(DELETED) for note in store.scan(NOTES))
 
 
 class _Clock:

@@ -9,6 +9,7 @@ from serving.entries import Cell
 
 __all__ = [
     "ANSWERS",
+    "DELETED",
     "EVENTS",
     "HELD",
     "NOTES",
@@ -30,6 +31,9 @@ __all__ = [
 EVENTS, ANSWERS, HELD, NOTES = "events", "answers", "held", "notes"
 UNORDERED = (EVENTS, ANSWERS, HELD, NOTES)
 """Tables by id: events counted, answers given, labels that wait for their event; and notes on the whole store."""
+
+DELETED = b"deleted:"
+"""What the note on a key that was deleted begins with; a digest of the key follows."""
 
 TOTALS, SPANS, SEEN, POINTS = "totals", "spans", "seen", "points"
 TABLES = (*UNORDERED, TOTALS, SPANS, SEEN, POINTS)

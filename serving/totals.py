@@ -25,6 +25,7 @@ from serving.store import OrderedTables
 from serving.streams import Extremes, Row, StreamLayout
 from serving.tables import (
     ANSWERS,
+    DELETED,
     EVENTS,
     HELD,
     NOTES,
@@ -42,7 +43,6 @@ from serving.tables import (
 __all__ = ["Layouts", "Totals"]
 
 _FORGOTTEN = b"forgotten"
-_DELETED = b"deleted:"
 _LAST = b"\xff" * 9
 _MASK = (1 << 64) - 1
 
@@ -342,7 +342,7 @@ class Totals:
 
 
 def _deleted(key: int, value: bytes) -> bytes:
-    return _DELETED + digest_of(bytes((key,)) + value)
+    return DELETED + digest_of(bytes((key,)) + value)
 
 
 def _order(change: _Change) -> tuple[bytes, bytes]:

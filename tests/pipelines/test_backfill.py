@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pytest
 from mlops.bundle import Schema
 from mlops.errors import ConfigError, InputError
 from pipelines.backfill import backfill
+from serving.entries import EntryEncoder
 from serving.events import EventReader
 from serving.features import OnlineFeatures
+from serving.forgetting import delete_key, forget
 from serving.lmdb_store import LmdbStore
-from serving.entries import EntryEncoder
 from serving.plan import StorePlan
 from tests.reference import reference_features
 from tests.serving.example import EVENTS, FEATURES, FEWER, LABEL, NUMBERS, TEXTS
@@ -96,6 +98,33 @@ def test_values_are_the_reference_s_and_running_it_twice_changes_nothing(tmp_pat
     backfill([], tmp_path / "store", FEATURES, NUMBERS, labels)
     expected = reference_features(rows, late, FEATURES, EVENTS, LABEL)
     assert values(tmp_path / "store", NUMBERS, rows) == expected
+
+
+def test_what_was_forgotten_and_whom_was_deleted_is_passed_over(tmp_path: Path) -> None:
+    rows = history(200)
+    table, folder = write(tmp_path / "events", rows), tmp_path / "store"
+    backfill([table], folder, FEATURES, NUMBERS)
+    plan = StorePlan.of(FEATURES, NUMBERS)
+    cut = START + timedelta(hours=100)
+    with closing(LmdbStore(folder, plan, NUMBERS)) as store:
+        forget(store, int(cut.timestamp() * 1e6))
+        deleted = delete_key(store, "card", 3).events
+        left = store.count("events")
+    old = sum(row["at"] < cut for row in rows)
+    mine = sum(row["at"] >= cut and row["card"] == 3 for row in rows)
+    assert (deleted, left) == (mine, len(rows) - old - mine)
+    again = backfill([table], folder, FEATURES, NUMBERS)
+    assert (again.rows, again.new) == (len(rows), 0)
+    assert again.passed_over == len(rows) - left
+    others = [row for row in rows if row["card"] != 3]
+    late = [row for row in others if row["at"] - timedelta(days=14) >= cut]
+    expected = reference_features(others, {}, FEATURES, EVENTS, LABEL)
+    found = values(folder, NUMBERS, late)
+    by_card = [place for place, name in enumerate(FEATURES.names) if not name.startswith("shop")]
+    assert late
+    for row in late:
+        wanted, served = expected[row["payment"]], found[row["payment"]]
+        assert [served[place] for place in by_card] == [wanted[place] for place in by_card]
 
 
 def test_text_ids_of_any_kind_are_kept_apart(tmp_path: Path) -> None:
