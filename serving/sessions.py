@@ -71,7 +71,7 @@ class ValueSessions:
         self._tables.delete(SEEN, self._seen + value + place)
 
     def forget_points(self, before_us: int, limit: int) -> int:
-        """Put one point in the place of those before a time, at most `limit`; return how many those were.
+        """Put one point in the place of those before a time, of 2 to `limit`; return how many those were.
 
         Counts in windows that end later stay as they are.
         """
