@@ -168,7 +168,7 @@ class _LmdbTables:
         self._transaction.delete(key, db=self._dbs[table])
 
     def before(self, table: str, bound: bytes) -> tuple[bytes, bytes] | None:
-        cursor = self._cursor(table)
+        cursor = self._cursors.get(table) or self._cursor(table)
         found = cursor.prev() if cursor.set_range(bound) else cursor.last()
         return cursor.item() if found else None
 

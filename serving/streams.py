@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -72,6 +72,8 @@ class StreamLayout:
         ]
         self._scale = 10 ** plan.decimals.get(plan.label, 0)
         self._totals = struct.Struct(f"<{stream.width}Q")
+        self.totals: Callable[[bytes], tuple[int, ...]] = self._totals.unpack_from
+        """The totals in an entry's value."""
         self._values = struct.Struct("<" + "?q" * len(stream.kept))
         self.extremes = self._fold()
         self._plain = not (self.by_label or self._kept or self._coded)
@@ -102,10 +104,6 @@ class StreamLayout:
     def pack(self, totals: Sequence[int]) -> bytes:
         """Totals as an entry's value begins with them."""
         return self._totals.pack(*totals)
-
-    def totals(self, value: bytes) -> tuple[int, ...]:
-        """The totals in an entry's value."""
-        return self._totals.unpack_from(value)
 
     def tail_of(self, value: bytes) -> bytes:
         """What stands behind the totals in an entry's value."""

@@ -203,12 +203,9 @@ class Totals:
 
     def totals(self, stream: int, key: bytes, bounds: Sequence[bytes]) -> list[tuple[int, ...]]:
         layout, before = self._layouts.streams[stream], self._tables.before
-        group, zero = layout.prefix + key, (0,) * layout.width
-        found = []
-        for bound in bounds:
-            last = before(TOTALS, group + bound)
-            found.append(layout.totals(last[1]) if last and last[0].startswith(group) else zero)
-        return found
+        group, zero, unpack = layout.prefix + key, (0,) * layout.width, layout.totals
+        lasts = [before(TOTALS, group + bound) for bound in bounds]
+        return [unpack(last[1]) if last and last[0].startswith(group) else zero for last in lasts]
 
     def first(self, stream: int, key: bytes, low: bytes, high: bytes) -> int | None:
         group = self._layouts.streams[stream].prefix + key
@@ -245,7 +242,7 @@ class Totals:
 
     def _check_remembered(self, entries: Sequence[Entry]) -> None:
         forgotten = self.forgotten_us
-        if forgotten is not None and any(entry.time_us < forgotten for entry in entries):
+        if forgotten is not None and entries and min(entry.time_us for entry in entries) < forgotten:
             raise InputError(
                 f"is older than {time_text(forgotten)}, and the store has forgotten what was before",
                 where="event",

@@ -19,7 +19,7 @@ from mlops.features import (
     SinceLast,
     Sum,
 )
-from serving.codes import up_to, up_to_time
+from serving.codes import encode_time, up_to
 from serving.entries import Entry
 from serving.plan import Series, StorePlan
 from serving.store import StoreTransaction
@@ -93,7 +93,7 @@ class WindowReader:
     def read(self, transaction: StoreTransaction, entry: Entry) -> Reading:
         """A reading for an event that has been appended."""
         bounds = {
-            border: up_to_time(entry.time_us - border)
+            border: encode_time(entry.time_us - border + 1)
             if border >= 0
             else up_to(entry.time_us, entry.id, inclusive=border == _OWN)
             for border in self._borders
