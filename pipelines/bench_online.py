@@ -20,7 +20,7 @@ from serving.features import OnlineFeatures
 from serving.plan import StorePlan
 from serving.store import Rehearsal, StoreTransaction
 
-__all__ = ["LOAD", "SCHEMA", "Latency", "Load", "Opener", "TimedStore", "fill", "measure"]
+__all__ = ["LOAD", "PUBLISHED", "SCHEMA", "Latency", "Load", "Opener", "TimedStore", "fill", "measure"]
 
 
 class TimedStore(Protocol):
@@ -59,7 +59,7 @@ SCHEMA = Schema(
     whole_number_ids=("payment", "customer", "terminal"),
 )
 _WINDOWS = ("1d", "7d", "30d")
-_PUBLISHED = FeatureSet(
+PUBLISHED = FeatureSet(
     (
         Value(column="amount"),
         Calendar(part="weekend"),
@@ -71,7 +71,6 @@ _PUBLISHED = FeatureSet(
     )
 )
 _START = datetime(2024, 1, 1, tzinfo=UTC)
-_PLAN = StorePlan.of(_PUBLISHED, SCHEMA)
 _BATCH = 1_000
 _ANSWER = b"a" * 700
 """As long as the answer that serving keeps for an event."""
@@ -123,17 +122,25 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     checksum: float
 
 
-def fill(open_: Opener, load: Load) -> float:
+def fill(open_: Opener, load: Load, features: FeatureSet = PUBLISHED) -> float:
     """Append what is there at first; return the seconds that it took."""
     started = time.monotonic()
-    with closing(open_(_PLAN, SCHEMA)) as store:
-        work = _Work(store)
+    with closing(open_(StorePlan.of(features, SCHEMA), SCHEMA)) as store:
+        work = _Work(store, features)
         for start in range(0, load.before, _BATCH):
             work.append(load, range(start, min(start + _BATCH, load.before)))
     return time.monotonic() - started
 
 
-def measure(open_: Opener, load: Load, *, round_: int = 0, part: int = 0, parts: int = 1) -> Latency:
+def measure(
+    open_: Opener,
+    load: Load,
+    features: FeatureSet = PUBLISHED,
+    *,
+    round_: int = 0,
+    part: int = 0,
+    parts: int = 1,
+) -> Latency:
     """Append the events that follow, one at a time, and compute the features of each.
 
     Args:
@@ -142,8 +149,8 @@ def measure(open_: Opener, load: Load, *, round_: int = 0, part: int = 0, parts:
     """
     first = load.before + 2 * round_ * load.measured + part
     again = first + load.measured
-    with closing(open_(_PLAN, SCHEMA)) as store:
-        work = _Work(store)
+    with closing(open_(StorePlan.of(features, SCHEMA), SCHEMA)) as store:
+        work = _Work(store, features)
         plain = [work.once(load, n) for n in range(first, first + load.measured, parts)]
         answered = [work.once(load, n, _ANSWER) for n in range(again, again + load.measured, parts)]
     return Latency(
@@ -157,11 +164,11 @@ def measure(open_: Opener, load: Load, *, round_: int = 0, part: int = 0, parts:
 class _Work:
     """What serving does with a store."""
 
-    def __init__(self, store: TimedStore) -> None:
+    def __init__(self, store: TimedStore, features: FeatureSet) -> None:
         self._store = store
         self._reader = EventReader(SCHEMA)
         self._encode = EntryEncoder(store.plan)
-        self._features = OnlineFeatures(_PUBLISHED, SCHEMA, store.plan)
+        self._features = OnlineFeatures(features, SCHEMA, store.plan)
         self.checksum = 0.0
 
     def append(self, load: Load, numbers: range) -> None:

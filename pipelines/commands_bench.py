@@ -19,6 +19,7 @@ __all__ = [
     "bench",
     "bench_the_demo",
     "bench_the_features",
+    "bench_the_kinds",
     "bench_the_simulator",
     "bench_the_stores",
     "doctor",
@@ -72,6 +73,23 @@ def bench_the_stores(out: Path, others: tuple[str, ...], json_: bool) -> None:
     from pipelines.bench_stores import bench_stores
 
     show(bench_stores(out.absolute(), others=others), json_)
+
+
+@bench.command("kinds")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@as_json
+def bench_the_kinds(out: Path, json_: bool) -> None:
+    """One read-compute-append of the online store for each kind of aggregate, also for a busy key."""
+    from pipelines.bench_kinds import bench_kinds
+
+    result = bench_kinds(out.absolute(), say=partial(print, file=sys.stderr))
+    if json_:
+        show(result, json_=True)
+        return
+    print(f"{'':<18}{'p50 ms':>9}{'p99 ms':>9}{'busy p50':>10}{'busy p99':>10}{'bytes/event':>13}")
+    for kind in result.kinds:
+        times = f"{kind.p50_ms:>9.3f}{kind.p99_ms:>9.3f}{kind.busy_p50_ms:>10.3f}{kind.busy_p99_ms:>10.3f}"
+        print(f"{kind.kind:<18}{times}{kind.bytes_an_event:>13}")
 
 
 @click.command()
