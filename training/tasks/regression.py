@@ -115,7 +115,11 @@ class Regression:
     ) -> RegressionEvaluation:
         label, train = data.label[windows.test], data.label[windows.train].astype(np.float64)
         prediction = scores[windows.test].astype(np.float64)
-        drawn: dict[str, Any] = {"rounds": policy.gate.bootstrap, "confidence": policy.gate.confidence, "seed": seed}
+        drawn: dict[str, Any] = {
+            "rounds": policy.gate.bootstrap,
+            "confidence": policy.gate.confidence,
+            "seed": seed,
+        }
         constants = {
             name: np.full(len(label), value)
             for name, value in (("mean", train.mean()), ("median", np.median(train)))

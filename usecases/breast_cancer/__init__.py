@@ -1,6 +1,6 @@
 """Tumours of the breast, malignant or benign, from ten measures of their cells: a table without times or keys.
 
-The data are Wolberg, Street and Mangasarian's, *Breast Cancer Wisconsin (Diagnostic)*, 1995, as scikit-learn ships them.
+The data are Wolberg, Street and Mangasarian's, *Breast Cancer Wisconsin (Diagnostic)*, 1995, from scikit-learn.
 """
 
 from __future__ import annotations
