@@ -24,7 +24,7 @@ from serving.events import Event, EventReader
 from serving.features import OnlineFeatures
 from serving.store import OnlineStore, StoreTransaction
 
-__all__ = ["Agreement", "replay_both"]
+__all__ = ["Agreement", "as_sent", "replay_both"]
 
 _BATCH = 500
 _DAY_US = 86_400_000_000
@@ -58,7 +58,7 @@ def replay_both(
     rng = np.random.default_rng(seed)
     rows = history.to_pylist()
     reader, encode = EventReader(schema), EntryEncoder(store.plan)
-    events = [reader.event(_as_json(row, schema)) for row in rows]
+    events = [reader.event(as_sent(row, schema)) for row in rows]
     arrivals = _arrivals(np.array([event.time_us for event in events]), rng)
     repeats = rng.choice(len(rows), int(_TWICE_SHARE * len(rows)), replace=False)
     labels = _labels(rows, events, schema, rng)
@@ -81,7 +81,7 @@ def replay_both(
     )
 
 
-def _as_json(row: dict[str, Any], schema: Schema) -> dict[str, Any]:
+def as_sent(row: dict[str, Any], schema: Schema) -> dict[str, Any]:
     """The event as a client sends it: without a label, times as text."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
 from mlops.aggregates import Aggregate
 from mlops.bundle import Schema
 from mlops.errors import ConfigError
 from mlops.features import FeatureSet
+from pipelines.agreement import as_sent
 from pipelines.explain import Id, Online
 from serving.codes import decode_id, up_to, up_to_time
 from serving.entries import EntryEncoder
@@ -47,7 +47,7 @@ class StoreView:
             return None
         with closing(store):
             plan = store.plan
-            event = EventReader(schema).event(_as_json(row, schema))
+            event = EventReader(schema).event(as_sent(row, schema))
             entry = EntryEncoder(plan)(event.id, event.time_us, event.values)
             executor = OnlineFeatures(self._features, schema, plan)
             own = (
@@ -68,11 +68,3 @@ class StoreView:
                 values = executor.compute(transaction, event, entry)
                 windows = tuple(ids(transaction, frame) for frame in frames)
         return Online(dict(zip(executor.names, values, strict=True)), windows)
-
-
-def _as_json(row: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in row.items()
-        if name != schema.label.column
-    }

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from pipelines.cli import main
-from pipelines.cli import cli
+from pipelines.cli import cli, main
 
 ROW = {
     "TRANSACTION_ID": [1, 2],
