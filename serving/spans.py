@@ -1,9 +1,9 @@
 """Folds over any stretch of an ordered sequence, in time that grows with its logarithm.
 
 It is a skip list (Pugh, 1990) whose levels are drawn from a checksum of the place, so that they do not depend on the
-order of arrival. On each level one in four places of the level below is a leader; with it stands the fold of what lies
+order of arrival. On each level one in a few places of the level below is a leader; with it stands the fold of what lies
 before it, back to the leader before. A fold climbs from its end to the highest leader within its reach and descends to
-its start. What is appended at the end changes nothing, but becomes a leader one time in four.
+its start. What is appended at the end changes nothing, but may become a leader.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from serving.tables import SPANS
 
 __all__ = ["Fold", "SpanIndex", "level_of"]
 
-_BITS = 2
-_CHUNK = 5
 _TIME_BYTES = 8
 T = TypeVar("T")
 
@@ -30,6 +28,7 @@ class Fold(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """What is folded: a commutative monoid.
 
     Fields:
+        bits: one place in 2^bits is a leader: with fewer, folds read less; with more, insertions write less.
         zero: the fold of nothing.
         read: an entry's value in its table to its fold.
         join: two folds to one.
@@ -37,6 +36,7 @@ class Fold(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         pack, unpack: a fold to bytes and back.
     """
 
+    bits: int
     zero: T
     read: Callable[[bytes], T]
     join: Callable[[T, T], T]
@@ -45,12 +45,12 @@ class Fold(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     unpack: Callable[[bytes], T]
 
 
-def level_of(place: bytes) -> int:
+def level_of(place: bytes, bits: int) -> int:
     """The highest level on which a place is a leader; 0 if it is none, as is a time without an id."""
     if len(place) == _TIME_BYTES:
         return 0
     drawn = crc32(place) * 0x9E3779B1 & 0xFFFFFFFF  # Fibonacci hashing: what differs little is spread
-    return (32 - drawn.bit_length()) // _BITS
+    return (32 - drawn.bit_length()) // bits
 
 
 class SpanIndex(Generic[T]):
@@ -67,6 +67,7 @@ class SpanIndex(Generic[T]):
         self._prefix = prefix
         self._spans = spans
         self._fold = fold
+        self._chunk = (1 << fold.bits) + 1
 
     def folds(self, high: bytes, lows: Sequence[bytes]) -> list[T]:
         """Of all entries below the place `high`, from each of `lows` on, of which each is before the one before."""
@@ -87,7 +88,7 @@ class SpanIndex(Generic[T]):
 
     def insert(self, place: bytes, own: T) -> None:
         """Take note of an entry that was put into the table."""
-        highest, level = level_of(place), 1
+        highest, level = level_of(place, self._fold.bits), 1
         while True:
             after = self._after(level, place)
             if level <= highest:
@@ -102,7 +103,7 @@ class SpanIndex(Generic[T]):
 
     def remove(self, place: bytes, own: T) -> None:
         """Take note of an entry that was deleted from the table."""
-        highest, level = level_of(place), 1
+        highest, level = level_of(place, self._fold.bits), 1
         while True:
             after = self._after(level, place)
             if level <= highest:
@@ -146,11 +147,11 @@ class SpanIndex(Generic[T]):
                     if place < low:
                         return
                     climb.fold, climb.at = join(climb.fold, read(value)), place
-                    if level_of(place):
+                    if level_of(place, self._fold.bits):
                         climb.level = 1
                         break
                 else:
-                    if len(found) < _CHUNK:
+                    if len(found) < self._chunk:
                         return
                 continue
             found, size = self._spans_before(climb.level, climb.at + b"\x00"), len(self._spans) + 1
@@ -159,11 +160,11 @@ class SpanIndex(Generic[T]):
                 if place < low:
                     return
                 climb.fold, climb.at = join(climb.fold, unpack(value)), place
-                if level_of(place) > climb.level:
+                if level_of(place, self._fold.bits) > climb.level:
                     climb.level += 1
                     break
             else:
-                if len(found) < _CHUNK:
+                if len(found) < self._chunk:
                     return
 
     def _descend(self, climb: _Climb[T], low: bytes) -> T:
@@ -175,7 +176,7 @@ class SpanIndex(Generic[T]):
             more = True
             while more:
                 found = self._spans_before(level, at + b"\x00")
-                more = len(found) == _CHUNK
+                more = len(found) == self._chunk
                 for (_, value), (key, _) in pairwise(found):
                     place = key[size:]
                     if place < low:
@@ -185,7 +186,7 @@ class SpanIndex(Generic[T]):
         more, size = climb.level > 0, len(self._prefix)
         while more:
             found = self._entries_before(at)
-            more = len(found) == _CHUNK
+            more = len(found) == self._chunk
             for key, value in found:
                 place = key[size:]
                 if place < low:
@@ -209,15 +210,15 @@ class SpanIndex(Generic[T]):
                 if at < start or (below and at == start):
                     return fold
                 fold = join(fold, unpack(value))
-            if len(found) < _CHUNK:
+            if len(found) < self._chunk:
                 return fold
 
     def _entries_before(self, place: bytes) -> list[tuple[bytes, bytes]]:
-        return self._tables.back(self._table, self._prefix + place, self._prefix, _CHUNK)
+        return self._tables.back(self._table, self._prefix + place, self._prefix, self._chunk)
 
     def _spans_before(self, level: int, place: bytes) -> list[tuple[bytes, bytes]]:
         prefix = self._spans + bytes((level,))
-        return self._tables.back(SPANS, prefix + place, prefix, _CHUNK)
+        return self._tables.back(SPANS, prefix + place, prefix, self._chunk)
 
     def _after(self, level: int, place: bytes) -> tuple[bytes, T] | None:
         """The next leader on a level, and the fold that stands with it."""

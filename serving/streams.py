@@ -48,8 +48,13 @@ class StreamLayout:
         self.prefix = bytes((number,))
         self.key = plan.keys.index(stream.key)
         self.width = stream.width
-        self.distinct = [(bytes((n,)), series.window_us) for n, series in enumerate(stream.distinct)]
-        self.spans = bytes((len(stream.distinct),))
+        self.series = [(bytes((n,)), series.window_us) for n, series in enumerate(stream.distinct)]
+        columns = dict.fromkeys(series.column for series in stream.distinct)
+        self.distinct = [
+            (bytes((n,)), [place for place, s in enumerate(stream.distinct) if s.column == column])
+            for n, column in enumerate(columns)
+        ]
+        self.spans = bytes((len(self.series),))
         self.ranged = [stream.kept.index(column) for column in stream.ranged]
         self.by_label = stream.labelled or plan.label in (
             *stream.columns,
@@ -65,10 +70,8 @@ class StreamLayout:
         self._sums = [number_of(column) for column in stream.sums]
         self._kept = [number_of(column) for column in stream.kept]
         self._coded = [
-            _LABEL
-            if series.column == plan.label
-            else cells[Coded(column=series.column, decimals=plan.decimals[series.column])]
-            for series in stream.distinct
+            _LABEL if column == plan.label else cells[Coded(column=column, decimals=plan.decimals[column])]
+            for column in columns
         ]
         self._scale = 10 ** plan.decimals.get(plan.label, 0)
         self._totals = struct.Struct(f"<{stream.width}Q")
@@ -132,6 +135,7 @@ class StreamLayout:
             return _extremes([parts[2 * place + 1] if parts[2 * place] else None for place in places])
 
         return Fold(
+            bits=2,
             zero=(_NONE,) * (2 * len(places)),
             read=read,
             join=lambda one, other: tuple(map(min, one, other)),

@@ -8,7 +8,7 @@ with the events that its key has had since, as it is added to all later totals.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -19,7 +19,7 @@ from serving.codes import TIME_BYTES, decode_time, digest_of, encode_time
 from serving.entries import Entry
 from serving.events import time_text
 from serving.plan import StorePlan
-from serving.sessions import ValueSessions
+from serving.sessions import Sessions, ValueSessions
 from serving.spans import SpanIndex
 from serving.store import OrderedTables
 from serving.streams import Extremes, Row, StreamLayout
@@ -103,12 +103,12 @@ class Totals:
         if layout.ranged:
             done = self._span_index(layout, group).forget(cut, limit) == 0 and done
         bounds: list[bytes | None] = []
-        for place, (number, window_us) in enumerate(layout.distinct):
-            sessions = ValueSessions(self._tables, group, number, window_us)
-            done = sessions.forget_points(before_us, limit) == 0 and done
+        for sessions in self._sessions(layout, group):
+            done = sessions.forget(before_us, limit) == 0 and done
+        for place, (values, window_us) in enumerate(self._values(layout, group)):
             bound = seen[place] if seen else b""
             if bound is not None:
-                bound, gone = sessions.forget_seen(before_us, bound, limit)
+                bound, gone = values.forget(before_us, window_us, bound, limit)
                 removed += gone
             bounds.append(bound)
         done = done and not any(bounds)
@@ -237,8 +237,7 @@ class Totals:
 
     def distinct(self, stream: int, key: bytes, series: int, bound: bytes) -> int:
         layout = self._layouts.streams[stream]
-        number, window_us = layout.distinct[series]
-        return ValueSessions(self._tables, layout.prefix + key, number, window_us).count(bound)
+        return self._sessions(layout, layout.prefix + key)[series].count(bound)
 
     def _check_remembered(self, entries: Sequence[Entry]) -> None:
         forgotten = self.forgotten_us
@@ -325,14 +324,23 @@ class Totals:
                 index.insert(place, layout.extremes_of(new))
             else:
                 index.replace(place)
-        for n, (number, window_us) in enumerate(layout.distinct):
+        for n, (values, _) in enumerate(self._values(layout, change.group)):
             before, after = old and old.codes[n], new and new.codes[n]
             if before != after:
-                sessions = ValueSessions(self._tables, change.group, number, window_us)
                 if before:
-                    sessions.remove(before, place)
+                    values.remove(before, place)
                 if after:
-                    sessions.insert(after, place)
+                    values.insert(after, place)
+
+    def _sessions(self, layout: StreamLayout, group: bytes) -> list[Sessions]:
+        return [Sessions(self._tables, group + number, window_us) for number, window_us in layout.series]
+
+    def _values(self, layout: StreamLayout, group: bytes) -> Iterator[tuple[ValueSessions, int]]:
+        """Where each column's values were seen, with the longest of its windows."""
+        series = self._sessions(layout, group) if layout.distinct else []
+        for number, places in layout.distinct:
+            sessions = ValueSessions(self._tables, group + number, [series[place] for place in places])
+            yield sessions, max(layout.series[place][1] for place in places)
 
     def _span_index(self, layout: StreamLayout, group: bytes) -> SpanIndex[Extremes]:
         return SpanIndex(self._tables, TOTALS, group, group + layout.spans, layout.extremes)

@@ -25,6 +25,7 @@ from serving.forgetting import delete_key, forget
 from serving.lmdb_store import LmdbStore
 from serving.memory_store import InMemoryStore
 from serving.plan import StorePlan
+from serving.spans import level_of
 from serving.store import OnlineStore
 from serving.tables import ANSWERS, EVENTS, HELD, NOTES, SEEN, TABLES, TOTALS
 from tests.reference import reference_features
@@ -53,8 +54,7 @@ HORIZON = timedelta(microseconds=FEATURES.horizon_us)
 def small_steps() -> Iterator[None]:
     """High indexes, and transactions that do little, so that there are many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.spans, "_BITS", 1)
-        patch.setattr(serving.spans, "_CHUNK", 3)
+        patch.setattr(serving.spans, "level_of", lambda place, _: level_of(place, 1))
         for name, size in (("_RECORDS", 2), ("_GROUPS", 2), ("_PLACES", 2), ("_EVENTS", 2)):
             patch.setattr(serving.forgetting, name, size)
         yield

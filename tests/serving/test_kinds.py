@@ -42,6 +42,7 @@ from serving.features import OnlineFeatures
 from serving.lmdb_store import LmdbStore
 from serving.memory_store import InMemoryStore
 from serving.plan import StorePlan
+from serving.spans import level_of
 from serving.store import OnlineStore
 from tests.reference import reference_features
 
@@ -154,8 +155,7 @@ CASES = {
 def steep() -> Iterator[None]:
     """Every other place a leader, so that small histories have high indexes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving.spans, "_BITS", 1)
-        patch.setattr(serving.spans, "_CHUNK", 3)
+        patch.setattr(serving.spans, "level_of", lambda place, _: level_of(place, 1))
         yield
 
 
