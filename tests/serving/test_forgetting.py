@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from serving.spans import level_of
 from serving.store import OnlineStore
 from serving.tables import ANSWERS, EVENTS, HELD, NOTES, SEEN, TABLES, TOTALS
 from tests.reference import reference_features
+from tests.serving import example
 from tests.serving.test_kinds import CASES, event, histories, read
 
 ALL, SCHEMA = CASES["classes"]
@@ -239,6 +240,32 @@ def test_a_key_is_deleted_with_its_events_and_no_other_key_changes() -> None:
     assert delete_key(store, "card", "nobody").events == 0
     with pytest.raises(ConfigError, match="nothing by note; keys: card"):
         delete_key(store, "note", "a")
+
+
+def test_an_event_that_is_sent_again_after_it_was_deleted_counts_once_for_its_other_key() -> None:
+    features = FeatureSet(
+        tuple(
+            Rolling(key=key, agg=agg, windows=("7d",))
+            for key in ("shop", "card")
+            for agg in (Count(), Sum(column="amount"), Max(column="amount"), Distinct(column="items"))
+        )
+    )
+    store = InMemoryStore(StorePlan.of(features, example.NUMBERS))
+    online = OnlineFeatures(features, example.NUMBERS, store.plan)
+    reader, encode = EventReader(example.NUMBERS), EntryEncoder(store.plan)
+    raw = [example.payment(n, shop=1, at=f"2024-03-0{1 + n // 24}T{n % 24:02}:00:00") for n in range(72)]
+    events = [reader.event(each) for each in raw]
+    entries = [encode(event.id, event.time_us, event.values) for event in events]
+    for _ in range(2):
+        with store.begin() as transaction:
+            transaction.append(entries)
+        delete_key(store, "card", 3)
+    with store.begin() as transaction:
+        assert transaction.append(entries) == len([event for event in events if event.values["card"] == 3])
+        found = [online.compute(transaction, *pair) for pair in zip(events, entries, strict=True)]
+    rows = [{**each, "at": datetime.fromisoformat(each["at"])} for each in raw]
+    expected = reference_features(rows, {}, features, example.EVENTS, example.LABEL)
+    assert found == [expected[event.id] for event in events]
 
 
 def test_a_key_of_which_a_part_was_forgotten_is_deleted() -> None:
