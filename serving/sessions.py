@@ -119,10 +119,8 @@ class ValueSessions:
         self._series = series
 
     def insert(self, value: bytes, place: bytes) -> None:
-        """Count an event's value, if it is not counted yet."""
+        """Count an event's value. If it is counted already, it is its own next one, and nothing changes."""
         before, after = self._neighbours(value, place, place)
-        if after == place:
-            return
         for sessions in self._series:
             sessions.part(before, place, after)
         self._tables.put(SEEN, [(self._seen + value + place, b"")])
