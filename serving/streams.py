@@ -56,6 +56,7 @@ class StreamLayout:
         ]
         self.spans = bytes((len(self.series),))
         self.ranged = [stream.kept.index(column) for column in stream.ranged]
+        self.indexed = bool(self.ranged or self.distinct)
         self.by_label = stream.labelled or plan.label in (
             *stream.columns,
             *((stream.where.column,) if stream.where else ()),

@@ -8,21 +8,18 @@ with the events that its key has had since, as it is added to all later totals.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from mlops.errors import ConflictError, InputError
+from serving.changes import Change, apply, sessions_of, span_index, values_of
 from serving.codes import TIME_BYTES, decode_time, digest_of, encode_time
 from serving.entries import Entry
 from serving.events import time_text
 from serving.plan import StorePlan
-from serving.sessions import Sessions, ValueSessions
-from serving.spans import SpanIndex
 from serving.store import OrderedTables
-from serving.streams import Extremes, Row, StreamLayout
+from serving.streams import StreamLayout
 from serving.tables import (
     ANSWERS,
     DELETED,
@@ -44,7 +41,6 @@ __all__ = ["Layouts", "Totals"]
 
 _FORGOTTEN = b"forgotten"
 _LAST = b"\xff" * 9
-_MASK = (1 << 64) - 1
 
 
 class Layouts:
@@ -54,17 +50,6 @@ class Layouts:
         self.id = plan.id
         self.streams = [StreamLayout(plan, number) for number in range(len(plan.streams))]
         self.by_label = [layout for layout in self.streams if layout.by_label]
-        self.indexed = any(layout.ranged or layout.distinct for layout in self.streams)
-
-
-class _Change(msgspec.Struct, frozen=True):
-    """Of one event in one stream and key (`group`): it comes, goes, or has another row."""
-
-    layout: StreamLayout
-    group: bytes
-    place: bytes
-    old: Row | None
-    new: Row | None
 
 
 class Totals:
@@ -101,11 +86,11 @@ class Totals:
         removed = self._forget_totals(group, cut, limit)
         done = removed < limit
         if layout.ranged:
-            done = self._span_index(layout, group).forget(cut, limit) == 0 and done
+            done = span_index(self._tables, layout, group).forget(cut, limit) == 0 and done
         bounds: list[bytes | None] = []
-        for sessions in self._sessions(layout, group):
+        for sessions in sessions_of(self._tables, layout, group):
             done = sessions.forget(before_us, limit) == 0 and done
-        for place, (values, window_us) in enumerate(self._values(layout, group)):
+        for place, (values, window_us) in enumerate(values_of(self._tables, layout, group)):
             bound = seen[place] if seen else b""
             if bound is not None:
                 bound, gone = values.forget(before_us, window_us, bound, limit)
@@ -144,11 +129,11 @@ class Totals:
             if counted := self._counted(id_):
                 place = encode_time(counted.time_us) + id_
                 rows = [(layout, layout.row(counted.cells, counted.label)) for layout in layouts]
-                changes += [_Change(o, o.prefix + value, place, row, None) for o, row in rows if row]
+                changes += [Change(o, o.prefix + value, place, row, None) for o, row in rows if row]
                 for table in (EVENTS, ANSWERS):
                     self._tables.delete(table, id_)
                 removed += 1
-        self._apply(changes)
+        apply(self._tables, changes)
         if removed < n:  # what is left was forgotten, but for a total to subtract
             for layout in layouts:
                 for table in (TOTALS, SPANS, SEEN, POINTS):
@@ -165,7 +150,7 @@ class Totals:
     def append(self, entries: Sequence[Entry]) -> int:
         self._check_remembered(entries)
         new: dict[bytes, Counted] = {}
-        changes: list[_Change] = []
+        changes: list[Change] = []
         for entry in entries:
             known = new.get(entry.id) or self._counted(entry.id)
             if known is not None:
@@ -185,9 +170,9 @@ class Totals:
                 row = layout.row(entry.cells, label)
                 if row is not None:
                     group = layout.prefix + entry.keys[layout.key]
-                    changes.append(_Change(layout, group, place, None, row))
+                    changes.append(Change(layout, group, place, None, row))
         self._tables.put(EVENTS, [(id_, encode(new[id_])) for id_ in sorted(new)])
-        self._apply(changes)
+        apply(self._tables, changes)
         return len(new)
 
     def label(self, labels: Sequence[tuple[bytes, int | float, int]]) -> list[int]:
@@ -232,12 +217,12 @@ class Totals:
         self, stream: int, key: bytes, lows: Sequence[bytes], high: bytes
     ) -> list[tuple[int | None, ...]]:
         layout = self._layouts.streams[stream]
-        folds = self._span_index(layout, layout.prefix + key).folds(high, lows)
+        folds = span_index(self._tables, layout, layout.prefix + key).folds(high, lows)
         return [layout.shown(fold) for fold in folds]
 
     def distinct(self, stream: int, key: bytes, series: int, bound: bytes) -> int:
         layout = self._layouts.streams[stream]
-        return self._sessions(layout, layout.prefix + key)[series].count(bound)
+        return sessions_of(self._tables, layout, layout.prefix + key)[series].count(bound)
 
     def _check_remembered(self, entries: Sequence[Entry]) -> None:
         forgotten = self.forgotten_us
@@ -267,92 +252,9 @@ class Totals:
         for layout in self._layouts.by_label:
             old, new = layout.row(counted.cells, counted.label), layout.row(counted.cells, label)
             if old != new:
-                changes.append(_Change(layout, layout.prefix + counted.keys[layout.key], place, old, new))
-        self._apply(changes)
-
-    def _apply(self, changes: list[_Change]) -> None:
-        changes.sort(key=_order)
-        written: list[tuple[bytes, bytes]] = []
-        for group, run in groupby(changes, key=attrgetter("group")):
-            written += self._add(group, list(run))
-        self._tables.put(TOTALS, written)
-        if self._layouts.indexed:
-            for change in changes:
-                self._index(change)
-
-    def _add(self, group: bytes, run: list[_Change]) -> Iterable[tuple[bytes, bytes]]:
-        """The totals at changed places, and at all that come after them; what goes is deleted."""
-        layout = run[0].layout
-        at = group + run[0].place
-        before = self._tables.before(TOTALS, at)
-        total = (0,) * layout.width
-        if before and before[0].startswith(group):
-            total = layout.totals(before[1])
-        later = self._tables.onward(TOTALS, at, group)
-        if not later:
-            for change in run:
-                assert change.new is not None
-                total = _sum(total, change.new.amounts)
-                yield group + change.place, layout.pack(total) + layout.tail(change.new)
-            return
-        changed = {group + change.place: change for change in run}
-        standing, added = dict(later), (0,) * layout.width
-        for key in sorted(changed.keys() | standing.keys()):
-            moved = changed.get(key)
-            if key in standing:
-                total = layout.totals(standing[key])
-            if moved and moved.old:
-                added = _sum(added, [-amount for amount in moved.old.amounts])
-            elif moved and key in standing:
-                moved = None  # its record was deleted with another key: it is counted here already
-            if moved and moved.new:
-                added = _sum(added, moved.new.amounts)
-                yield key, layout.pack(_sum(total, added)) + layout.tail(moved.new)
-            elif moved:
-                self._tables.delete(TOTALS, key)
-            else:
-                yield key, layout.pack(_sum(total, added)) + layout.tail_of(standing[key])
-
-    def _index(self, change: _Change) -> None:
-        layout, old, new, place = change.layout, change.old, change.new, change.place
-        if layout.ranged:
-            index = self._span_index(layout, change.group)
-            if new is None:
-                assert old is not None
-                index.remove(place, layout.extremes_of(old))
-            elif old is None:
-                index.insert(place, layout.extremes_of(new))
-            else:
-                index.replace(place)
-        for n, (values, _) in enumerate(self._values(layout, change.group)):
-            before, after = old and old.codes[n], new and new.codes[n]
-            if before != after:
-                if before:
-                    values.remove(before, place)
-                if after:
-                    values.insert(after, place)
-
-    def _sessions(self, layout: StreamLayout, group: bytes) -> list[Sessions]:
-        return [Sessions(self._tables, group + number, window_us) for number, window_us in layout.series]
-
-    def _values(self, layout: StreamLayout, group: bytes) -> Iterator[tuple[ValueSessions, int]]:
-        """Where each column's values were seen, with the longest of its windows."""
-        series = self._sessions(layout, group) if layout.distinct else []
-        for number, places in layout.distinct:
-            sessions = ValueSessions(self._tables, group + number, [series[place] for place in places])
-            yield sessions, max(layout.series[place][1] for place in places)
-
-    def _span_index(self, layout: StreamLayout, group: bytes) -> SpanIndex[Extremes]:
-        return SpanIndex(self._tables, TOTALS, group, group + layout.spans, layout.extremes)
+                changes.append(Change(layout, layout.prefix + counted.keys[layout.key], place, old, new))
+        apply(self._tables, changes)
 
 
 def _deleted(key: int, value: bytes) -> bytes:
     return DELETED + digest_of(bytes((key,)) + value)
-
-
-def _order(change: _Change) -> tuple[bytes, bytes]:
-    return change.group, change.place
-
-
-def _sum(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
-    return tuple([(a + b) & _MASK for a, b in zip(one, other, strict=True)])
