@@ -1,9 +1,10 @@
 """The online store on one machine: LMDB, a memory-mapped B+ tree in a folder.
 
 Commits are not flushed to the disk one by one. They survive the death of the process (the page cache belongs to the
-kernel) but not a loss of power, which may also leave the file damaged. `mlops backfill` fills a new store from the
-event tables. What was served since those tables were made is in the decision log, and no command puts it back: its
-events are missing in the new store's windows, and a repeat of one of them is scored again.
+kernel) but not a loss of power, which may also leave the file damaged. `mlops promote` fills a new store from the event
+tables, and a server that starts gives it the last decisions and labels of its logs again (`serving.service.RECENT`).
+What was served before those and since the tables were made is missing in the new store's windows, and a repeat of such
+an event is scored again.
 """
 
 from __future__ import annotations
