@@ -30,9 +30,9 @@ declarations; the exact semantics (borders, ties, missing values, late events) s
     Last(key="customer_id", fields=("amount", "event_time"), n=16)
 
 A declaration that would know the label before it is due is refused; values that know the future, whoever computed them,
-are found by `mlops features --check`. Where a value comes from is shown by `mlops features --explain EVENT_ID`: each
-feature, its window, the events that entered it, and the value in the event table, the feature table, the online store
-and the decision log.
+are found by `mlops features --check`. Where a value comes from is shown by `mlops features --explain EVENT_ID`, for an
+event of the event table: each feature, its window, the events that entered it, and the value in the event table, the
+feature table, the online store and the decision log. What was served and not yet ingested is in the decision log only.
 
 `mlops features` brings the table up to date: a new day computes that day, a late event or label the days that its
 windows reach, a second call nothing. `mlops features --full` computes all of it with Spark.

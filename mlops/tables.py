@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+from mlops.errors import InputError
 from mlops.features import FeatureSet
 from mlops.storage import read_json, write_json
 
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 NO_DAY = "none"
+Table = TypeVar("Table", "EventTable", "FeatureTable")
 _META = "_table.json"  # Spark and pyarrow pass over names that start with an underscore
 _BATCHES = "_batches.json"
 
@@ -114,7 +117,7 @@ def read_event_table(folder: Path) -> EventTable:
     Raises:
         InputError: it is none.
     """
-    return read_json(folder / _META, EventTable)
+    return _read(folder, EventTable, "mlops validate")
 
 
 def read_feature_table(folder: Path) -> FeatureTable:
@@ -123,7 +126,7 @@ def read_feature_table(folder: Path) -> FeatureTable:
     Raises:
         InputError: it is none.
     """
-    return read_json(folder / _META, FeatureTable)
+    return _read(folder, FeatureTable, "mlops features")
 
 
 def write_batches(folder: Path, batches: tuple[Batch, ...]) -> None:
@@ -138,3 +141,9 @@ def read_batches(folder: Path) -> tuple[Batch, ...]:
         InputError: it does not say so.
     """
     return read_json(folder / _BATCHES, tuple[Batch, ...])
+
+
+def _read(folder: Path, kind: type[Table], command: str) -> Table:
+    if not (folder / _META).is_file():
+        raise InputError("no such table", where=folder, todo=f"run {command} first")
+    return read_json(folder / _META, kind)

@@ -61,7 +61,10 @@ def export_source(settings: Settings, out: str, json_: bool) -> None:
 def validate(
     settings: Settings, events: str, layout: Layout | None, as_of: date | None, force: bool, json_: bool
 ) -> None:
-    """Check events against the schema; bad rows go to the quarantine with the reason."""
+    """Check events against the schema; bad rows go to the quarantine with the reason.
+
+    The good rows replace what the event table held; `mlops ingest` adds to it.
+    """
     from pipelines import lifecycle
     from pipelines.report import shown_if_refused, validation_table
 
@@ -83,6 +86,8 @@ def validate(
 @click.pass_obj
 def features(settings: Settings, full: bool, check: bool, event_id: str | None, json_: bool) -> None:
     """Bring the feature table up to date with the validated events, or look into it."""
+    if full + check + (event_id is not None) > 1:
+        raise click.UsageError("--full, --check and --explain are three things to do: name one")
     from mlops.contract import load_use_case
     from pipelines import explain_view, feature_steps, lifecycle
 

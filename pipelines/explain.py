@@ -186,7 +186,7 @@ def _rows_that_share_a_key(
         raise InputError(
             f"no event {event_id!r}",
             where=events,
-            todo="give the id of an event that was validated or ingested",
+            todo="give the id of one that was validated or ingested; what was only served is in the log",
         )
     row = found.to_pylist()[0]
     shared = ds.field(schema.id) == wanted

@@ -124,4 +124,8 @@ def _sentence(result: ValidateResult) -> str:
     outcome = result.outcome
     if outcome.forced:
         return f"Published by force, in spite of: {'; '.join(outcome.failed)}."
-    return "Published." if outcome.published else f"Nothing was published: {'; '.join(outcome.failed)}."
+    return (
+        "Published: the event table holds what is above."
+        if outcome.published
+        else f"Nothing was published: {'; '.join(outcome.failed)}."
+    )

@@ -35,7 +35,7 @@ _KEYS = 500
 """Keys looked at in one transaction."""
 
 _FIRST, _LAST = encode_time(-(2**63)), encode_time(2**63 - 1)
-Extent = tuple[int, int] | None
+Extent = tuple[int, int, int] | None
 
 
 class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,8 +95,9 @@ def forget(settings: Settings, before: date | None = None, *, lateness: str = LA
     """Forget what no window can need any more; a server may go on beside it.
 
     Args:
-        before: events before this day (UTC) are forgotten; by default what is older than the newest event by the
-            longest window of the champion and of the one before, its delay, and `lateness`.
+        before: events before this day (UTC) are forgotten; by default what is older than the newest events by the
+            longest window of the champion and of the one before, its delay, and `lateness`. Newest is what one key
+            in a hundred has come to, so that one event with a wrong clock does not empty the store.
 
     Raises:
         ConfigError: nothing was promoted, or there is no store.
@@ -108,14 +109,14 @@ def forget(settings: Settings, before: date | None = None, *, lateness: str = LA
         extent = _extent(store)
         if extent is None:
             raise InputError("holds no event of a key", where=without_password(settings.store_uri))
-        needed_us = extent[1] - horizon_us
+        needed_us = extent[2] - horizon_us
         before_us = needed_us - duration_us(lateness)
         if before is not None:
             midnight = datetime(before.year, before.month, before.day, tzinfo=UTC)
             before_us = int(midnight.timestamp()) * 1_000_000
         if before_us > needed_us:
             raise InputError(
-                f"the newest event, of {time_text(extent[1])}, has windows that reach back to {time_text(needed_us)}",
+                f"the newest events, of {time_text(extent[2])}, have windows that reach back to {time_text(needed_us)}",
                 where=f"--before {before}",
                 todo="name an earlier day",
             )
@@ -169,14 +170,17 @@ def _opened(settings: Settings) -> Iterator[tuple[OnlineStore, list[Bundle]]]:
 
 
 def _extent(store: OnlineStore) -> Extent:
-    """The times of the first and the last event that are known, as the first key's streams have them."""
+    """The times of the first and the last event, and what one key in a hundred has come to, of the first key column."""
     extents: list[tuple[int, int]] = []
     keys = (group[1:] for group in store.scan(TOTALS) if group[0] == 0)
     while batch := list(islice(keys, _KEYS)):
         act = partial(_look, keys=batch)
         with store.begin(act) as transaction:
             extents += act(transaction)
-    return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else None
+    if not extents:
+        return None
+    lasts = sorted(last for _, last in extents)
+    return min(first for first, _ in extents), lasts[-1], lasts[len(lasts) - 1 - len(lasts) // 100]
 
 
 def _look(transaction: StoreTransaction, keys: Sequence[bytes]) -> list[tuple[int, int]]:

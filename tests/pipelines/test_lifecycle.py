@@ -91,7 +91,7 @@ def test_features_wait_while_the_events_are_written(spark: SparkSession, setting
                 waiting = pool.submit(step, settings)
                 with pytest.raises(TimeoutError):
                     waiting.result(timeout=1)
-            with pytest.raises(InputError, match="no such file"):
+            with pytest.raises(InputError, match="no such table"):
                 waiting.result(timeout=60)
 
 

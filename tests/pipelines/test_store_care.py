@@ -139,3 +139,11 @@ def test_without_a_champion_or_a_store_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no event"):
         forget(settings)
     assert stats(settings).first_event == ""
+
+
+def test_one_event_with_a_wrong_clock_does_not_empty_the_store(settings: Settings) -> None:
+    """Of a hundred keys and more, the newest of one in a hundred counts."""
+    world = World(settings.home)
+    others = [payment(1_000 + n, at="2024-04-29T12:00:00", card=100 + n) for n in range(150)]
+    fill(world, [*others, payment(9_999, at="2024-12-24T12:00:00", card=7)])
+    assert forget(settings).before == "2024-04-08T12:00:00+00:00"

@@ -122,5 +122,5 @@ def test_a_table_made_from_other_definitions_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such table"):
         load(tmp_path)
