@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from mlops.aggregates import Aggregate
 from mlops.errors import InputError
 from mlops.features import FeatureSet
 from mlops.schema import EventSchema, Label
@@ -162,7 +163,7 @@ def _features(window: pa.Table, chunk: Sequence[str], features: FeatureSet, sche
     done = mine
     for key in dict.fromkeys(a.key for a in features.aggregates):
         aggregates = [a for a in features.aggregates if a.key == key]
-        sharing = window.filter(pc.is_in(window[key], pc.unique(mine[key])))
+        sharing = _sharing(window, mine, aggregates, schema)
         found = aggregate(sharing, key, aggregates, schema)
         found = found.filter(pc.greater_equal(found[schema.time], begin)).sort_by(schema.id)
         for a in aggregates:
@@ -170,6 +171,25 @@ def _features(window: pa.Table, chunk: Sequence[str], features: FeatureSet, sche
     done = row_features(done, features, schema)
     own = [column.name for column in schema.columns]
     return done.select([*own, *(name for name in features.names if name not in own)])
+
+
+def _sharing(
+    window: pa.Table, mine: pa.Table, aggregates: Sequence[Aggregate], schema: EventSchema
+) -> pa.Table:
+    """The events that these aggregates of `mine` may read, and `mine`, with the columns that they read."""
+    key = aggregates[0].key
+    read = {schema.id, schema.time, key}
+    for a in aggregates:
+        read |= {getattr(a.agg, "column", key), a.where.column if a.where else key}
+    times, own = window[schema.time], pc.min_max(mine[schema.time]).as_py()
+    furthest = timedelta(microseconds=max(a.delay_us + a.window_us for a in aggregates))
+    nearest = timedelta(microseconds=min(a.delay_us for a in aggregates))
+    reached = pc.and_(
+        pc.greater(times, pa.scalar(own["min"] - furthest, times.type)),
+        pc.less_equal(times, pa.scalar(own["max"] - nearest, times.type)),
+    )
+    wanted = pc.or_(reached, pc.greater_equal(times, pa.scalar(own["min"], times.type)))
+    return window.select(sorted(read)).filter(pc.and_(wanted, pc.is_in(window[key], pc.unique(mine[key]))))
 
 
 def _by_day(table: pa.Table, chunk: Sequence[str], schema: EventSchema) -> Iterator[tuple[str, pa.Table]]:
