@@ -285,6 +285,14 @@ class FeatureSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(a for f in self.features if isinstance(f, Rolling | Last) for a in f.aggregates())
 
     @property
+    def by_key(self) -> dict[str, tuple[Aggregate, ...]]:
+        """The aggregates of each key column, in order."""
+        found: dict[str, tuple[Aggregate, ...]] = {}
+        for a in self.aggregates:
+            found[a.key] = (*found.get(a.key, ()), a)
+        return found
+
+    @property
     def horizon_us(self) -> int:
         """How far back an event's features look: the longest window plus its delay, in microseconds."""
         return max((a.window_us + a.delay_us for a in self.aggregates), default=0)

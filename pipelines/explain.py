@@ -190,7 +190,7 @@ def _rows_that_share_a_key(
         )
     row = found.to_pylist()[0]
     shared = ds.field(schema.id) == wanted
-    for key in dict.fromkeys(a.key for a in features.aggregates):
+    for key in features.by_key:
         begin = row[schema.time] - timedelta(microseconds=features.horizon_us)
         within = (ds.field(schema.time) > begin) & (ds.field(schema.time) <= row[schema.time])
         shared = shared | ((ds.field(key) == row[key]) & within)

@@ -162,7 +162,7 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def keys(self) -> tuple[str, ...]:
         """The key columns, in the order of the exchanges."""
-        return tuple(dict.fromkeys(a.key for a in self.features.aggregates))
+        return tuple(self.features.by_key)
 
     def run(self, spark: SparkSession) -> list[Written]:
         """Compute and write the features of all events."""
@@ -204,7 +204,7 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
 
     def aggregate(self, key: str, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Add all aggregates by a key to all events of some of its values."""
-        aggregates = [a for a in self.features.aggregates if a.key == key]
+        aggregates = self.features.by_key[key]
         left = self.keys[self.keys.index(key) + 1 :]
         for table in unpack(batches).values():
             yield from self.send(aggregate(table, key, aggregates, self.schema), left)
@@ -216,8 +216,6 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
         if self.since is not None:
             table = table.filter(pc.greater_equal(table[self.schema.time], pa.scalar(self.since)))
         table = row_features(table, self.features, self.schema)
-        own = [column.name for column in self.schema.columns]
-        table = table.select([*own, *(name for name in self.features.names if name not in own)])
         shares = self.shares if self.schema.time else self.partitions
         days = day_numbers(table, self.schema)
         return pack(table, (days * shares + _dealt(table[self.schema.id], shares)) % self.partitions)

@@ -161,16 +161,13 @@ def _features(window: pa.Table, chunk: Sequence[str], features: FeatureSet, sche
     begin = pa.scalar(_start(chunk[0]), window[schema.time].type)
     mine = window.filter(pc.greater_equal(window[schema.time], begin)).sort_by(schema.id)
     done = mine
-    for key in dict.fromkeys(a.key for a in features.aggregates):
-        aggregates = [a for a in features.aggregates if a.key == key]
+    for key, aggregates in features.by_key.items():
         sharing = _sharing(window, mine, aggregates, schema)
         found = aggregate(sharing, key, aggregates, schema)
         found = found.filter(pc.greater_equal(found[schema.time], begin)).sort_by(schema.id)
         for a in aggregates:
             done = done.append_column(a.name, found[a.name])
-    done = row_features(done, features, schema)
-    own = [column.name for column in schema.columns]
-    return done.select([*own, *(name for name in features.names if name not in own)])
+    return row_features(done, features, schema)
 
 
 def _sharing(

@@ -45,11 +45,9 @@ def features_of(events: pa.Table, features: FeatureSet, schema: EventSchema) -> 
         events: canonical columns, in any order.
     """
     table = events
-    for key in dict.fromkeys(a.key for a in features.aggregates):
-        table = aggregate(table, key, [a for a in features.aggregates if a.key == key], schema)
-    own = [column.name for column in schema.columns]
-    table = row_features(table, features, schema)
-    return table.select([*own, *(name for name in features.names if name not in own)])
+    for key, aggregates in features.by_key.items():
+        table = aggregate(table, key, aggregates, schema)
+    return row_features(table, features, schema)
 
 
 def aggregate(table: pa.Table, key: str, aggregates: Sequence[Aggregate], schema: EventSchema) -> pa.Table:
@@ -63,10 +61,13 @@ def aggregate(table: pa.Table, key: str, aggregates: Sequence[Aggregate], schema
 
 
 def row_features(table: pa.Table, features: FeatureSet, schema: EventSchema) -> pa.Table:
-    """The table with a double column for each feature that takes only the event itself, and each ratio.
+    """The features that take only the event itself, and the ratios: then all are there, and in order.
 
     Args:
-        table: events in canonical columns, with the aggregates that ratios are made of.
+        table: events in canonical columns, and their aggregates.
+
+    Returns:
+        the events' columns, then a double column for each other feature.
     """
     for feature in features.features:
         if isinstance(feature, Ratio):
@@ -76,7 +77,8 @@ def row_features(table: pa.Table, features: FeatureSet, schema: EventSchema) -> 
             table = _with_columns(table, [(feature.name, ratio)])
         elif not isinstance(feature, Rolling | Last):
             table = _with_columns(table, zip(feature.names, _own(table, feature, schema), strict=False))
-    return table
+    own = [column.name for column in schema.columns]
+    return table.select([*own, *(name for name in features.names if name not in own)])
 
 
 def fulfils(column: pa.ChunkedArray, where: Where) -> Bools:

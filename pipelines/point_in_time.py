@@ -69,7 +69,7 @@ def find_leaks(
         values: some of its events with their features, by id and by feature name.
         executor: what computes the features of a few events.
     """
-    keys = list(dict.fromkeys(a.key for a in features.aggregates))
+    keys = tuple(features.by_key)
     leaks = []
     for row in values.select([schema.id, *features.names]).to_pylist():
         own = pc.equal(events[schema.id], row[schema.id])
