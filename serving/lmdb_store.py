@@ -17,7 +17,7 @@ import lmdb
 import msgspec
 
 from mlops.bundle import Schema
-from mlops.errors import ConfigError, SetupError
+from mlops.errors import SetupError
 from serving.plan import StorePlan
 from serving.store import Rehearsal, StoreTransaction
 from serving.tables import TABLES, UNORDERED, group_of
@@ -58,7 +58,7 @@ class LmdbStore:
             self._dbs = {table: self._env.open_db(table.encode()) for table in TABLES}
             self._meta = self._env.open_db(b"meta")
             self._written_plan = self._settle(needed)
-            self._plan = self._parsed(self._written_plan)
+            self._plan = StorePlan.read(self._written_plan, where=path)
             self._plan.check_serves(needed, schema, where=path)
             self._layouts = Layouts(self._plan)
         except lmdb.Error as error:
@@ -136,14 +136,6 @@ class LmdbStore:
                 written = msgspec.json.encode(needed)
                 transaction.put(_PLAN, written, db=self._meta)
         return written
-
-    def _parsed(self, written: bytes) -> StorePlan:
-        try:
-            return msgspec.json.decode(written, type=StorePlan)
-        except msgspec.DecodeError as error:
-            raise ConfigError(
-                f"not a store of this version: {error}", where=self._path, todo="backfill an empty one"
-            ) from None
 
 
 class _LmdbTables:

@@ -147,6 +147,20 @@ class StorePlan(_Part, frozen=True, kw_only=True):
         """Whether a stream holds labelled events only."""
         return any(stream.labelled for stream in self.streams)
 
+    @classmethod
+    def read(cls, written: bytes, *, where: object) -> StorePlan:
+        """The plan that stands in a store.
+
+        Raises:
+            ConfigError: it is of another version.
+        """
+        try:
+            return msgspec.json.decode(written, type=cls)
+        except msgspec.DecodeError as error:
+            raise ConfigError(
+                f"not a store of this version: {error}", where=where, todo="backfill an empty one"
+            ) from None
+
     @property
     def keys(self) -> tuple[str, ...]:
         """The columns that are keys of a stream, each once."""

@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from mlops.bundle import Schema
-from mlops.errors import ConfigError, SetupError
+from mlops.errors import SetupError
 from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
 from serving.redis_wire import Command, RedisWire
@@ -74,7 +74,7 @@ class RedisStore:
         self._run = ""
         try:
             self._written_plan = self._settle(needed)
-            self._plan = _parsed(self._written_plan, self._where)
+            self._plan = StorePlan.read(self._written_plan, where=self._where)
             self._plan.check_serves(needed, schema, where=self._where)
             self._layouts = Layouts(self._plan)
         except BaseException:
@@ -253,12 +253,3 @@ def _without_prefix(uri: str) -> tuple[str, str]:
     prefix = dict(query).get("prefix", "mlops")
     rest = urlencode([(name, value) for name, value in query if name != "prefix"])
     return urlunsplit(parts._replace(query=rest)), prefix
-
-
-def _parsed(written: bytes, where: str) -> StorePlan:
-    try:
-        return msgspec.json.decode(written, type=StorePlan)
-    except msgspec.DecodeError as error:
-        raise ConfigError(
-            f"not a store of this version: {error}", where=where, todo="backfill an empty one"
-        ) from None
