@@ -28,8 +28,9 @@ def train(settings: Settings, train_from: date | None, only: tuple[str, ...], se
     """Train the candidates, and send them through the gate into the registry."""
     from pipelines import lifecycle
     from pipelines.tables import release_table
+    from pipelines.workers import workers
 
-    with lifecycle.workers() as pool:
+    with workers() as pool:
         first_day = train_from or lifecycle.default_training_day(settings)
         results = watched("train", lifecycle.train, settings, first_day, pool=pool, seed=seed, only=only)
         outcome = watched("gate", lifecycle.release, settings, results, pool=pool)

@@ -59,20 +59,20 @@ def monitor(
 @click.pass_obj
 def retrain(settings: Settings, as_of: date | None, seed: int, json_: bool) -> None:
     """Act on monitoring's request: train on what was served, gate, register. Promotion stays yours."""
-    from pipelines import lifecycle
     from pipelines.engine import LocalEngine
     from pipelines.retrain import compute_live_features, due_request
     from pipelines.retrain import retrain as act
     from pipelines.tables import release_table
     from pipelines.view import View
     from pipelines.watching import collect_logs
+    from pipelines.workers import workers
 
     request = due_request(settings, as_of or date.today())
     if request is None:
         raise InputError(
             "no request is due", where=settings.monitoring, todo="`mlops monitor` makes one if needed"
         )
-    with View("mlops retrain") as view, lifecycle.workers() as pool:
+    with View("mlops retrain") as view, workers() as pool:
         engine = LocalEngine(view)
         engine.run("collect", collect_logs, settings)
         engine.run("features", compute_live_features, settings, date.fromisoformat(request.train_from))

@@ -52,6 +52,7 @@ from pipelines.retrain import compute_live_features, due_request, retrain
 from pipelines.server import running_server
 from pipelines.view import View
 from pipelines.watching import collect_logs, live_tables
+from pipelines.workers import workers
 
 __all__ = ["run_demo"]
 
@@ -135,7 +136,7 @@ class _Loop:
         self.ready()
         step, note, settings, seed = self.engine.run, self.view.note, self.settings, int(self.knobs["seed"])
         with ExitStack() as stack:
-            pool = stack.enter_context(lifecycle.workers())
+            pool = stack.enter_context(workers())
 
             step("simulate", self.simulate)
             validated = step("validate", lifecycle.validate_events, settings, self.archive)

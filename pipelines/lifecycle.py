@@ -6,18 +6,12 @@ no others. What imports a heavy framework runs in worker processes, so that one 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow.dataset as ds
@@ -37,6 +31,7 @@ from pipelines.engine import Engine
 from pipelines.remote import shown
 from pipelines.simulate import simulate
 from pipelines.staged import current, fetched, published
+from pipelines.workers import workers
 from training import gate, registry
 from training.dataset import awaited_from
 from training.gate import Verdict
@@ -57,7 +52,6 @@ __all__ = [
     "train",
     "update_features",
     "validate_events",
-    "workers",
 ]
 
 RELEASE = "release.json"
@@ -328,70 +322,3 @@ def run(
             engine.run("backfill", fill_store, settings, outcome.version)
             engine.run("promote", promote, settings, outcome.version)
     return RunResult(home=settings.home, validated=validated, candidates=results, release=outcome)
-
-
-@contextmanager
-def workers(count: int = 2) -> Iterator[Executor]:
-    """Processes for what imports a framework; they end with the block, however it ends."""
-    context = multiprocessing.get_context("spawn")
-    pool = _Pool(count, mp_context=context, initializer=_initialise_worker)
-    try:
-        yield pool
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        pool.shutdown(cancel_futures=True)
-        raise
-    pool.shutdown()
-
-
-class _Pool(ProcessPoolExecutor):
-    """A pool whose workers begin nothing new once they were told to end."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        if threading.current_thread() is not threading.main_thread():
-            return super().submit(_unless_ending, fn, *args, **kwargs)
-        # The first call starts the workers. They must not hear Ctrl-C before they can say so themselves.
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            return super().submit(_unless_ending, fn, *args, **kwargs)
-        finally:
-            signal.signal(signal.SIGINT, heard)
-
-
-_ending = False  # of a worker: it was told to end
-
-
-def _unless_ending(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    if _ending:
-        raise SystemExit(1)
-    return fn(*args, **kwargs)
-
-
-def _end(*_: object) -> None:
-    """End what runs now. The pool takes the exit for a result and goes on to the next task, which the flag stops."""
-    global _ending
-    _ending = True
-    sys.exit(1)
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed can tell its workers nothing, and they would wait for tasks for ever."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _initialise_worker() -> None:
-    """Ctrl-C is the parent's to handle, and its end is ours; one thread a worker, since there is a worker a core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    for name in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "TF_NUM_INTRAOP_THREADS",
-        "TF_NUM_INTEROP_THREADS",
-    ):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -30,6 +30,7 @@ from pipelines.server import running_server
 from pipelines.spark import stop
 from pipelines.view import View
 from pipelines.watching import collect_logs, live_tables, monitor_served, write_reports
+from pipelines.workers import workers
 from training import registry
 
 pytestmark = pytest.mark.timeout(300)
@@ -46,8 +47,8 @@ ANSWER = {"usecases.breast_cancer": "score", "tests.e2e.diabetes": "prediction"}
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Executor]:
-    with lifecycle.workers(1) as workers:
-        yield workers
+    with workers(1) as pool:
+        yield pool
     stop()
 
 

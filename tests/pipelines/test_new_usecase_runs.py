@@ -26,6 +26,7 @@ from pipelines.new_usecase import NewUseCase, Roles, new_usecase
 from pipelines.ports import free_port
 from pipelines.replay import Recording
 from pipelines.server import running_server
+from pipelines.workers import workers
 
 pytestmark = pytest.mark.timeout(240)
 Run = Callable[..., tuple[NewUseCase, Settings]]
@@ -78,8 +79,8 @@ def into(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def pool(into: Path) -> Iterator[Executor]:
-    with lifecycle.workers(1) as workers:
-        yield workers
+    with workers(1) as pool:
+        yield pool
 
 
 @pytest.fixture
