@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -12,30 +12,47 @@ from mlops.features import Aggregate, FeatureSet
 from mlops.leaks import check_features
 from mlops.policy import Policy, Split
 from mlops.schema import EventSchema, Label, Task, task_of
+from mlops.search import Space
+from mlops.slices import Slice
 
-__all__ = ["Candidate", "Framework", "UseCase", "load_dotted", "load_use_case"]
+__all__ = ["EFFORTS", "Candidate", "Effort", "UseCase", "load_dotted", "load_use_case"]
 
-Framework = Literal["scikit-learn", "pytorch", "tensorflow"]
+Effort = Literal["quick", "standard", "full"]
+EFFORTS: tuple[Effort, ...] = get_args(Effort)
+Calibration = Literal["", "sigmoid", "isotonic"]
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """A model to train: `builder` is the dotted path `package.module:function` of what makes it.
 
-    The function gets `params` and, as `seed` and `n_features`, what every model needs to know, and returns an
-    unfitted scikit-learn classifier or regressor, a `torch.nn.Module` that gives logits or quantities, or a compiled
-    Keras model that gives probabilities or quantities.
+    The function gets `params` and, as `seed` and `n_features`, what every model needs to know, and returns what the
+    trainer of its framework fits: an unfitted scikit-learn classifier or regressor, a `torch.nn.Module` that gives
+    logits or quantities, a compiled Keras model that gives probabilities or quantities.
+
+    Fields:
+        framework: the short name of a trainer of `training.trainers`, or the dotted path of another's `fit`.
+        search: what may be tuned: a space for each parameter.
+        features: what it reads, some of the use case's features; all of them unless given.
+        effort: the least effort at which it is trained.
+        calibration: how its scores are made probabilities, on events that it was not trained on; "" leaves them.
     """
 
     name: str
-    framework: Framework
+    framework: str
     builder: str
     params: dict[str, Any] = {}
+    search: dict[str, Space] = {}
+    features: FeatureSet | None = None
+    effort: Effort = "quick"
+    calibration: Calibration = ""
 
 
 class UseCase(msgspec.Struct, frozen=True, kw_only=True):
     """One typed object a use case. Whether it is classification or regression follows from its label.
 
-    `card` is the column whose alerts are counted in card precision@k, `amount` the column that costs are counted in.
+    `features` are all that the feature table holds. `card` is the column whose alerts are counted in card
+    precision@k, `amount` the column that costs are counted in; `slices` are the parts of the events that models are
+    judged on one by one.
     `world` and `simulator` are the dotted paths of a struct of knobs and of the function `(world, folder, run)` that
     writes the events of such a world, for a use case that has a simulator (`run(function, tasks)` is `map`, or runs
     such tasks on other machines); `source` is that of the function `(folder)` that writes the files of a public
@@ -51,6 +68,7 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
     card: str = ""
     amount: str = ""
+    slices: tuple[Slice, ...] = ()
     world: str = ""
     simulator: str = ""
     source: str = ""
@@ -62,13 +80,47 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
         for name in (self.label.column, self.card, self.amount):
             if name:
                 self.events.column(name)
+        for name in self.label.details:
+            self.events.column(name)
         check_features(self.features, self.events, self.label, where)
+        self._check_candidates(where)
         self._check_task(where)
         self._check_split(where)
 
     @property
     def task(self) -> Task:
         return task_of(self.events, self.label)
+
+    def candidate(self, name: str) -> Candidate:
+        """The candidate called `name`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        for candidate in self.candidates:
+            if candidate.name == name:
+                return candidate
+        names = ", ".join(candidate.name for candidate in self.candidates)
+        raise ConfigError(f"no candidate {name!r}", where=self.name, todo=f"choose one of {names}")
+
+    def features_of(self, candidate: Candidate) -> FeatureSet:
+        """What the candidate reads."""
+        return candidate.features or self.features
+
+    def _check_candidates(self, where: str) -> None:
+        names = [candidate.name for candidate in self.candidates]
+        if len(set(names)) != len(names):
+            raise ConfigError("two candidates have one name", where=where)
+        if "quick" not in {candidate.effort for candidate in self.candidates}:
+            raise ConfigError("no candidate for effort quick", where=where, todo="let one be trained always")
+        for candidate in self.candidates:
+            own = self.features_of(candidate).features
+            if other := [name for f in own if f not in self.features.features for name in f.names]:
+                raise ConfigError(
+                    f"candidate {candidate.name} reads {', '.join(other)}, which the use case does not declare",
+                    where=where,
+                    todo="add it to the use case's features: the feature table holds those",
+                )
 
     def _check_task(self, where: str) -> None:
         if self.task == "classification":

@@ -11,6 +11,7 @@ from mlops.features import (
     Calendar,
     Count,
     Distinct,
+    Feature,
     FeatureSet,
     Last,
     Max,
@@ -51,6 +52,12 @@ def check_features(features: FeatureSet, events: EventSchema, label: Label, wher
         ConfigError: a column is not there or of a wrong type, or a feature would know the label too early.
     """
     for feature in features.features:
+        if told := set(label.details) & _read_by(feature):
+            raise ConfigError(
+                f"a feature reads {', '.join(sorted(told))}, known no sooner than the label",
+                where=where,
+                todo="remove it: a detail of the label is for judging models only",
+            )
         if isinstance(feature, Value | Missing | OneHot):
             _check_own(feature, events, label, where)
         elif isinstance(feature, Calendar) and feature.column:
@@ -61,6 +68,16 @@ def check_features(features: FeatureSet, events: EventSchema, label: Label, wher
             )
         elif isinstance(feature, Rolling | Last):
             _check_windowed(feature, events, label, where)
+
+
+def _read_by(feature: Feature) -> set[str]:
+    """The event's columns that a feature reads by name."""
+    read = {getattr(feature, "column", ""), getattr(feature, "key", ""), *getattr(feature, "fields", ())}
+    if isinstance(feature, Rolling | Last) and feature.where is not None:
+        read.add(feature.where.column)
+    if isinstance(feature, Rolling):
+        read.add(getattr(feature.agg, "column", ""))
+    return read
 
 
 def _check_own(feature: Value | Missing | OneHot, events: EventSchema, label: Label, where: str) -> None:

@@ -111,12 +111,14 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The column that holds the truth, and how many days after the event it is known.
 
     The truth is a boolean, or a number that is to be predicted. `positive` is what an event is called whose label
-    is true, in the singular.
+    is true, in the singular. `details` are columns that say more and are known no sooner, such as the kind of a fraud:
+    models are judged by them, and never read them.
     """
 
     column: str
     delay_days: int = 0
     positive: str = "positive"
+    details: tuple[str, ...] = ()
 
     @property
     def positives(self) -> str:

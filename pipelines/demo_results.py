@@ -18,8 +18,8 @@ from pipelines.parity import ParityResult
 from pipelines.replay import ReplayResult
 from pipelines.retrain import Retraining
 from pipelines.validate import ValidateResult
+from training.results import TrainResult
 from training.tasks.classification import ClassificationEvaluation
-from training.train import TrainResult
 
 __all__ = ["PAGE", "SUMMARY", "Facts", "Summary", "ranking_of", "summarise"]
 

@@ -23,7 +23,7 @@ from monitoring.results import PerformanceResult
 from pipelines.demo_days import CHANGE_DAY, LAST_LABELS, LAST_REPLAYED, RETRAIN_DAY, SERVE_DAY, TRAIN_DAY
 from pipelines.demo_results import SUMMARY, Facts, Summary, ranking_of
 from pipelines.lifecycle import Release
-from training.train import TrainResult
+from training.results import TrainResult
 
 __all__ = ["measure_periods", "tell_story"]
 

@@ -35,8 +35,9 @@ from pipelines.workers import workers
 from training import gate, registry
 from training.dataset import awaited_from
 from training.gate import Verdict
+from training.results import TrainResult, TrainSpec
 from training.tracking import prepare_tracking
-from training.train import TrainResult, TrainSpec, train_candidate
+from training.train import train_candidate
 
 __all__ = [
     "Release",

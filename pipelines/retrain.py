@@ -18,7 +18,7 @@ from pipelines import lifecycle
 from pipelines.engine import Engine
 from pipelines.features import FeaturesResult
 from pipelines.watching import live_tables
-from training.train import TrainResult
+from training.results import TrainResult
 
 __all__ = ["Retraining", "compute_live_features", "due_request", "retrain"]
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from monitoring.results import MonitorResult, Scores
 from pipelines.demo_results import Summary
 from pipelines.lifecycle import Release, RunResult
-from training.train import TrainResult
+from training.results import TrainResult
 
 __all__ = ["as_text", "demo_table", "monitor_table", "plain_table", "release_table", "run_table"]
 

@@ -20,7 +20,17 @@ from mlops.features import Aggregate, Feature, FeatureSet, Last, Rolling, durati
 from mlops.schema import Task
 from mlops.tables import FeatureTable, read_feature_table
 
-__all__ = ["Dataset", "awaited_from", "load_dataset", "parse_day"]
+__all__ = [
+    "Dataset",
+    "Span",
+    "awaited_from",
+    "feature_matrix",
+    "label_array",
+    "load_dataset",
+    "open_table",
+    "parse_day",
+    "span_of",
+]
 
 _DAY_US = duration_us("1d")
 _UNKNOWN: dict[Task, Any] = {"classification": np.int8(-1), "regression": np.float64(np.nan)}
@@ -37,6 +47,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
             others of its time: see `awaited_from`.
         features: [n, f] float32, in the order of `names`.
         card, amount: [n], or None where the use case has none.
+        columns: the event's columns that slices are made of, [n] each, as far as the table holds them.
         table: what the table says of itself.
     """
 
@@ -49,6 +60,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
     card: NDArray[Any] | None
     amount: NDArray[np.float64] | None
     table: FeatureTable
+    columns: dict[str, NDArray[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,70 +106,120 @@ def awaited_from(times: pa.ChunkedArray, labels: pa.ChunkedArray, delay_days: in
 
 
 def load_dataset(
-    folder: Path, use_case: UseCase, *, first_day: str = "", days: int = 0, features: FeatureSet | None = None
+    folder: Path,
+    use_case: UseCase,
+    *,
+    first_day: str = "",
+    days: int = 0,
+    skip_days: int = 0,
+    features: FeatureSet | None = None,
 ) -> Dataset:
     """The events of `days` days from `first_day` (ISO date) on, or all events, from the feature table in `folder`.
 
     A label that was not due by the end of the table is not known: see `awaited_from`.
 
     Args:
+        skip_days: how many of these days to leave out at their beginning; days are counted from `first_day` still.
         features: the definitions of the features to read; those of the use case unless given.
 
     Raises:
         InputError: no feature table, one made from other definitions, no rows, a feature without a value, or the
             window reaches beyond the data.
     """
-    table = read_feature_table(folder)
-    wanted_features = features or use_case.features
-    names = wanted_features.names
-    held = _definitions(table.features)
-    if other := [name for name, one in _definitions(wanted_features).items() if held.get(name) != one]:
-        raise InputError(
-            f"was not made from these definitions of {', '.join(other)}",
-            where=folder,
-            todo="compute the features again",
-        )
+    wanted = features or use_case.features
+    source, table = open_table(folder, use_case, wanted)
     schema, label = use_case.events, use_case.label.column
     own = filter(None, (schema.id, schema.time, label, use_case.card, use_case.amount))
-    wanted = dict.fromkeys([*own, *names])
-    source = ds.dataset(folder, format="parquet")
-    if missing := [name for name in wanted if name not in source.schema.names]:
-        raise InputError(f"no column {', '.join(missing)}", where=folder, todo="compute the features again")
-    if not source.count_rows():
-        raise InputError("no rows", where=folder)
-    chosen = time_us = day = awaited = None
+    sliced = [s.column for s in use_case.slices if s.column in source.schema.names]
+    time_us = day = span = chosen = None
     if schema.time:
-        everything = source.to_table(columns=[schema.time, label])
-        start, end = _window(everything[schema.time], folder, first_day, days)
-        chosen = (ds.field(schema.time) >= start) & (ds.field(schema.time) < end)
-        awaited = awaited_from(everything[schema.time], everything[label], use_case.label.delay_days)
-    rows = source.to_table(columns=list(wanted), filter=chosen)
+        span = span_of(source, use_case, folder, first_day, days)
+        chosen = span.between(schema.time, skip_days)
+    rows = source.to_table(columns=list(dict.fromkeys([*own, *sliced, *wanted.names])), filter=chosen)
     rows = rows.sort_by([(name, "ascending") for name in (schema.time, schema.id) if name])
-    labels = _labels(rows[label], use_case.task)
-    if schema.time:
+    labels = label_array(rows[label], use_case.task)
+    if span is not None:
         time_us = rows[schema.time].cast(pa.int64()).to_numpy()
-        day = (time_us - _microseconds(start)) // _DAY_US
-        if awaited is not None:
-            labels = np.where(time_us < _microseconds(awaited), labels, _UNKNOWN[use_case.task])
+        day = (time_us - _microseconds(span.start)) // _DAY_US
+        if span.awaited is not None:
+            labels = np.where(time_us < _microseconds(span.awaited), labels, _UNKNOWN[use_case.task])
     return Dataset(
         ids=rows[schema.id].to_numpy(),
         time_us=time_us,
         day=day,
         label=labels,
-        features=_matrix(rows, names, folder),
-        names=tuple(names),
+        features=feature_matrix(rows, wanted.names, folder),
+        names=wanted.names,
         card=rows[use_case.card].to_numpy() if use_case.card else None,
         amount=rows[use_case.amount].to_numpy() if use_case.amount else None,
+        columns={name: rows[name].to_numpy(zero_copy_only=False) for name in sliced},
         table=table,
     )
 
 
-def _labels(column: pa.ChunkedArray, task: Task) -> NDArray[Any]:
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of event time, [start, end), and from when on labels are awaited, if some are."""
+
+    start: datetime
+    end: datetime
+    awaited: datetime | None
+
+    def between(self, time: str, first: int, last: int | None = None) -> pc.Expression:
+        """The condition of the column `time` on the days from `first` to before `last`, or to the end."""
+        start = self.start + timedelta(days=first)
+        end = self.end if last is None else min(self.end, self.start + timedelta(days=last))
+        return (ds.field(time) >= start) & (ds.field(time) < end)
+
+
+def open_table(folder: Path, use_case: UseCase, features: FeatureSet) -> tuple[ds.Dataset, FeatureTable]:
+    """The feature table in `folder`, which holds these features.
+
+    Raises:
+        InputError: it is none, was made from other definitions, or lacks a column or any row.
+    """
+    table = read_feature_table(folder)
+    held = _definitions(table.features)
+    if other := [name for name, one in _definitions(features).items() if held.get(name) != one]:
+        raise InputError(
+            f"was not made from these definitions of {', '.join(other)}",
+            where=folder,
+            todo="compute the features again",
+        )
+    schema = use_case.events
+    needed = (schema.id, schema.time, use_case.label.column, use_case.card, use_case.amount, *features.names)
+    source = ds.dataset(folder, format="parquet")
+    if missing := [name for name in dict.fromkeys(needed) if name and name not in source.schema.names]:
+        raise InputError(f"no column {', '.join(missing)}", where=folder, todo="compute the features again")
+    if not source.count_rows():
+        raise InputError("no rows", where=folder)
+    return source, table
+
+
+def span_of(source: ds.Dataset, use_case: UseCase, folder: Path, first_day: str, days: int) -> Span:
+    """The stretch of `days` days from `first_day` on, or all that the table holds.
+
+    Raises:
+        InputError: it reaches beyond the data.
+    """
+    time, label = use_case.events.time, use_case.label.column
+    everything = source.to_table(columns=[time, label])
+    start, end = _window(everything[time], folder, first_day, days)
+    awaited = awaited_from(everything[time], everything[label], use_case.label.delay_days)
+    return Span(start=start, end=end, awaited=awaited)
+
+
+def label_array(column: pa.ChunkedArray, task: Task) -> NDArray[Any]:
+    """Labels [n] as a task has them: see `Dataset`."""
     type_ = pa.int8() if task == "classification" else pa.float64()
     return column.cast(type_).fill_null(_UNKNOWN[task]).to_numpy()
 
 
-def _matrix(rows: pa.Table, names: Sequence[str], folder: Path) -> NDArray[np.float32]:
+def feature_matrix(rows: pa.Table, names: Sequence[str], folder: Path) -> NDArray[np.float32]:
+    """Columns as one matrix [n, f].
+
+    Raises:
+        InputError: a value is missing, or too large for float32.
+    """
     matrix = np.empty((rows.num_rows, len(names)), np.float32)
     for column, name in enumerate(names):
         with np.errstate(over="ignore"):  # what does not fit becomes inf, and is refused

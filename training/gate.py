@@ -17,8 +17,8 @@ from mlops.model import Model
 from mlops.policy import Split
 from training.checks import Check, check
 from training.dataset import load_dataset
+from training.results import TrainResult
 from training.tasks import Compared, task_for
-from training.train import TrainResult
 
 __all__ = ["Verdict", "judge"]
 

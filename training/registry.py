@@ -25,8 +25,8 @@ from mlops.signing import PUBLIC_KEY
 from mlops.storage import local_path, publish_dir, write_json
 from training import tracking
 from training.gate import Verdict
+from training.results import TrainResult
 from training.tracking import MlflowClient, MlflowException
-from training.train import TrainResult
 
 __all__ = [
     "Status",

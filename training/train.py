@@ -14,75 +14,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mlops.bundle import Decisions, Golden, Schema, write_bundle
-from mlops.contract import Candidate, Framework, UseCase, load_dotted, load_use_case
-from mlops.errors import ConfigError
+from mlops.contract import Candidate, UseCase, load_dotted, load_use_case
 from mlops.model import Model
 from mlops.policy import RandomSplit, Split
-from mlops.settings import Settings
 from mlops.signing import ensure_keys
 from mlops.storage import replace_file
 from training import tracking
 from training.card import CardFacts, model_card
-from training.dataset import Dataset, load_dataset, parse_day
+from training.dataset import Dataset, parse_day
 from training.parity import Parity, compare, fresh_sample
-from training.split import Windows, split_windows
+from training.results import Evaluation, TrainResult, TrainSpec
+from training.split import Windows, load_windows
 from training.tasks import task_for
-from training.tasks.classification import ClassificationEvaluation
-from training.tasks.regression import RegressionEvaluation
-from training.trainers import trainer_for
+from training.trainers import Place, trainer_for
 
-__all__ = ["Evaluation", "TrainResult", "TrainSpec", "train_candidate"]
-
-Evaluation = ClassificationEvaluation | RegressionEvaluation
+__all__ = ["train_candidate"]
 
 GOLDEN_ROWS = 32
-
-
-class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What to train. Pickles, so that each candidate can have a process of its own.
-
-    Fields:
-        settings: where things lie; names the use case.
-        candidate: the name of one of the use case's candidates.
-        features: the feature table.
-        first_day: the first training day, ISO date; empty where the policy splits at random.
-        seed: of the fit, the parity sample and the bootstrap.
-        out: where the bundle and the evaluation go, in a folder named by candidate and first day.
-    """
-
-    settings: Settings
-    candidate: str
-    features: Path
-    first_day: str
-    seed: int
-    out: Path
-
-
-class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it.
-
-    Fields:
-        figures: on the test events.
-        onnx_max_abs_diff: as `training.parity` measures it.
-        bundle, digest: the signed bundle and the digest of its manifest.
-        evaluation: Parquet, one row a test event: id, event_time, day, card, amount, as far as there are, label, score.
-        unlabelled: events left out because their label is not known.
-    """
-
-    name: str
-    framework: Framework
-    use_case: str
-    first_day: str
-    figures: Evaluation
-    unlabelled: int
-    onnx_rows: int
-    onnx_max_abs_diff: float
-    seed: int
-    run_id: str
-    bundle: Path
-    digest: str
-    evaluation: Path
-    seconds: float
 
 
 def train_candidate(spec: TrainSpec) -> TrainResult:
@@ -96,19 +44,19 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
     """
     started = time.perf_counter()
     use_case = load_use_case(spec.settings.usecase)
-    candidate = _candidate(use_case, spec.candidate)
+    candidate = use_case.candidate(spec.candidate)
+    features = use_case.features_of(candidate)
     split, gate, task = use_case.policy.split, use_case.policy.gate, task_for(use_case.task)
-    days = split.days if isinstance(split, Split) else 0
-    data = load_dataset(spec.features, use_case, first_day=spec.first_day, days=days)
-    windows = split_windows(data, split)
-    task.check_labels(data.label[windows.train])
+    data, windows = load_windows(spec.features, use_case, first_day=spec.first_day, features=features)
+    examples = windows.examples
+    task.check_labels(examples.labels)
     ensure_keys(spec.settings.keys, make=not spec.settings.signing_key)
     commit = tracking.git_commit()
     tags = {
         "candidate": candidate.name,
         "framework": candidate.framework,
         "seed": str(spec.seed),
-        "features_digest": hashlib.sha256(msgspec.json.encode(use_case.features)).hexdigest(),
+        "features_digest": hashlib.sha256(msgspec.json.encode(features)).hexdigest(),
         **({"mlflow.source.git.commit": commit} if commit else {}),
     }
     with tracking.tracked_run(
@@ -119,15 +67,14 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         fitted = fit(
             load_dotted(candidate.builder),
             candidate.params,
-            data.features[windows.train],
-            data.label[windows.train],
+            examples,
             task=use_case.task,
             seed=spec.seed,
-            log=lambda *entry: history.append(entry),
+            place=Place(log=lambda *entry: history.append(entry)),
         )
         model = fitted.export()
         sample = fresh_sample(data.features[windows.test], gate.parity_rows, seed=spec.seed)
-        scale = task.scale(data.label[windows.train])
+        scale = task.scale(examples.labels)
         parity = compare(fitted.predict, model, sample, scale=scale)
         scores = Model(model)(data.features)  # what is served is judged, not what it was exported from
         decisions = task.decide(scores, data, windows, use_case.policy)
@@ -176,14 +123,6 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
     )
 
 
-def _candidate(use_case: UseCase, name: str) -> Candidate:
-    for candidate in use_case.candidates:
-        if candidate.name == name:
-            return candidate
-    names = ", ".join(candidate.name for candidate in use_case.candidates)
-    raise ConfigError(f"no candidate {name!r}", where=use_case.name, todo=f"choose one of {names}")
-
-
 def _facts(
     spec: TrainSpec, data: Dataset, windows: Windows, use_case: UseCase, run_id: str, commit: str
 ) -> CardFacts:
@@ -197,7 +136,7 @@ def _facts(
         first_day=spec.first_day,
         train_window=train_window,
         test_window=test_window,
-        train_events=len(windows.train),
+        train_events=len(windows.examples),
         test_events=len(windows.test),
         unlabelled=windows.unlabelled,
         known_cards=windows.known_cards,
@@ -238,7 +177,7 @@ def _write_bundle(
         target,
         keys=spec.settings.keys,
         model=model,
-        features=use_case.features,
+        features=use_case.features_of(candidate),
         schema=Schema(
             events=use_case.events, label=use_case.label, whole_number_ids=data.table.whole_number_ids
         ),

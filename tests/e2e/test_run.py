@@ -21,7 +21,7 @@ from mlops.settings import Settings
 from pipelines.lifecycle import RunResult
 from pipelines.ports import free_port
 from pipelines.server import running_server
-from training.train import Evaluation
+from training.results import Evaluation
 from usecases.fraud.simulator import simulate
 from usecases.fraud.world import World
 

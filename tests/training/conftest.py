@@ -11,7 +11,8 @@ from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from tests.training import example
 from training import tracking
-from training.train import TrainResult, train_candidate
+from training.results import TrainResult
+from training.train import train_candidate
 
 
 @pytest.fixture(scope="session")

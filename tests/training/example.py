@@ -16,7 +16,7 @@ from mlops.policy import Costs, Gate, Policy, Split
 from mlops.schema import Column, EventSchema, Label
 from mlops.settings import Settings
 from mlops.tables import FeatureTable, write_table_meta
-from training.train import TrainSpec
+from training.results import TrainSpec
 
 __all__ = ["FEATURES", "FIRST_DAY", "USE_CASE", "settings", "spec", "write_feature_table"]
 

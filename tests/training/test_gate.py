@@ -14,7 +14,8 @@ from tests.training import example
 from tests.training.example import USE_CASE, rewrite, write_feature_table
 from training.checks import Check
 from training.gate import Verdict, judge
-from training.train import TrainResult, train_candidate
+from training.results import TrainResult
+from training.train import train_candidate
 
 
 @pytest.fixture(scope="session")

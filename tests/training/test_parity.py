@@ -14,7 +14,7 @@ from mlops.model import Model, open_model
 from tests.training.test_onnx_graph import graph
 from training.onnx_graph import serving_graph
 from training.parity import compare, fresh_sample
-from training.train import TrainResult
+from training.results import TrainResult
 
 ROWS = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
 

@@ -17,7 +17,8 @@ from tests.training import example
 from tests.training.example import USE_CASE
 from training import registry, tracking
 from training.gate import Verdict, judge
-from training.train import TrainResult, train_candidate
+from training.results import TrainResult
+from training.train import train_candidate
 
 # A gate that lets models of one world follow one another.
 LENIENT = msgspec.structs.replace(

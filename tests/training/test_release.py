@@ -9,7 +9,8 @@ from mlops.settings import Settings
 from pipelines import lifecycle
 from tests.training import example
 from training import registry
-from training.train import TrainResult, train_candidate
+from training.results import TrainResult
+from training.train import train_candidate
 
 
 def release(settings: Settings, features: Path, *results: TrainResult) -> lifecycle.Release:

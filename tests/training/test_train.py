@@ -19,8 +19,9 @@ from tests.training import example
 from tests.training.example import FIRST_DAY, USE_CASE, write_feature_table
 from training import tracking
 from training.dataset import load_dataset
+from training.results import TrainResult
 from training.split import split_windows
-from training.train import TrainResult, train_candidate
+from training.train import train_candidate
 
 FRAMEWORKS = ["trees", "torch", "keras"]
 

@@ -15,7 +15,8 @@ from mlops.signing import PUBLIC_KEY
 from tests.training import flats
 from training import tracking
 from training.gate import Verdict, judge
-from training.train import TrainResult, TrainSpec, train_candidate
+from training.results import TrainResult, TrainSpec
+from training.train import train_candidate
 
 
 @pytest.fixture(scope="module")

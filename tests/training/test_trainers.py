@@ -24,7 +24,7 @@ def test_a_parameter_of_the_wrong_type_is_named() -> None:
 
 def test_an_unknown_framework_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="pytorch"):
-        trainer_for("jax")  # type: ignore[arg-type]
+        trainer_for("jax")
 
 
 def test_neither_training_nor_the_builders_import_a_framework_before_it_is_needed() -> None:

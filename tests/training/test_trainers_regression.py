@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops.contract import Framework, load_dotted
+from mlops.contract import load_dotted
 from mlops.errors import ConfigError
 from mlops.regression import rmse
+from training.examples import ArrayExamples
 from training.parity import compare, fresh_sample
 from training.tasks.regression import TASK
-from training.trainers import trainer_for
+from training.trainers import Place, trainer_for
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(5, 2, (600, 4)).astype(np.float32)
@@ -36,6 +37,9 @@ def mlp_keras(*, seed: int, n_features: int) -> Any:
     return model
 
 
+SILENT = Place(log=lambda *entry: None)
+
+
 @pytest.mark.parametrize(
     ("framework", "builder", "params"),
     [
@@ -46,10 +50,10 @@ def mlp_keras(*, seed: int, n_features: int) -> Any:
     ],
 )
 def test_quantities_are_predicted_in_their_unit_and_exported(
-    framework: Framework, builder: str, params: dict[str, Any]
+    framework: str, builder: str, params: dict[str, Any]
 ) -> None:
     fitted = trainer_for(framework)(
-        load_dotted(builder), params, X[:400], Y[:400], task="regression", seed=0, log=lambda *entry: None
+        load_dotted(builder), params, ArrayExamples(X[:400], Y[:400]), task="regression", seed=0, place=SILENT
     )
     found = fitted.predict(X[400:])
     assert found.shape == (200,) and found.dtype == np.float32
@@ -66,11 +70,10 @@ def test_the_builders_of_classifiers_are_exported_as_they_are(builder: str) -> N
     fitted = trainer_for("scikit-learn")(
         load_dotted(f"training.builders:{builder}"),
         {},
-        X[:400],
-        labels,
+        ArrayExamples(X[:400], labels),
         task="classification",
         seed=0,
-        log=lambda *entry: None,
+        place=SILENT,
     )
     parity = compare(fitted.predict, fitted.export(), fresh_sample(X[400:], 2_000, seed=0))
     assert parity.max_abs_diff <= 1e-5
@@ -83,5 +86,10 @@ def test_the_builders_of_classifiers_are_exported_as_they_are(builder: str) -> N
 def test_a_model_of_the_other_task_is_refused(builder: str, task: Any) -> None:
     with pytest.raises(ConfigError, match=f"the label asks for {task}"):
         trainer_for("scikit-learn")(
-            load_dotted(f"training.builders:{builder}"), {}, X, Y, task=task, seed=0, log=lambda *entry: None
+            load_dotted(f"training.builders:{builder}"),
+            {},
+            ArrayExamples(X, Y),
+            task=task,
+            seed=0,
+            place=SILENT,
         )

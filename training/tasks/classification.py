@@ -144,8 +144,8 @@ class Classification:
         return ClassificationEvaluation(
             events=len(rows),
             positives=int(label.sum()),
-            train_events=len(windows.train),
-            train_positives=int(data.label[windows.train].sum()),
+            train_events=len(windows.examples),
+            train_positives=int(windows.examples.labels.sum()),
             auc=metrics.auc(label, score),
             ap=metrics.bootstrap_ap(
                 label,

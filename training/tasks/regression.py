@@ -113,7 +113,7 @@ class Regression:
         *,
         seed: int,
     ) -> RegressionEvaluation:
-        label, train = data.label[windows.test], data.label[windows.train].astype(np.float64)
+        label, train = data.label[windows.test], windows.examples.labels.astype(np.float64)
         prediction = scores[windows.test].astype(np.float64)
         drawn: dict[str, Any] = {
             "rounds": policy.gate.bootstrap,
@@ -234,10 +234,10 @@ TASK = Regression()
 
 def _best_single_feature(data: Dataset, windows: Windows) -> tuple[str, float]:
     """The feature whose least-squares line through the training rows errs least on the test rows."""
-    train, test = data.label[windows.train].astype(np.float64), data.label[windows.test]
+    (features, train), test = windows.examples.arrays(), data.label[windows.test]
     best = ("", np.inf)
     for column, name in enumerate(data.names):
-        x = data.features[windows.train, column].astype(np.float64)
+        x = features[:, column].astype(np.float64)
         spread = x.var()
         slope = np.mean((x - x.mean()) * (train - train.mean())) / spread if spread else 0.0
         line = train.mean() + slope * (data.features[windows.test, column].astype(np.float64) - x.mean())

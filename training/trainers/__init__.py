@@ -10,17 +10,19 @@ The networks' `params` may hold the fields of `Epochs`; the trainer takes those,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops.contract import Framework, load_dotted
+from mlops.contract import load_dotted
 from mlops.errors import ConfigError
 from mlops.schema import Task
+from training.examples import Examples
 
-__all__ = ["Epochs", "Fit", "Fitted", "Log", "epochs_of", "trainer_for"]
+__all__ = ["Epochs", "Fit", "Fitted", "Log", "Place", "epochs_of", "trainer_for"]
 
 Floats = NDArray[np.float32]
 Log = Callable[[str, float, int], None]  # name, value, step
@@ -37,22 +39,28 @@ class Fitted(Protocol):
         """The model as ONNX: `features` float32 [n, f] → `score` float32 [n], n free."""
 
 
-class Fit(Protocol):
-    """Build a model with `builder(seed=, n_features=, **params)` and fit it on [n, f] float32 and labels [n].
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a fit may write: metrics by step, and checkpoints to go on from after it was killed, if it keeps any."""
 
-    Labels are 0 or 1, or quantities, as the task has it.
+    log: Log
+    checkpoints: Path | None = None
+
+
+class Fit(Protocol):
+    """Build a model with `builder(seed=, n_features=, **params)` and fit it to the examples.
+
+    Labels are 0 or 1, or quantities, as the task has it. The same examples, parameters and seed give the same model.
     """
 
     def __call__(
         self,
         builder: Builder,
         params: Mapping[str, Any],
-        features: Floats,
-        labels: NDArray[Any],
+        examples: Examples,
         *,
         task: Task,
         seed: int,
-        log: Log,
+        place: Place,
     ) -> Fitted: ...
 
 
@@ -64,22 +72,26 @@ class Epochs(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float = 2e-3
 
 
-_MODULES: dict[Framework, str] = {
-    "scikit-learn": "training.trainers.sklearn",
-    "pytorch": "training.trainers.torch",
-    "tensorflow": "training.trainers.keras",
+_TRAINERS = {
+    "scikit-learn": "training.trainers.sklearn:fit",
+    "pytorch": "training.trainers.torch:fit",
+    "tensorflow": "training.trainers.keras:fit",
+    "xgboost": "training.trainers.xgboost:fit",
 }
 
 
-def trainer_for(framework: Framework) -> Fit:
-    """The trainer of a framework; imports the framework.
+def trainer_for(framework: str) -> Fit:
+    """The trainer of a framework, by its short name or by the dotted path of its `fit`; imports the framework.
 
     Raises:
         ConfigError: none is known for it.
     """
-    if framework not in _MODULES:
-        raise ConfigError(f"no trainer for {framework!r}", todo=f"choose one of {', '.join(_MODULES)}")
-    fit: Fit = load_dotted(f"{_MODULES[framework]}:fit")
+    if framework not in _TRAINERS and ":" not in framework:
+        raise ConfigError(
+            f"no trainer for {framework!r}",
+            todo=f"choose one of {', '.join(_TRAINERS)}, or name a function as package.module:fit",
+        )
+    fit: Fit = load_dotted(_TRAINERS.get(framework, framework))
     return fit
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlops.schema import Task
+from training.examples import Examples
 from training.onnx_graph import serving_graph
-from training.trainers import Fitted, Floats, Log, epochs_of
+from training.trainers import Fitted, Floats, Place, epochs_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -48,12 +48,11 @@ class _Fitted:
 def fit(
     builder: Callable[..., Any],
     params: Mapping[str, Any],
-    features: Floats,
-    labels: NDArray[Any],
+    examples: Examples,
     *,
     task: Task,
     seed: int,
-    log: Log,
+    place: Place,
 ) -> Fitted:
     """Fit a compiled functional model that gives probabilities, or quantities of standardised labels.
 
@@ -62,11 +61,12 @@ def fit(
     Layers with a method `adapt`, such as Normalization, are adapted to what reaches them from the training features.
     """
     epochs, params = epochs_of(params)
+    features, labels = examples.arrays()
     tf.get_logger().setLevel("ERROR")  # it warns of retracing where each call brings a new model
     _one_thread()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    model = builder(seed=seed, n_features=features.shape[1], **params)
+    model = builder(seed=seed, n_features=examples.n_features, **params)
     for layer in model.layers:
         if hasattr(layer, "adapt"):
             reaching = keras.Model(model.inputs, layer.input)
@@ -84,7 +84,7 @@ def fit(
         verbose=0,
     )
     for epoch, loss in enumerate(history.history["loss"]):
-        log("train_loss", float(loss), epoch)
+        place.log("train_loss", float(loss), epoch)
     if task == "classification":
         return _Fitted(model)
     return _Fitted(keras.Model(model.inputs, keras.layers.Rescaling(scale, mean)(model.outputs[0])))

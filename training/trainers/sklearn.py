@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from sklearn.base import is_classifier, is_regressor
 
 from mlops.errors import ConfigError
 from mlops.schema import Task
+from training.examples import Examples
 from training.onnx_graph import serving_graph
-from training.trainers import Fitted, Floats, Log
+from training.trainers import Fitted, Floats, Place
 
 __all__ = ["fit"]
 
@@ -52,25 +52,24 @@ class _Regressor:
 def fit(
     builder: Callable[..., Any],
     params: Mapping[str, Any],
-    features: Floats,
-    labels: NDArray[Any],
+    examples: Examples,
     *,
     task: Task,
     seed: int,
-    log: Log,
+    place: Place,
 ) -> Fitted:
     """Fit a classifier with `predict_proba`, or a regressor; it sees float32, as the ONNX graph will.
 
     Raises:
         ConfigError: the builder made what is not for this task.
     """
-    model = builder(seed=seed, n_features=features.shape[1], **params)
+    model = builder(seed=seed, n_features=examples.n_features, **params)
     if not (is_classifier(model) if task == "classification" else is_regressor(model)):
         raise ConfigError(
             f"makes {type(model).__name__}, and the label asks for {task}",
             where=getattr(builder, "__qualname__", "builder"),
             todo="build another, or declare another label",
         )
-    model.fit(features, labels)
+    model.fit(*examples.arrays())
     fitted = _Classifier if task == "classification" else _Regressor
-    return fitted(model, features.shape[1])
+    return fitted(model, examples.n_features)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlops.schema import Task
+from training.examples import Examples
 from training.onnx_graph import serving_graph
-from training.trainers import Fitted, Floats, Log, epochs_of
+from training.trainers import Fitted, Floats, Place, epochs_of
 
 __all__ = ["fit"]
 
@@ -67,12 +67,11 @@ class _Fitted:
 def fit(
     builder: Callable[..., Any],
     params: Mapping[str, Any],
-    features: Floats,
-    labels: NDArray[Any],
+    examples: Examples,
     *,
     task: Task,
     seed: int,
-    log: Log,
+    place: Place,
 ) -> Fitted:
     """Fit a module with Adam on the log loss, or on the squared error of standardised labels.
 
@@ -82,10 +81,11 @@ def fit(
     done with Keras' normalisation layers.
     """
     epochs, params = epochs_of(params)
+    features, labels = examples.arrays()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
-    model = builder(seed=seed, n_features=features.shape[1], **params)
+    model = builder(seed=seed, n_features=examples.n_features, **params)
     mean, scale = (0.0, 1.0) if task == "classification" else (float(labels.mean()), float(labels.std()))
     x, y = torch.from_numpy(features), torch.from_numpy(((labels - mean) / scale).astype(np.float32))
     if hasattr(model, "adapt"):
@@ -101,6 +101,6 @@ def fit(
             loss.backward()
             optimizer.step()
             total += loss.item() * len(rows)
-        log("train_loss", total / len(x), epoch)
+        place.log("train_loss", total / len(x), epoch)
     scorer = _Probability(model) if task == "classification" else _Quantity(model, mean, scale)
     return _Fitted(scorer, x[:2])

@@ -1,0 +1,82 @@
+"""What a training run is asked for, and what it gives back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops.contract import Effort
+from mlops.settings import Settings
+from training.tasks.classification import ClassificationEvaluation
+from training.tasks.regression import RegressionEvaluation
+
+__all__ = ["Evaluation", "Spread", "TrainResult", "TrainSpec"]
+
+Evaluation = ClassificationEvaluation | RegressionEvaluation
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """The headline figure of models trained alike: on each validation fold, and with each of a few seeds."""
+
+    folds: tuple[float, ...]
+    seeds: tuple[float, ...]
+
+
+class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What to train. Pickles, so that each candidate can have a process of its own.
+
+    Fields:
+        settings: where things lie; names the use case.
+        candidate: the name of one of the use case's candidates.
+        features: the feature table.
+        first_day: the first training day, ISO date; empty where the policy splits at random.
+        seed: of the fit, the parity sample and the bootstrap.
+        out: where the bundle and the evaluation go, in a folder named by candidate and first day.
+        effort: how long to look for a good model: see `training.tune`.
+    """
+
+    settings: Settings
+    candidate: str
+    features: Path
+    first_day: str
+    seed: int
+    out: Path
+    effort: Effort = "quick"
+
+
+class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it.
+
+    Fields:
+        figures: on the test events.
+        onnx_max_abs_diff: as `training.parity` measures it.
+        bundle, digest: the signed bundle and the digest of its manifest.
+        evaluation: Parquet, one row a test event: id, event_time, day, card, amount, as far as there are, label, score.
+        unlabelled: events left out because their label is not known.
+        params: what was trained with, tuned or declared.
+        importance: what share of the scores' movement is each feature's: see `mlops.shapley`.
+        spread: of the headline figure, over folds and seeds; None where only one model was trained.
+        trained_until: the last day of training, ISO date; empty where events have no time.
+    """
+
+    name: str
+    framework: str
+    use_case: str
+    first_day: str
+    figures: Evaluation
+    unlabelled: int
+    onnx_rows: int
+    onnx_max_abs_diff: float
+    seed: int
+    run_id: str
+    bundle: Path
+    digest: str
+    evaluation: Path
+    seconds: float
+    effort: Effort = "quick"
+    params: dict[str, Any] = {}
+    importance: dict[str, float] = {}
+    spread: Spread | None = None
+    trained_until: str = ""
