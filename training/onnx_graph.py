@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from mlops.errors import ParityError
 
-__all__ = ["serving_graph"]
+__all__ = ["serving_graph", "tree_splits"]
 
 _INPUT, _OUTPUT = "features", "score"
 
@@ -58,6 +62,23 @@ def serving_graph(model: bytes, *, output: str = "", column: int | None = None) 
         reason = str(error).strip().splitlines()[0]
         raise ParityError(f"is not valid ONNX: {reason}", where="exported graph") from None
     return proto.SerializeToString()
+
+
+def tree_splits(model: bytes) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Where the trees of a graph split the features as they come in: the feature and the value of each split.
+
+    Without those of trees behind a scaler or behind a choice of columns, whose inputs are others.
+    """
+    columns, values = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+    for node in onnx.load_from_string(model).graph.node:
+        if node.op_type.startswith("TreeEnsemble") and node.input[0] == _INPUT:
+            held: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+            inner = np.array([mode != b"LEAF" for mode in held["nodes_modes"]])
+            columns.append(np.array(held["nodes_featureids"], np.int64)[inner])
+            values.append(np.array(held["nodes_values"], np.float32)[inner])
+    pairs = np.rec.fromarrays([np.concatenate(columns), np.concatenate(values)])
+    unique = np.unique(pairs)
+    return unique["f0"], unique["f1"]
 
 
 def _rename(proto: ModelProto, old: str, new: str) -> None:

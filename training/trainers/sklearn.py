@@ -1,12 +1,10 @@
-"""scikit-learn classifiers and regressors, exported by skl2onnx."""
+"""scikit-learn classifiers and regressors, exported as ONNX graphs that decide as they do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-from skl2onnx import to_onnx
 from sklearn.base import is_classifier, is_regressor
 
 from mlops.errors import ConfigError
@@ -14,6 +12,7 @@ from mlops.schema import Task
 from training.examples import Examples
 from training.onnx_graph import serving_graph
 from training.trainers import Fitted, Floats, Place
+from training.trainers.sklearn_onnx import export
 
 __all__ = ["fit"]
 
@@ -27,13 +26,8 @@ class _Classifier:
         return probability
 
     def export(self) -> bytes:
-        # zipmap would turn the array of probabilities into a list of dictionaries.
-        graph = to_onnx(
-            self._model,
-            np.zeros((1, self._n_features), np.float32),
-            options={id(self._model): {"zipmap": False}},
-        )
-        return serving_graph(graph.SerializeToString(), output="probabilities", column=1)
+        graph = export(self._model, self._n_features, classifier=True)
+        return serving_graph(graph, output="probabilities", column=1)
 
 
 class _Regressor:
@@ -45,8 +39,7 @@ class _Regressor:
         return quantity
 
     def export(self) -> bytes:
-        graph = to_onnx(self._model, np.zeros((1, self._n_features), np.float32))
-        return serving_graph(graph.SerializeToString())
+        return serving_graph(export(self._model, self._n_features, classifier=False))
 
 
 def fit(
