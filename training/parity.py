@@ -166,6 +166,6 @@ def _neighbours(
     border = np.concatenate(crossed)
     for _ in range(_HALVINGS):
         middle = (below / 2 + above / 2).astype(np.float32)
-        over = (model(middle) >= border)[:, None]
-        below, above = np.where(over, below, middle), np.where(over, middle, above)
+        beyond = (model(middle) >= border)[:, None]
+        below, above = np.where(beyond, below, middle), np.where(beyond, middle, above)
     return np.concatenate([below, above])

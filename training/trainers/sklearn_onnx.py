@@ -67,7 +67,9 @@ def _exact(model: Any) -> Any:
     """A copy that gives the same scores for float32 inputs, and loses nothing when it is written in float32."""
     exact = copy.deepcopy(model)
     for part in _parts(exact, set()):
-        if isinstance(part, _BOOSTED) and hasattr(part, "_predictors"):  # ensembles keep one that is not fitted
+        if isinstance(part, _BOOSTED) and hasattr(
+            part, "_predictors"
+        ):  # ensembles keep one that is not fitted
             if part.is_categorical_ is not None and part.is_categorical_.any():
                 raise ParityError(
                     "splits by category, which the ONNX graph cannot",
@@ -126,8 +128,8 @@ def _convert_scaler(scope: Any, operator: Any, container: Any) -> None:
         single = OnnxCast(exact, to=onnx_proto.TensorProto.FLOAT, op_version=opset)
     end: dict[str, Any] = {"op_version": opset, "output_names": [operator.outputs[0].full_name]}
     if getattr(scaler, "clip", False):
-        low, high = np.array(getattr(scaler, "feature_range", (-1, 1)), np.float32)
-        single = OnnxClip(single, low, high, **end)
+        bounds = [np.array(bound, np.float32) for bound in getattr(scaler, "feature_range", (-1, 1))]
+        single = OnnxClip(single, *bounds, **end)
     else:
         single = OnnxIdentity(single, **end)
     single.add_to(scope, container)
