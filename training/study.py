@@ -5,7 +5,7 @@ one file holds all studies, and Optuna's own tools read it; the lock of its jour
 killed, for as long as half a minute. Several processes write to one database, each a study of its own.
 
 A study that goes on after a kill takes the same way as one that was never killed: what a trial tries follows from the
-seed, from how many trials ended before it, and from what those found. Trials that were cut off count for nothing.
+seed, from how many trials ended before it, and from what those found. A trial that was cut off is made again.
 """
 
 from __future__ import annotations
@@ -83,16 +83,19 @@ class Study:
         *,
         seed: int,
     ) -> None:
-        self._study, self._search, self._start, self._seed = study, search, start, seed
+        self._kept, self._search, self._start, self._seed = study, search, start, seed
         self._distributions = {name: _distribution(space) for name, space in search.items()}
-        for cut_off in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            study.tell(cut_off.number, state=TrialState.FAIL)
+        # Trials run in memory and are kept when they have ended: nothing half done is ever kept.
+        self._live = optuna.create_study(
+            direction=study.direction,
+            pruner=optuna.pruners.MedianPruner(_UNPRUNED_TRIALS, n_warmup_steps=_UNPRUNED_FOLDS),
+        )
+        self._live.add_trials(study.get_trials(deepcopy=False))
 
     @property
     def trials(self) -> list[Trial]:
         """Those that ended, in their order."""
-        ended = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        return [self._trial(index, frozen) for index, frozen in enumerate(ended)]
+        return [self._trial(frozen) for frozen in self._live.get_trials(deepcopy=False)]
 
     def within(self, budget: Budget) -> list[Trial]:
         """The trials that this budget allows. Those that an earlier, larger one paid for are left out."""
@@ -114,17 +117,18 @@ class Study:
                 self._try(measure, ended, n_folds)
             else:
                 self._try_start(measure)
+            self._kept.add_trial(self._live.get_trials(deepcopy=False)[-1])
             yield self.trials[-1]
 
     def remember(self, name: str, text: str) -> None:
         """Keep a text with the study."""
-        self._study.set_user_attr(name, text)
+        self._kept.set_user_attr(name, text)
 
     def remembered(self, name: str, compute: Callable[[], float]) -> float:
         """A figure that the study keeps by name: computed once, though the process be killed in between."""
-        if name not in self._study.user_attrs:
-            self._study.set_user_attr(name, compute())
-        return float(self._study.user_attrs[name])
+        if name not in self._kept.user_attrs:
+            self._kept.set_user_attr(name, compute())
+        return float(self._kept.user_attrs[name])
 
     def _try_start(self, measure: Measure) -> None:
         begun, clock = datetime.now(), time.perf_counter()
@@ -132,7 +136,7 @@ class Study:
         if not np.isfinite(found).all():
             raise ConfigError(
                 "the fit diverges with the declared parameters",
-                where=self._study.study_name,
+                where=self._kept.study_name,
                 todo="declare others: tuning starts from these",
             )
         trial = optuna.trial.create_trial(
@@ -144,45 +148,41 @@ class Study:
             user_attrs={"folds": found, "seconds": time.perf_counter() - clock},
         )
         trial.datetime_start = begun
-        self._study.add_trial(trial)
+        self._live.add_trial(trial)
 
     def _try(self, measure: Measure, ended: list[Trial], n_folds: int) -> None:
         # A sampler keeps the state of its generator in memory; a fresh one for each trial needs none.
-        self._study.sampler = optuna.samplers.TPESampler(
+        self._live.sampler = optuna.samplers.TPESampler(
             n_startup_trials=_STARTUP_TRIALS,
             seed=int(np.random.SeedSequence([self._seed, len(ended)]).generate_state(1)[0]),
             constant_liar=False,
         )
         begun = time.perf_counter()
-        trial = self._study.ask(self._distributions)
+        trial = self._live.ask(self._distributions)
         params = {name: _outer(space, trial.params[name]) for name, space in self._search.items()}
         found: list[float] = []
         state = TrialState.COMPLETE
-        try:
-            for value in measure(dict(self._start) | params):
-                if not np.isfinite(value):
-                    state = TrialState.PRUNED
-                    break
-                found.append(value)
-                # Folds differ more than parameters do: what is compared is the gain on the first trial.
-                trial.report(float(np.mean(np.subtract(found, ended[0].folds[: len(found)]))), len(found) - 1)
-                if len(found) < n_folds and trial.should_prune():
-                    state = TrialState.PRUNED
-                    break
-        except BaseException:
-            self._study.tell(trial, state=TrialState.FAIL)
-            raise
+        for value in measure(dict(self._start) | params):
+            if not np.isfinite(value):
+                state = TrialState.PRUNED
+                break
+            found.append(value)
+            # Folds differ more than parameters do: what is compared is the gain on the first trial.
+            trial.report(float(np.mean(np.subtract(found, ended[0].folds[: len(found)]))), len(found) - 1)
+            if len(found) < n_folds and trial.should_prune():
+                state = TrialState.PRUNED
+                break
         trial.set_user_attr("folds", found)
         trial.set_user_attr("seconds", time.perf_counter() - begun)
         if state == TrialState.COMPLETE:
-            self._study.tell(trial, float(np.mean(found)))
+            self._live.tell(trial, float(np.mean(found)))
         else:
-            self._study.tell(trial, state=state)
+            self._live.tell(trial, state=state)
 
-    def _trial(self, index: int, frozen: FrozenTrial) -> Trial:
+    def _trial(self, frozen: FrozenTrial) -> Trial:
         assert frozen.datetime_start is not None and frozen.datetime_complete is not None
         return Trial(
-            index=index,
+            index=frozen.number,
             params={name: _outer(space, frozen.params[name]) for name, space in self._search.items()},
             folds=tuple(frozen.user_attrs["folds"]),
             value=frozen.value if frozen.state == TrialState.COMPLETE else None,
@@ -215,7 +215,6 @@ def open_study(
                 storage=storage,
                 study_name=name,
                 direction="maximize" if larger_is_better else "minimize",
-                pruner=optuna.pruners.MedianPruner(_UNPRUNED_TRIALS, n_warmup_steps=_UNPRUNED_FOLDS),
                 load_if_exists=True,
             )
             yield Study(study, search, start, seed=seed)
