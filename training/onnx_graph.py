@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mlops.errors import ParityError
 
-__all__ = ["serving_graph", "tree_splits"]
+__all__ = ["behind_score", "serving_graph", "tree_splits"]
 
 _INPUT, _OUTPUT = "features", "score"
 
@@ -53,7 +54,26 @@ def serving_graph(model: bytes, *, output: str = "", column: int | None = None) 
     graph.input.append(helper.make_tensor_value_info(_INPUT, TensorProto.FLOAT, ["n", width]))
     graph.output.append(helper.make_tensor_value_info(_OUTPUT, TensorProto.FLOAT, ["n"]))
     del proto.metadata_props[:]
-    for node in graph.node:  # exporters leave stack traces in here, with the paths of the machine
+    return _checked(proto)
+
+
+def behind_score(
+    model: bytes, nodes: Sequence[NodeProto], constants: Mapping[str, NDArray[Any]], *, reads: str
+) -> bytes:
+    """A graph of ours with `nodes` put behind it: they read its score as `reads`, and give `score`, float32 [n].
+
+    Raises:
+        ParityError: it is no valid graph any more.
+    """
+    proto = onnx.load_from_string(model)
+    _rename(proto, _OUTPUT, reads)
+    proto.graph.initializer.extend(numpy_helper.from_array(held, name) for name, held in constants.items())
+    proto.graph.node.extend(nodes)
+    return _checked(proto)
+
+
+def _checked(proto: ModelProto) -> bytes:
+    for node in proto.graph.node:  # exporters leave stack traces in here, with the paths of the machine
         node.doc_string = ""
         del node.metadata_props[:]
     try:
