@@ -85,12 +85,14 @@ class Costs(_Strict, frozen=True, kw_only=True):
     """What decisions cost, in the currency of the amounts.
 
     A review costs `review` and stops the fraud; a declined genuine payment costs `false_decline`; an approved
-    fraud costs its amount plus `chargeback`.
+    fraud costs its amount plus `chargeback`. `capacity` is how many reviews can be done a day, as many as it takes
+    unless said: thresholds are then chosen among those that keep it.
     """
 
     review: Money = 5.0
     false_decline: Money = 40.0
     chargeback: Money = 15.0
+    capacity: Positive | None = None
 
 
 class Drift(_Strict, frozen=True, kw_only=True):
