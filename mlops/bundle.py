@@ -5,29 +5,32 @@
     schema.json      Schema: the events, the label, and which id columns are whole numbers
     policy.json      Decisions: thresholds and what they were chosen by; null where nothing is decided
     golden.json      Golden: rows with the scores that the model must give
+    reference.json   a few typical rows: what explanations compare a row with
     card.md          the model card
-    manifest.json    Manifest: name, framework, and the SHA-256 of each other file
-    manifest.sig     Ed25519 signature over manifest.json
+    evaluation.json  what the evaluation found, whole
+    evaluation.html  the same with plots, for people
+    manifest.json    Manifest: name, candidate, framework, run, metrics
+    model.sig        the signature over the SHA-256 of each other file: see `mlops.signature`
 
-Nothing is parsed before the signature over the manifest and the digest of the file have been checked.
+Nothing is parsed before the signature and the digest of every file have been checked.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from mlops.errors import BundleError, IntegrityError
+from mlops.errors import BundleError
 from mlops.features import FeatureSet
 from mlops.schema import EventSchema, Label, Task, task_of
-from mlops.signing import sign, verify
+from mlops.signature import SIGNATURE, verify
+from mlops.signing import PUBLIC_KEY
 from mlops.storage import publish_dir
 
-__all__ = ["Bundle", "Decisions", "Golden", "Manifest", "Schema", "open_bundle", "write_bundle"]
+__all__ = ["FILES", "Bundle", "Decisions", "Golden", "Manifest", "Schema", "open_bundle", "write_bundle"]
 
 T = TypeVar("T")
 
@@ -78,12 +81,14 @@ class Manifest(_Part, frozen=True, kw_only=True):
     framework: str
     created_at: str
     run_id: str
-    files: dict[str, str]
     metrics: dict[str, float] = {}
 
 
 class Bundle(_Part, frozen=True, kw_only=True):
-    """A bundle whose signature and digests have been checked, parsed. `digest` is that of its manifest."""
+    """A bundle whose signature and digests have been checked, parsed. `digest` is that over all its files.
+
+    The evaluation lies in the folder, `evaluation.json` and `evaluation.html`: checked like the rest, but not held.
+    """
 
     path: Path
     digest: str
@@ -93,15 +98,25 @@ class Bundle(_Part, frozen=True, kw_only=True):
     schema: Schema
     decisions: Decisions | None
     golden: Golden
+    reference: list[list[float]]
     card: str
 
 
 _NOTHING = b"null"
-_FILES = ("model.onnx", "features.json", "schema.json", "policy.json", "golden.json", "card.md")
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+_SIGNED = (
+    "model.onnx",
+    "features.json",
+    "schema.json",
+    "policy.json",
+    "golden.json",
+    "reference.json",
+    "card.md",
+    "evaluation.json",
+    "evaluation.html",
+    "manifest.json",
+)
+FILES = (*_SIGNED, SIGNATURE)
+"""Every file of a bundle."""
 
 
 def write_bundle(
@@ -113,57 +128,70 @@ def write_bundle(
     schema: Schema,
     decisions: Decisions | None,
     golden: Golden,
+    reference: Sequence[Sequence[float]],
     card: str,
+    evaluation: bytes,
+    report: str,
     manifest: Mapping[str, object],
 ) -> str:
-    """Write and sign a bundle, atomically; return the digest of its manifest.
+    """Write and sign a bundle, atomically; return its digest.
 
     Args:
         target: the folder to write; what it held is replaced.
-        keys: the folder with the private key.
-        manifest: the fields of `Manifest` but `files`.
+        keys: the folder with the key pair.
+        reference: typical rows [k, f], see `mlops.reasons.choose_reference`.
+        evaluation: `evaluation.json`.
+        report: `evaluation.html`.
+        manifest: the fields of `Manifest`.
+
+    Raises:
+        ConfigError: a key is missing, or of a kind that signs no bundles.
+        SetupError: the device is full.
     """
+    from mlops.signer import sign  # heavy
+
+    checked = msgspec.convert(manifest, Manifest)
     contents = {
         "model.onnx": model,
         "features.json": msgspec.json.encode(features),
         "schema.json": msgspec.json.encode(schema),
         "policy.json": msgspec.json.encode(decisions),
         "golden.json": msgspec.json.encode(golden),
+        "reference.json": msgspec.json.encode(reference),
         "card.md": card.encode(),
+        "evaluation.json": evaluation,
+        "evaluation.html": report.encode(),
+        "manifest.json": msgspec.json.encode(checked),
     }
-    files = {name: _sha256(data) for name, data in contents.items()}
-    signed = msgspec.json.encode(msgspec.convert({**manifest, "files": files}, Manifest))
     with publish_dir(target) as folder:
+        named = folder / "signing" / checked.name  # the signature calls the model as its folder is called
+        named.mkdir(parents=True)
         for name, data in contents.items():
-            (folder / name).write_bytes(data)
-        (folder / "manifest.json").write_bytes(signed)
-        (folder / "manifest.sig").write_bytes(sign(keys, signed))
-    return _sha256(signed)
+            (named / name).write_bytes(data)
+        sign(named, keys)
+        for name in FILES:
+            (named / name).rename(folder / name)
+        named.rmdir()
+        named.parent.rmdir()
+        return verify(folder, keys / PUBLIC_KEY).digest
 
 
 def open_bundle(path: Path, *, public_key: Path) -> Bundle:
     """Read a bundle, checking signature and digests before anything is parsed.
 
     Raises:
+        ConfigError: the public key cannot be read, or is of another kind.
         BundleError: a file is missing or does not hold what it should.
-        IntegrityError: the signature or a digest is wrong.
+        IntegrityError: the signature or a digest is wrong, or there is a file that was not signed.
     """
-    manifest_bytes = _read(path / "manifest.json")
-    verify(public_key, manifest_bytes, _read(path / "manifest.sig"))
-    manifest = _parse(path / "manifest.json", manifest_bytes, Manifest)
-    if set(manifest.files) != set(_FILES):
-        raise BundleError(
-            f"lists {sorted(manifest.files)}, not {sorted(_FILES)}", where=path / "manifest.json"
-        )
-    contents: dict[str, bytes] = {}
-    for name, digest in manifest.files.items():
-        contents[name] = _read(path / name)
-        if _sha256(contents[name]) != digest:
-            raise IntegrityError("is not the file that was signed", where=path / name)
+    signed = verify(path, public_key)
+    contents = signed.files
+    if set(contents) != set(_SIGNED):
+        raise BundleError(f"holds {sorted(contents)}, not {sorted(_SIGNED)}", where=path)
     return Bundle(
         path=path,
-        digest=_sha256(manifest_bytes),
-        manifest=manifest,
+        digest=signed.digest,
+        manifest=_parse(path / "manifest.json", contents["manifest.json"], Manifest),
         model=contents["model.onnx"],
         features=_parse(path / "features.json", contents["features.json"], FeatureSet),
         schema=_parse(path / "schema.json", contents["schema.json"], Schema),
@@ -171,15 +199,9 @@ def open_bundle(path: Path, *, public_key: Path) -> Bundle:
         if contents["policy.json"] == _NOTHING
         else _parse(path / "policy.json", contents["policy.json"], Decisions),
         golden=_parse(path / "golden.json", contents["golden.json"], Golden),
+        reference=_parse(path / "reference.json", contents["reference.json"], list[list[float]]),
         card=contents["card.md"].decode(),
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"cannot be read: {error.strerror}", where=path) from None
 
 
 def _parse(path: Path, data: bytes, type_: type[T]) -> T:

@@ -16,7 +16,7 @@ __all__ = ["Deployed", "Deployment", "bundle_path", "read_deployment", "write_de
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bundle in its role: registry version, where it lies (see `bundle_path`), and the digest of its manifest."""
+    """A bundle in its role: registry version, where it lies (see `bundle_path`), and its digest."""
 
     version: str
     candidate: str

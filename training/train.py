@@ -17,6 +17,7 @@ from mlops.bundle import Decisions, Golden, Schema, write_bundle
 from mlops.contract import Candidate, UseCase, load_dotted, load_use_case
 from mlops.model import Model
 from mlops.policy import RandomSplit, Split
+from mlops.reasons import choose_reference
 from mlops.signing import ensure_keys
 from mlops.storage import replace_file
 from training import tracking
@@ -187,7 +188,10 @@ def _write_bundle(
             scores=scores[golden].tolist(),
             tolerance=use_case.policy.gate.parity_tolerance * max(scale, float(np.abs(scores[golden]).max())),
         ),
+        reference=choose_reference(data.features[windows.test], scores[windows.test]).tolist(),
         card=model_card(spec.settings.usecase, use_case, candidate, facts, figures, decisions, parity),
+        evaluation=msgspec.json.encode(figures),
+        report="",
         manifest={
             "name": use_case.name,
             "candidate": candidate.name,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from mlops.errors import ConfigError, IntegrityError
-from mlops.signing import PRIVATE_KEY, PUBLIC_KEY, ensure_keys, sign, verify
+from mlops.errors import ConfigError
+from mlops.signing import PRIVATE_KEY, PUBLIC_KEY, ensure_keys, load_private_key, load_public_key
 
 PEM = serialization.Encoding.PEM
 
@@ -38,8 +37,10 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:60])
 
 
-def swap_for_an_elliptic_curve(path: Path) -> None:
-    key = generate_private_key(SECP256R1())
+Pair = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+
+
+def put(path: Path, key: Pair) -> None:
     if path.name == PUBLIC_KEY:
         public = serialization.PublicFormat.SubjectPublicKeyInfo
         path.write_bytes(key.public_key().public_bytes(PEM, public))
@@ -48,12 +49,29 @@ def swap_for_an_elliptic_curve(path: Path) -> None:
         path.write_bytes(key.private_bytes(PEM, pkcs8, serialization.NoEncryption()))
 
 
+def swap_for_another_curve(path: Path) -> None:
+    put(path, ec.generate_private_key(ec.SECP256K1()))
+
+
+def swap_for_rsa(path: Path) -> None:
+    put(path, rsa.generate_private_key(65537, 2048))
+
+
+def swap_for_one_of_an_older_version(path: Path) -> None:
+    put(path, ed25519.Ed25519PrivateKey.generate())
+
+
 SPOILT = [
     (remove, "no such key"),
     (make_a_folder, "cannot be read: Is a directory"),
     (write_garbage, "not a .* key in PEM"),
     (cut_short, "not a .* key in PEM"),
-    (swap_for_an_elliptic_curve, "not an Ed25519 key"),
+    (swap_for_another_curve, "not an elliptic curve key of P-256"),
+    (swap_for_rsa, "not an elliptic curve key of P-256"),
+    (
+        swap_for_one_of_an_older_version,
+        "an Ed25519 key, with which bundles are no longer signed; move .* aside",
+    ),
 ]
 BY_NAME = [spoil.__name__ for spoil, _ in SPOILT]
 
@@ -61,10 +79,9 @@ BY_NAME = [spoil.__name__ for spoil, _ in SPOILT]
 @pytest.mark.parametrize(("spoil", "reason"), SPOILT, ids=BY_NAME)
 def test_a_public_key_that_is_none_is_named_with_its_file(keys: Path, spoil: object, reason: str) -> None:
     assert callable(spoil)
-    signature = sign(keys, b"message")
     spoil(keys / PUBLIC_KEY)
     with pytest.raises(ConfigError, match=f"{PUBLIC_KEY}: {reason}"):
-        verify(keys / PUBLIC_KEY, b"message", signature)
+        load_public_key(keys / PUBLIC_KEY)
 
 
 @pytest.mark.parametrize(("spoil", "reason"), SPOILT, ids=BY_NAME)
@@ -72,7 +89,7 @@ def test_a_private_key_that_is_none_is_named_with_its_file(keys: Path, spoil: ob
     assert callable(spoil)
     spoil(keys / PRIVATE_KEY)
     with pytest.raises(ConfigError, match=f"{PRIVATE_KEY}: {reason}"):
-        sign(keys, b"message")
+        load_private_key(keys)
 
 
 def test_a_private_key_behind_a_password_is_refused(keys: Path) -> None:
@@ -80,16 +97,24 @@ def test_a_private_key_behind_a_password_is_refused(keys: Path) -> None:
     locked = serialization.BestAvailableEncryption(b"secret")
     (keys / PRIVATE_KEY).write_bytes(pem.private_bytes(PEM, serialization.PrivateFormat.PKCS8, locked))
     with pytest.raises(ConfigError, match="without a password"):
-        sign(keys, b"message")
+        load_private_key(keys)
 
 
-def test_a_signature_is_good_for_its_message_and_its_key_only(keys: Path, tmp_path: Path) -> None:
-    signature = sign(keys, b"message")
-    verify(keys / PUBLIC_KEY, b"message", signature)
-    for message, wrong in [(b"massage", signature), (b"message", signature[:-1]), (b"message", b"")]:
-        with pytest.raises(IntegrityError, match="does not match"):
-            verify(keys / PUBLIC_KEY, message, wrong)
-    ensure_keys(tmp_path / "others")
-    shutil.copy(tmp_path / "others" / PUBLIC_KEY, keys / PUBLIC_KEY)
-    with pytest.raises(IntegrityError, match="does not match"):
-        verify(keys / PUBLIC_KEY, b"message", signature)
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda c: c.name)
+def test_a_pair_of_any_curve_that_openssf_knows_is_taken(keys: Path, curve: ec.EllipticCurve) -> None:
+    key = ec.generate_private_key(curve)
+    for name in (PRIVATE_KEY, PUBLIC_KEY):
+        put(keys / name, key)
+    ensure_keys(keys, make=False)
+    assert load_private_key(keys).public_key() == load_public_key(keys / PUBLIC_KEY)
+
+
+def test_keys_of_an_older_version_are_kept_and_the_reader_is_told_what_to_do(keys: Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    for name in (PRIVATE_KEY, PUBLIC_KEY):
+        put(keys / name, key)
+    before = {path.name: path.read_bytes() for path in keys.iterdir()}
+    with pytest.raises(ConfigError, match="an Ed25519 key") as refused:
+        ensure_keys(keys)
+    assert "move keys/" in refused.value.todo and "train and promote again" in refused.value.todo
+    assert {path.name: path.read_bytes() for path in keys.iterdir()} == before

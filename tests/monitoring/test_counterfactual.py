@@ -38,7 +38,10 @@ def bundle(tmp_path: Path) -> Bundle:
         schema=Schema(events=USE_CASE.events, label=USE_CASE.label),
         decisions=Decisions(review_at=0.25, decline_at=0.5),
         golden=Golden(features=[[100.0, 0.0]], scores=[0.5]),
+        reference=[[10.0, 0.0]],
         card="",
+        evaluation=b"{}",
+        report="",
         manifest={
             "name": "fraud",
             "candidate": "amount",

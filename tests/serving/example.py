@@ -122,7 +122,10 @@ class World:
             schema=schema,
             decisions=decisions,
             golden=Golden(features=rows.tolist(), scores=(scores + golden_shift).tolist()),
+            reference=rows[:2].tolist(),
             card="# A model of nothing",
+            evaluation=b"{}",
+            report="",
             manifest={
                 "name": "example",
                 "candidate": name,

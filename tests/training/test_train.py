@@ -97,7 +97,7 @@ def test_mlflow_holds_what_was_done_and_what_came_of_it(
     assert {"candidate", "framework", "seed", "features_digest"} <= set(run.data.tags)
     assert run.inputs.dataset_inputs[0].dataset.digest == "0-False-False"
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert (artifacts / "bundle" / "manifest.sig").is_file()
+    assert (artifacts / "bundle" / "model.sig").is_file()
     assert (artifacts / "evaluation.parquet").is_file()
     losses = tracking.client(example.settings(home)).get_metric_history(result.run_id, "train_loss")
     assert [m.step for m in losses] == list(range(0 if result.name == "trees" else 12))
