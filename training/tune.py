@@ -21,10 +21,11 @@ from mlops.metrics import average_precision
 from mlops.regression import rmse
 from mlops.schema import Task
 from mlops.search import check_search
+from mlops.spread import Spread
 from mlops.tables import read_feature_table
 from training import tracking
 from training.folds import Fold, load_folds
-from training.results import Spread, TrainSpec
+from training.results import TrainSpec
 from training.study import Budget, Study, Trial, best_of, open_study
 from training.tasks import task_for
 from training.trainers import Fit, Place, trainer_for
