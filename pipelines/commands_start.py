@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from mlops.contract import Effort
 from mlops.errors import MlopsError
 from mlops.layout import Layout
 from mlops.settings import Settings
@@ -17,6 +18,7 @@ from pipelines.options import (
     PATH,
     as_json,
     delivery_options,
+    effort_option,
     events_option,
     layout_options,
     seed_option,
@@ -59,6 +61,7 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
 @click.option("--out", type=PATH, help="The home to write, instead of --home.")
 @train_from_option
 @delivery_options
+@effort_option
 @seed_option
 @as_json
 @click.pass_obj
@@ -70,6 +73,7 @@ def run(
     train_from: date | None,
     as_of: date | None,
     force: bool,
+    effort: Effort,
     seed: int,
     json_: bool,
 ) -> None:
@@ -89,6 +93,7 @@ def run(
             events,
             train_from=train_from,
             seed=seed,
+            effort=effort,
             as_of=as_of,
             force=force,
             layout=layout,

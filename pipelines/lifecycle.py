@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pyarrow.dataset as ds
 
-from mlops.contract import load_use_case
+from mlops.contract import EFFORTS, Effort, load_use_case
 from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import InputError
 from mlops.layout import Layout
@@ -212,14 +212,17 @@ def train(
     pool: Executor,
     table: Path | None = None,
     seed: int = 0,
+    effort: Effort = "quick",
     only: Sequence[str] = (),
 ) -> tuple[TrainResult, ...]:
-    """Train the use case's candidates (or `only` those), each in a worker process, on the days from `first_day`.
+    """Train the use case's candidates, each in a worker process, on the days from `first_day`.
 
     Where the split is at random there is no first day.
 
     Args:
         table: the feature table, the home's own unless given.
+        effort: how long to look for good parameters, and which candidates are worth it.
+        only: train these candidates, whatever effort they are for.
 
     Raises:
         InputError: no such candidate, a first day where there is none, or the home's features were computed from
@@ -235,9 +238,10 @@ def train(
             )
     if first_day and not isinstance(use_case.policy.split, Split):
         raise InputError("events are split at random, not by day", where="first day", todo="name none")
-    names = [c.name for c in use_case.candidates]
-    if unknown := set(only) - set(names):
-        raise InputError(f"no candidate {', '.join(sorted(unknown))}", todo=f"there are {', '.join(names)}")
+    worth = EFFORTS[: EFFORTS.index(effort) + 1]
+    names = only or [c.name for c in use_case.candidates if c.effort in worth]
+    for name in names:
+        use_case.candidate(name)
     prepare_tracking(settings, use_case.name)
     specs = [
         TrainSpec(
@@ -247,9 +251,9 @@ def train(
             first_day=first_day.isoformat() if first_day else "",
             seed=seed,
             out=settings.bundles,
+            effort=effort,
         )
-        for name in names
-        if not only or name in only
+        for name in dict.fromkeys(names)
     ]
     return tuple(pool.map(train_candidate, specs))
 
@@ -306,6 +310,7 @@ def run(
     *,
     train_from: date | None = None,
     seed: int = 0,
+    effort: Effort = "quick",
     as_of: date | None = None,
     force: bool = False,
     layout: Layout | None = None,
@@ -317,7 +322,7 @@ def run(
         )
         first_day = train_from or default_training_day(settings)
         engine.run("features", compute_features, settings)
-        results = engine.run("train", train, settings, first_day, pool=pool, seed=seed)
+        results = engine.run("train", train, settings, first_day, pool=pool, seed=seed, effort=effort)
         outcome = engine.run("gate and registry", release, settings, results, pool=pool)
         if outcome.version is not None:
             engine.run("backfill", fill_store, settings, outcome.version)

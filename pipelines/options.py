@@ -10,12 +10,15 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from mlops.contract import EFFORTS
+
 __all__ = [
     "DATE",
     "PATH",
     "PLACE",
     "as_json",
     "delivery_options",
+    "effort_option",
     "events_option",
     "layout_options",
     "seed_option",
@@ -44,6 +47,13 @@ DATE = _Date()
 PLACE = "PATH|URI"
 as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 seed_option = click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
+effort_option = click.option(
+    "--effort",
+    type=click.Choice(EFFORTS),
+    default="quick",
+    show_default=True,
+    help="How long to look for good parameters, a candidate: not at all, minutes, or up to a quarter of an hour.",
+)
 train_from_option = click.option(
     "--train-from",
     type=DATE,

@@ -9,19 +9,13 @@ import msgspec
 
 from mlops.contract import Effort
 from mlops.settings import Settings
+from mlops.spread import Spread
 from training.tasks.classification import ClassificationEvaluation
 from training.tasks.regression import RegressionEvaluation
 
-__all__ = ["Evaluation", "Spread", "TrainResult", "TrainSpec"]
+__all__ = ["Evaluation", "TrainResult", "TrainSpec"]
 
 Evaluation = ClassificationEvaluation | RegressionEvaluation
-
-
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """The headline figure of models trained alike: on each validation fold, and with each of a few seeds."""
-
-    folds: tuple[float, ...]
-    seeds: tuple[float, ...]
 
 
 class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
