@@ -47,7 +47,7 @@ class Dataset(msgspec.Struct, frozen=True, kw_only=True):
             others of its time: see `awaited_from`.
         features: [n, f] float32, in the order of `names`.
         card, amount: [n], or None where the use case has none.
-        columns: the event's columns that slices are made of, [n] each, as far as the table holds them.
+        columns: the columns and features that slices are made of, [n] each, as far as the table holds them.
         table: what the table says of itself.
     """
 
@@ -130,7 +130,7 @@ def load_dataset(
     source, table = open_table(folder, use_case, wanted)
     schema, label = use_case.events, use_case.label.column
     own = filter(None, (schema.id, schema.time, label, use_case.card, use_case.amount))
-    sliced = [s.column for s in use_case.slices if s.column in source.schema.names]
+    sliced = {s.column or s.feature for s in use_case.slices}.intersection(source.schema.names)
     time_us = day = span = chosen = None
     if schema.time:
         span = span_of(source, use_case, folder, first_day, days)

@@ -1,0 +1,70 @@
+"""What a model was made from: the code, the packages, the data, the definitions and the seed."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from mlops.features import FeatureSet
+
+__all__ = ["Lineage", "lineage_of"]
+
+_ROOT = Path(__file__).parent.parent
+_LOCKS = ("all.txt", "torch.txt")
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """Two models with one lineage, candidate, effort and parameters are the same, on one kind of CPU.
+
+    Fields:
+        commit: of the checkout that this code lies in, `-dirty` after it if files differ from it; empty outside of one.
+        lock_digest: SHA-256 of the files that pin the packages; empty where they are not there.
+        data_fingerprint: of the feature table.
+        features_digest: SHA-256 of the features' definitions.
+        seed: of the fit and of all that is drawn.
+    """
+
+    commit: str
+    lock_digest: str
+    data_fingerprint: str
+    features_digest: str
+    seed: int
+
+    def tags(self) -> dict[str, str]:
+        """What the run of MLflow is tagged with."""
+        tags = {name: str(value) for name, value in msgspec.structs.asdict(self).items() if name != "commit"}
+        return tags | ({"mlflow.source.git.commit": self.commit} if self.commit else {})
+
+
+def lineage_of(features: FeatureSet, fingerprint: str, seed: int) -> Lineage:
+    """The lineage of what is trained now on a table with this fingerprint."""
+    return Lineage(
+        commit=_commit(),
+        lock_digest=_lock_digest(),
+        data_fingerprint=fingerprint,
+        features_digest=hashlib.sha256(msgspec.json.encode(features)).hexdigest(),
+        seed=seed,
+    )
+
+
+def _commit() -> str:
+    commit = _git("rev-parse", "HEAD")
+    return f"{commit}-dirty" if commit and _git("status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=_ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _lock_digest() -> str:
+    files = [_ROOT / "infra" / "lock" / name for name in _LOCKS]
+    if not all(path.is_file() for path in files):
+        return ""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
