@@ -25,6 +25,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     The tables that several machines read can lie at URIs of their own, such as `s3://bucket/events`: then the URI is
     the truth, and the home holds a copy (see `pipelines.staged`). A local path is the table's folder itself.
 
+    `user` is who the record names when a model is registered, promoted, rejected or rolled back; unless it is set,
+    the operating system's user is.
+
     `spark_master` is where Spark's workers run; `spark_conf` are more of Spark's own settings, as
     `spark.executor.memory=8g;spark.executor.instances=4`, and win over the platform's.
     """
@@ -40,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     events_uri: str = ""
     quarantine_uri: str = ""
     features_uri: str = ""
+    user: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None, **overrides: object) -> Settings:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +12,9 @@ from filelock import FileLock
 
 from mlops.errors import ConfigError
 from mlops.quiet import telemetry_off
-from mlops.settings import Settings
+from mlops.settings import Settings, without_password
 from mlops.storage import replace_file
+from training.postgresql import is_postgresql, reach, unreachable
 
 # MLflow reads its environment when it is imported.
 telemetry_off()
@@ -31,12 +32,18 @@ from mlflow.entities import (  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
+# It logs a lost connection with its traceback, and then raises what says the same.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+_LOST = ("TEMPORARILY_UNAVAILABLE",)
+_OLD_SCHEMA = "out-of-date database schema"
+
 __all__ = [
     "MlflowClient",
     "MlflowException",
     "client",
+    "connected",
     "dataset_input",
-    "git_commit",
     "log_all",
     "prepare_tracking",
     "tracked_run",
@@ -47,20 +54,45 @@ def client(settings: Settings) -> MlflowClient:
     """A client of the tracking and registry store; makes the local database if it is not there.
 
     Raises:
-        ConfigError: the setting `tracking_uri` is not of a kind that MLflow can use here.
+        ConfigError: the setting `tracking_uri` is not of a kind that MLflow can use here, or the database is of an
+            older MLflow.
+        SetupError: the database cannot be reached.
     """
     if not settings.tracking_uri:
         _make_database(settings)
     try:
+        if is_postgresql(settings.tracking_uri):
+            reach(settings.tracking_uri)
         return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
     except (MlflowException, ImportError) as error:  # the latter for a database's driver
+        if _OLD_SCHEMA in str(error):
+            raise ConfigError(
+                "the database is of an older MLflow",
+                where=without_password(settings.mlflow_uri),
+                todo="make a backup, then run mlflow db upgrade",
+            ) from None
         if not settings.tracking_uri:
             raise
         raise ConfigError(
             f"MLflow cannot use it: {' '.join(str(error).split())}",
             where="MLOPS_TRACKING_URI",
-            todo="name a server (https://…) or a database (sqlite:///…, postgresql://…)",
+            todo="name a server (https://…) or a database (sqlite:///…, postgresql+psycopg://…)",
         ) from None
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[MlflowClient]:
+    """A client, and one clear error where its database goes away in the middle.
+
+    Raises:
+        ConfigError, SetupError: as for `client`; the latter also for a connection that was lost.
+    """
+    try:
+        yield client(settings)
+    except MlflowException as error:
+        if error.error_code not in _LOST:
+            raise
+        raise unreachable(settings.mlflow_uri, error.__cause__ or error) from None
 
 
 def _make_database(settings: Settings) -> None:
@@ -83,35 +115,40 @@ def prepare_tracking(settings: Settings, experiment: str) -> str:
     Raises:
         SetupError: the device is full.
     """
-    mlflow = client(settings)
-    found = mlflow.get_experiment_by_name(experiment)
-    if found is not None:
-        return str(found.experiment_id)
-    location = None if settings.tracking_uri else settings.artifacts.as_uri()
-    try:
-        return str(mlflow.create_experiment(experiment, artifact_location=location))
-    except MlflowException as error:
+    with connected(settings) as mlflow:
         found = mlflow.get_experiment_by_name(experiment)
-        if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
-            raise
-        return str(found.experiment_id)  # another process was faster
+        if found is not None:
+            return str(found.experiment_id)
+        # A server knows its own place; without one MLflow would take a folder of whatever directory this runs in.
+        location = None if _is_server(settings) else settings.artifacts.as_uri()
+        try:
+            return str(mlflow.create_experiment(experiment, artifact_location=location))
+        except MlflowException as error:
+            found = mlflow.get_experiment_by_name(experiment)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                raise
+            return str(found.experiment_id)  # another process was faster
+
+
+def _is_server(settings: Settings) -> bool:
+    return settings.tracking_uri.startswith(("http://", "https://"))
 
 
 @contextmanager
 def tracked_run(settings: Settings, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
     """A run that ends as FINISHED, FAILED, or KILLED when it was interrupted."""
     experiment_id = prepare_tracking(settings, experiment)
-    mlflow = client(settings)
-    run = mlflow.create_run(experiment_id, run_name=name, tags=dict(tags))
-    status = "KILLED"
-    try:
-        yield run
-        status = "FINISHED"
-    except Exception:
-        status = "FAILED"
-        raise
-    finally:
-        mlflow.set_terminated(run.info.run_id, status)
+    with connected(settings) as mlflow:
+        run = mlflow.create_run(experiment_id, run_name=name, tags=dict(tags))
+        status = "KILLED"
+        try:
+            yield run
+            status = "FINISHED"
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            mlflow.set_terminated(run.info.run_id, status)
 
 
 def log_all(
@@ -124,38 +161,22 @@ def log_all(
     datasets: list[DatasetInput],
 ) -> None:
     """Write parameters, final metrics, metrics by epoch (name, value, step) and data sets into the run."""
-    mlflow = client(settings)
     at = int(run.info.start_time)
     entries = [Metric(key, value, at, 0) for key, value in metrics.items()]
     entries += [Metric(name, value, at, step) for name, value, step in history]
-    mlflow.log_batch(
-        run.info.run_id, entries, [Param(key, str(value)) for key, value in params.items()], list[RunTag]()
-    )
-    try:
-        mlflow.log_inputs(run.info.run_id, datasets)
-    except MlflowException as error:
-        # Candidates train at once on one data set. Each enters it if MLflow has it not, and one comes second.
-        if "unique" not in str(error).lower():
-            raise
-        mlflow.log_inputs(run.info.run_id, datasets)
+    entered = [Param(key, str(value)) for key, value in params.items()]
+    with connected(settings) as mlflow:
+        mlflow.log_batch(run.info.run_id, entries, entered, list[RunTag]())
+        try:
+            mlflow.log_inputs(run.info.run_id, datasets)
+        except MlflowException as error:
+            # Candidates train at once on one data set. Each enters it if MLflow has it not, and one comes second.
+            if "unique" not in str(error).lower():
+                raise
+            mlflow.log_inputs(run.info.run_id, datasets)
 
 
 def dataset_input(name: str, uri: Path, digest: str, context: str) -> DatasetInput:
     """A data set that a run used, and for what (`context`: training, test)."""
     held = Dataset(name=name, digest=digest[:36], source_type="local", source=f'{{"uri": "{uri}"}}')
     return DatasetInput(held, [InputTag("mlflow.data.context", context)])
-
-
-def git_commit() -> str:
-    """The commit of the checkout that this code lies in, or nothing outside of one."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -10,6 +10,7 @@ import pytest
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from tests.training import example
+from tests.training.registered import House, Models
 from training import tracking
 from training.results import TrainResult
 from training.train import train_candidate
@@ -58,3 +59,15 @@ def settings(tmp_path: Path, empty_database: Path) -> Settings:
     """A home of one test's own, with nothing in it but empty tables."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return example.settings(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Models to register, trained when a test first asks for them."""
+    return Models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def house(settings: Settings, models: Models) -> House:
+    """A home whose registry is empty."""
+    return House(settings, models)

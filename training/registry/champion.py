@@ -1,0 +1,239 @@
+"""Who answers: promotion and rolling back, which copy the bundle, move the alias and write the pointer, in this order.
+
+Wherever it is interrupted, promoting the same version again brings it to its end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlops.bundle import FILES, Bundle
+from mlops.deployment import Deployed, Deployment, bundle_path, read_deployment, write_deployment
+from mlops.errors import BundleError, ConfigError, InputError
+from mlops.model import open_model
+from mlops.settings import Settings
+from mlops.storage import publish_dir
+from training import tracking
+from training.registry.entries import (
+    ADMITTED,
+    AGAINST,
+    CHAMPION,
+    DIGEST,
+    GATE,
+    NOBODY,
+    aliased,
+    deployed,
+    entry,
+    model_name,
+    open_as,
+    opened,
+)
+from training.registry.lock import one_registrar
+from training.registry.record import (
+    Action,
+    Said,
+    Switch,
+    Transition,
+    champion_of,
+    record_switch,
+    said,
+    settle,
+    stage_of,
+    transitions,
+)
+from training.tracking import MlflowClient
+
+__all__ = ["before_this", "promote", "rollback"]
+
+
+def promote(settings: Settings, version: str, *, by: str = "", why: str = "") -> Deployment:
+    """Make a candidate or the challenger the champion: check and publish its bundle, move the alias, write the pointer.
+
+    The gate's verdict counts only against the champion that it was about, and that is asked again when nobody else can
+    change the registry any more: of two promotions at once one is refused. Called for the champion, it changes
+    nothing, or repairs what differs.
+
+    Args:
+        by: who the record names, unless it is the user.
+        why: what the record says.
+
+    Raises:
+        ConfigError: there is no such version, the gate refused it or compared it with another champion, or it is
+            archived.
+        BundleError: its bundle is not what was signed, or does not score its golden rows as it should.
+        InputError: the pointer is not a deployment, and the version is not the champion that would repair it.
+        SetupError: the device is full, MLflow's database does not answer, or another process is at the registry for
+            too long.
+    """
+    name = model_name(settings)
+    with tracking.connected(settings) as mlflow, one_registrar(settings, name) as confirm:
+        held = entry(settings, mlflow, name, version)
+        champion = champion_of(mlflow, name)
+        settle(mlflow, name)
+        again = champion is not None and champion.version == held.version
+        _must_be_promotable(held, name, again=again)
+        pointer = _pointer(settings, repair=again)
+        if not again:
+            _must_be_judged(held, name, champion, pointer)
+        return _switch(settings, mlflow, held, champion, pointer, said(settings, by, why), "promote", confirm)
+
+
+def rollback(settings: Settings, *, by: str = "", why: str = "") -> Deployment:
+    """Make the champion before the present one the champion again. Called twice, it undoes itself.
+
+    Raises:
+        ConfigError: there was none, or it was rejected since.
+        BundleError, InputError, SetupError: as for `promote`.
+    """
+    name = model_name(settings)
+    with tracking.connected(settings) as mlflow, one_registrar(settings, name) as confirm:
+        settle(mlflow, name)
+        champion = champion_of(mlflow, name)
+        before = None if champion is None else before_this(champion)
+        if champion is None or before is None:
+            raise ConfigError(
+                "there was no champion before this one to go back to"
+                if champion
+                else "nothing was ever promoted",
+                where=f"model {name}",
+            )
+        held = entry(settings, mlflow, name, before)
+        rejected = [step for step in transitions(held) if step.action == "reject"]
+        if rejected:
+            raise ConfigError(
+                f"version {before}, the champion before this one, {_told('was rejected', rejected[-1])}",
+                where=f"model {name}",
+                todo="train a new one: mlops train",
+            )
+        pointer = _pointer(settings, repair=True)
+        told = said(settings, by, why)
+        return _switch(settings, mlflow, held, champion, pointer, told, "roll back", confirm)
+
+
+def before_this(champion: Any) -> str | None:
+    """The version that the champion replaced, by its record."""
+    entered = [step for step in transitions(champion) if step.stage == "champion"]
+    return entered[-1].replaced if entered else None
+
+
+def _switch(
+    settings: Settings,
+    mlflow: MlflowClient,
+    held: Any,
+    champion: Any | None,
+    pointer: Deployment | None,
+    told: Said,
+    action: Action,
+    confirm: Callable[[], None],
+) -> Deployment:
+    name, version = held.name, str(held.version)
+    again = champion is not None and champion.version == held.version
+    bundle = opened(settings, held)
+    open_model(bundle)
+    _publish(settings, bundle, deployed(held))
+    replaced = None if champion is None else str(champion.version)
+    if not again:
+        record_switch(
+            mlflow,
+            name,
+            Switch(version=version, action=action, replaced=replaced, by=told.by, at=told.at, why=told.why),
+        )
+    confirm()
+    if aliased(mlflow, name, CHAMPION) != version:
+        mlflow.set_registered_model_alias(name, CHAMPION, version)
+    settle(mlflow, name)
+    before = before_this(mlflow.get_model_version(name, version))
+    return _point(settings, name, deployed(held), _previous(settings, mlflow, name, before), pointer)
+
+
+def _point(
+    settings: Settings, name: str, champion: Deployed, previous: Deployed | None, held: Deployment | None
+) -> Deployment:
+    deployment = Deployment(
+        name=name,
+        champion=champion,
+        previous=previous,
+        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if held is not None and msgspec.structs.replace(held, written_at=deployment.written_at) == deployment:
+        return held
+    write_deployment(settings.pointer, deployment)
+    return deployment
+
+
+def _previous(settings: Settings, mlflow: MlflowClient, name: str, version: str | None) -> Deployed | None:
+    """The champion before as the pointer names it, with its bundle beside the pointer, too."""
+    if version is None:
+        return None
+    held = entry(settings, mlflow, name, version)
+    try:
+        _publish(settings, opened(settings, held), deployed(held))
+    except BundleError:  # it cannot answer again, and `rollback` will say why
+        return None
+    return deployed(held)
+
+
+def _publish(settings: Settings, bundle: Bundle, wanted: Deployed) -> None:
+    """Copy a bundle to where serving reads it, unless it is there; what is put there has been checked."""
+    target = bundle_path(settings.pointer, wanted)
+    try:
+        open_as(settings, target, bundle.digest)
+    except BundleError:
+        with publish_dir(target) as folder:
+            _copy(bundle.path, folder)
+            open_as(settings, folder, bundle.digest)
+
+
+def _copy(bundle: Path, folder: Path) -> None:
+    for name in FILES:
+        shutil.copyfile(bundle / name, folder / name)
+
+
+def _must_be_promotable(held: Any, name: str, *, again: bool) -> None:
+    where = f"model {name}, version {held.version}"
+    if held.tags.get(GATE) != ADMITTED:
+        raise ConfigError("the gate refused it", where=where, todo=held.description or "")
+    if not again and stage_of(held) == "archived":
+        raise ConfigError(
+            f"it is archived: it {_told('was rejected', transitions(held)[-1])}"
+            if transitions(held)[-1].action == "reject"
+            else f"it is archived: {transitions(held)[-1].why}",
+            where=where,
+            todo="train again, or go back to the champion before with `mlops rollback`",
+        )
+
+
+def _must_be_judged(held: Any, name: str, champion: Any | None, pointer: Deployment | None) -> None:
+    """The verdict must be about today's champion: the registry's, or, where it has none, the pointer's."""
+    if champion is not None:
+        version, digest = str(champion.version), champion.tags.get(DIGEST)
+    elif pointer is not None:
+        version, digest = pointer.champion.version, pointer.champion.digest
+    else:
+        version, digest = None, NOBODY
+    if held.tags.get(AGAINST) != digest:
+        raise ConfigError(
+            "the gate did not compare it with today's champion: "
+            + (f"version {version} is" if version else "there is none"),
+            where=f"model {name}, version {held.version}",
+            todo="train again, or go back to the champion before with `mlops rollback`",
+        )
+
+
+def _told(what: str, step: Transition) -> str:
+    return f"{what} by {step.by} at {step.at}: {step.why}".removesuffix(": ")
+
+
+def _pointer(settings: Settings, *, repair: bool) -> Deployment | None:
+    try:
+        return read_deployment(settings.pointer)
+    except InputError:
+        if not repair:
+            raise
+        return None  # promotion writes it anew
