@@ -65,11 +65,19 @@ class Fit(Protocol):
 
 
 class Epochs(msgspec.Struct, frozen=True, kw_only=True):
-    """How a network is fitted: with Adam, or with the optimizer that a Keras model was compiled with."""
+    """How a network is fitted: with Adam, or with the optimizer that a Keras model was compiled with.
+
+    Fields:
+        epochs: how often each example is learned from, at most.
+        batch_size: of all processes together, if there are several.
+        patience: after how many epochs without a lower loss on held-out examples to stop, and to go back to the best
+            one; 0 holds none out, and stops after the last epoch.
+    """
 
     epochs: int = 15
     batch_size: int = 128
     learning_rate: float = 2e-3
+    patience: int = 0
 
 
 _TRAINERS = {

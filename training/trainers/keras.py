@@ -6,20 +6,22 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlops.schema import Task
 from training.examples import Examples
 from training.onnx_graph import serving_graph
 from training.trainers import Fitted, Floats, Place, epochs_of
+from training.trainers.loop import about, label_scale, train
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # reorders sums, and says so on stderr
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # else TensorFlow looks for a GPU, and complains
 
 import keras
 import tensorflow as tf
@@ -45,6 +47,52 @@ class _Fitted:
             return serving_graph(path.read_bytes())
 
 
+class _Network:
+    """See `training.trainers.loop.Network`. Dropout draws from variables of the model, so its state is all there is."""
+
+    def __init__(self, model: Any, n_features: int, scale: tuple[float, float]) -> None:
+        self._model, self._scale = model, scale
+        model.optimizer.build(model.trainable_variables)
+        self._variables = [*model.variables, *model.optimizer.variables]
+        rows = tf.TensorSpec([None, n_features], tf.float32), tf.TensorSpec([None, 1], tf.float32)
+        self._learn = tf.function(self._learn_eagerly, input_signature=rows)
+        self._judge = tf.function(self._judge_eagerly, input_signature=rows)
+
+    def step(self, features: Floats, labels: NDArray[Any], *, rows: int) -> Any:
+        return self._learn(features, self._scaled(labels))
+
+    def loss(self, features: Floats, labels: NDArray[Any]) -> float:
+        parts = [slice(i, i + _PREDICT_BATCH) for i in range(0, len(labels), _PREDICT_BATCH)]
+        return sum(float(self._judge(features[part], self._scaled(labels[part]))) for part in parts)
+
+    def state(self) -> bytes:
+        buffer = BytesIO()
+        np.savez(buffer, *(np.asarray(variable) for variable in self._variables))
+        return buffer.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        with np.load(BytesIO(state), allow_pickle=False) as held:
+            for place, variable in enumerate(self._variables):
+                variable.assign(held[f"arr_{place}"])
+
+    def _scaled(self, labels: NDArray[Any]) -> Floats:
+        mean, scale = self._scale
+        scaled: Floats = ((labels - mean) / scale).astype(np.float32)[:, None]
+        return scaled
+
+    def _learn_eagerly(self, x: Any, y: Any) -> Any:
+        model = self._model
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(x=x, y=y, y_pred=model(x, training=True), training=True)
+        variables = model.trainable_variables
+        model.optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss * tf.cast(tf.shape(x)[0], tf.float32)
+
+    def _judge_eagerly(self, x: Any, y: Any) -> Any:
+        loss = self._model.compute_loss(x=x, y=y, y_pred=self._model(x, training=False), training=False)
+        return loss * tf.cast(tf.shape(x)[0], tf.float32)
+
+
 def fit(
     builder: Callable[..., Any],
     params: Mapping[str, Any],
@@ -56,38 +104,37 @@ def fit(
 ) -> Fitted:
     """Fit a compiled functional model that gives probabilities, or quantities of standardised labels.
 
-    It is the same on one kind of CPU for one seed.
+    It is the same on one kind of CPU for one seed, however often it was killed and begun again. Of what the model was
+    compiled with, the loss and the optimizer count.
 
     Layers with a method `adapt`, such as Normalization, are adapted to what reaches them from the training features.
     """
-    epochs, params = epochs_of(params)
-    features, labels = examples.arrays()
+    epochs, own = epochs_of(params)
     tf.get_logger().setLevel("ERROR")  # it warns of retracing where each call brings a new model
     _one_thread()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    model = builder(seed=seed, n_features=examples.n_features, **params)
+    model = builder(seed=seed, n_features=examples.n_features, **own)
     for layer in model.layers:
         if hasattr(layer, "adapt"):
             reaching = keras.Model(model.inputs, layer.input)
-            layer.adapt(reaching.predict(features, batch_size=_PREDICT_BATCH, verbose=0))
+            layer.adapt(
+                reaching.predict(features, batch_size=_PREDICT_BATCH, verbose=0)
+                for features, _ in examples.blocks()
+            )
         if isinstance(layer, keras.layers.Normalization):
             # Left as eager tensors, tf2onnx would make inputs of the graph out of them.
             layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     model.optimizer.learning_rate = epochs.learning_rate
-    mean, scale = (0.0, 1.0) if task == "classification" else (float(labels.mean()), float(labels.std()))
-    history = model.fit(
-        features,
-        ((labels - mean) / scale).astype(np.float32),
-        batch_size=epochs.batch_size,
-        epochs=epochs.epochs,
-        verbose=0,
-    )
-    for epoch, loss in enumerate(history.history["loss"]):
-        place.log("train_loss", float(loss), epoch)
+    scale = label_scale(examples.labels, task)
+    network = _Network(model, examples.n_features, scale)
+    structure = f"{model.to_json()} {epochs} {keras.__version__} {tf.__version__}"
+    of = about(builder, own, examples, task, seed, structure) if place.checkpoints else ""
+    train(network, examples, epochs, seed=seed, place=place, about=of)
     if task == "classification":
         return _Fitted(model)
-    return _Fitted(keras.Model(model.inputs, keras.layers.Rescaling(scale, mean)(model.outputs[0])))
+    mean, deviation = scale
+    return _Fitted(keras.Model(model.inputs, keras.layers.Rescaling(deviation, mean)(model.outputs[0])))
 
 
 def _one_thread() -> None:

@@ -35,26 +35,16 @@ def extra_trees(
 
 def mlp_torch(*, seed: int, n_features: int, hidden: int = 64, dropout: float = 0.3) -> Any:
     """Two hidden layers, as a PyTorch module that gives logits [n, 1]; `adapt` learns the standardisation."""
-    import torch
-    from torch import Tensor, nn
+    from torch import nn
 
-    class LogStandardise(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("mean", torch.zeros(n_features))
-            self.register_buffer("scale", torch.ones(n_features))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return (torch.log1p(x) - self.mean) / self.scale
+    from usecases.fraud.torch_layers import LogStandardise
 
     class Mlp(nn.Sequential):
-        def adapt(self, x: Tensor) -> None:
-            logs = torch.log1p(x)
-            self[0].mean.copy_(logs.mean(dim=0))
-            self[0].scale.copy_(logs.std(dim=0).clamp_min(1e-6))
+        def adapt(self, blocks: Any) -> None:
+            self[0].adapt(blocks)
 
     return Mlp(
-        LogStandardise(),
+        LogStandardise(n_features),
         nn.Linear(n_features, hidden),
         nn.ReLU(),
         nn.Dropout(dropout),
