@@ -49,6 +49,7 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
         bundle, digest: the signed bundle and the digest of its manifest.
         evaluation: Parquet, one row a test event: id, event_time, day, card, amount, as far as there are, label, score.
         unlabelled: events left out because their label is not known.
+        seconds: of the fit, without tuning and evaluation.
         params: what was trained with, tuned or declared.
         importance: what share of the scores' movement is each feature's: see `mlops.shapley`.
         spread: of the headline figure, over folds and seeds; None where only one model was trained.
