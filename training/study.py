@@ -109,12 +109,15 @@ class Study:
     def run(self, measure: Measure, budget: Budget, n_folds: int) -> Iterator[Trial]:
         """Try parameters until the budget is spent; yields each trial when it has ended.
 
+        A trial that would take longer than what is left is pruned after the fold in which that shows.
+
         Raises:
             Exception: whatever `measure` raises; the trial counts for nothing then.
         """
         while _affordable(ended := self.trials, budget):
             if ended:
-                self._try(measure, ended, n_folds)
+                left = budget.seconds - sum(trial.seconds for trial in ended)
+                self._try(measure, ended, n_folds, left)
             else:
                 self._try_start(measure)
             self._kept.add_trial(self._live.get_trials(deepcopy=False)[-1])
@@ -150,7 +153,7 @@ class Study:
         trial.datetime_start = begun
         self._live.add_trial(trial)
 
-    def _try(self, measure: Measure, ended: list[Trial], n_folds: int) -> None:
+    def _try(self, measure: Measure, ended: list[Trial], n_folds: int, seconds: float) -> None:
         # A sampler keeps the state of its generator in memory; a fresh one for each trial needs none.
         self._live.sampler = optuna.samplers.TPESampler(
             n_startup_trials=_STARTUP_TRIALS,
@@ -169,7 +172,8 @@ class Study:
             found.append(value)
             # Folds differ more than parameters do: what is compared is the gain on the first trial.
             trial.report(float(np.mean(np.subtract(found, ended[0].folds[: len(found)]))), len(found) - 1)
-            if len(found) < n_folds and trial.should_prune():
+            late = time.perf_counter() - begun > seconds
+            if len(found) < n_folds and (late or trial.should_prune()):
                 state = TrialState.PRUNED
                 break
         trial.set_user_attr("folds", found)

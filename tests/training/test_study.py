@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,16 @@ def test_a_time_limit_leaves_room_for_two_more_seeds_and_allows_the_first_trial(
     assert len(study_of(tmp_path / "tuning.db", budget=Budget(trials=2, seconds=4.1 * took))) == 2
 
 
+def test_a_trial_that_takes_all_that_is_left_is_pruned(tmp_path: Path) -> None:
+    def slow(params: dict[str, Any]) -> Generator[float, None, None]:
+        for value in figures(params):
+            time.sleep(0.01 if params == START else 0.5)
+            yield value
+
+    ended = study_of(tmp_path / "tuning.db", measure=slow, budget=Budget(trials=9, seconds=0.4))
+    assert [(len(trial.folds), trial.value is None) for trial in ended] == [(4, False), (1, True)]
+
+
 def test_among_equal_trials_the_declared_parameters_stay(tmp_path: Path) -> None:
     def flat(params: dict[str, Any]) -> Generator[float, None, None]:
         yield from (1.0, 2.0)
@@ -179,6 +190,7 @@ def test_processes_may_begin_on_one_fresh_database_and_work_side_by_side(
     database = tmp_path / "tuning.db"
     code = f"""
 import sys
+import time
 from pathlib import Path
 from tests.training.test_study import PLENTY, SEARCH, START, figures
 from training.study import open_study
