@@ -18,6 +18,7 @@ NotNegative = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Difference = Annotated[float, Meta(ge=-1, le=1)]
 Confidence = Annotated[float, Meta(gt=0, lt=1)]
+Limit = Annotated[float, Meta(gt=0, le=1e6)]
 Money = Annotated[float, Meta(ge=0, le=1e12)]
 
 
@@ -59,14 +60,30 @@ class RandomSplit(_Strict, frozen=True, kw_only=True, tag_field="by", tag="rando
 
 
 class Gate(_Strict, frozen=True, kw_only=True):
-    """What a candidate must show before it may be served.
+    """What a candidate must show before it may be served: `docs/gate.md` has each rule with its reasons.
 
     Margins are of average precision in classification, and in regression of the root mean squared error, as a share
-    of the other's. `baseline_margin` is how much better it must be than the best single feature; `champion_margin`
-    how much better than the champion, and in regression `constant_margin` how much better than the best constant, at
-    the lower end of a paired bootstrap interval with `confidence`. `min_test_positives` and `min_auc` are
-    classification's, `min_test_events` is regression's. `parity_tolerance` is how far a score of the exported graph
-    may be from the original's, as a share of the labels' root mean square where they are quantities.
+    of the other's.
+
+    Fields:
+        min_test_positives, min_auc: of classification.
+        min_test_events: of regression.
+        constant_margin: how much better than the best constant, in regression, at the lower end of the interval.
+        baseline_margin: how much better than the best single feature.
+        champion_margin: how much better than the champion, at the lower end of a paired bootstrap interval.
+        slice_margin: how much worse than the champion in a slice, at the upper end of such an interval.
+        min_slice_positives, min_slice_events: the least support of a slice that is judged.
+        confidence, bootstrap: of these intervals, and how many draws they are made of.
+        max_calibration_error: what the scores miscount in all, as a share of the positives that there were.
+        max_bias: how far the mean prediction is off, as a share of the root mean squared error, in regression.
+        parity_tolerance: how far a score of the exported graph may be from the original's, as a share of the labels'
+            root mean square where they are quantities.
+        parity_rows: over how many rows that is looked for.
+        max_latency_ms: 99th percentile of scoring one row, in milliseconds.
+        max_bundle_mb: of the bundle's files, in megabytes.
+        max_importance: the largest share of the scores' movement that may be one feature's.
+        max_spread: standard deviation of the headline figure over folds or seeds, as a share of its mean.
+        max_age_days: how many days the training days may end before those that the split allows.
     """
 
     min_test_positives: Positive = 30
@@ -75,10 +92,20 @@ class Gate(_Strict, frozen=True, kw_only=True):
     constant_margin: Difference = 0.0
     baseline_margin: Difference = 0.02
     champion_margin: Difference = 0.0
+    slice_margin: Share = 0.05
+    min_slice_positives: Positive = 20
+    min_slice_events: Positive = 50
     confidence: Confidence = 0.9
     bootstrap: Positive = 200
+    max_calibration_error: Limit = 0.75
+    max_bias: Limit = 0.25
     parity_tolerance: Share = 1e-5
-    parity_rows: Positive = 2000
+    parity_rows: Positive = 10_000
+    max_latency_ms: Limit = 5.0
+    max_bundle_mb: Limit = 100.0
+    max_importance: Share = 0.9
+    max_spread: Limit = 0.25
+    max_age_days: NotNegative = 30
 
 
 class Costs(_Strict, frozen=True, kw_only=True):

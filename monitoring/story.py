@@ -74,12 +74,12 @@ class Curve(_Part, frozen=True, kw_only=True):
 
 
 class Check(_Part, frozen=True, kw_only=True):
-    """What one check of the gate said. `observed` and `limit` are written as they are to be read."""
+    """What one check of the gate said, None where it was not judged; numbers are written as they are to be read."""
 
     name: str
     observed: str
     limit: str
-    passed: bool
+    passed: bool | None
     text: str = ""
 
 

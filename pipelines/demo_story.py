@@ -265,7 +265,7 @@ def _candidate(result: TrainResult, release: Release) -> tale.Candidate:
         checks=tuple(
             tale.Check(
                 name=check.name,
-                observed=f"{check.observed:.4g}",
+                observed="" if check.observed is None else f"{check.observed:.4g}",
                 limit=f"{check.limit:.4g}",
                 passed=check.passed,
                 text=check.text,

@@ -65,7 +65,7 @@ def release_table(results: Sequence[TrainResult], release: Release) -> str:
             *result.figures.shown().values(),
             "admitted"
             if verdict.admitted
-            else "refused: " + ", ".join(c.name for c in verdict.checks if not c.passed),
+            else "refused: " + ", ".join(c.name for c in verdict.checks if c.passed is False),
         )
     refusals = [f"{name}: {text}" for name, v in release.verdicts.items() for text in v.refusals]
     best = (

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Check", "at_least", "check"]
+__all__ = ["Check", "at_least", "at_most", "check", "not_judged"]
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition, and whether it is met. Its name is what policies, pages and tests know it by."""
+    """A condition, and whether it is met. Its name is what policies, pages and tests know it by.
+
+    Where there was nothing to judge by, `passed` and `observed` are None, and the text says why. That refuses nobody.
+    """
 
     name: str
-    observed: float
+    observed: float | None
     limit: float
-    passed: bool
+    passed: bool | None
     text: str
 
 
@@ -26,3 +29,13 @@ def check(name: str, observed: float, limit: float, passed: bool, fact: str, wan
 def at_least(name: str, observed: float, limit: float, fact: str, wanted: str) -> Check:
     """A condition that is met from `limit` on."""
     return check(name, observed, limit, observed >= limit, fact, wanted)
+
+
+def at_most(name: str, observed: float, limit: float, fact: str, wanted: str) -> Check:
+    """A condition that is met up to `limit`."""
+    return check(name, observed, limit, observed <= limit, fact, wanted)
+
+
+def not_judged(name: str, limit: float, why: str) -> Check:
+    """A condition that there is nothing to judge by; `why` is a clause."""
+    return Check(name=name, observed=None, limit=limit, passed=None, text=f"Not judged: {why}.")

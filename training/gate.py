@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from mlops.bundle import open_bundle
 from mlops.contract import UseCase
-from mlops.errors import InputError
-from mlops.model import Model
-from mlops.policy import Split
-from training.checks import Check, check
-from training.dataset import load_dataset
+from training.checks import Check
+from training.evidence import gather
 from training.results import TrainResult
-from training.tasks import Compared, task_for
+from training.rules import checks_of
 
 __all__ = ["Verdict", "judge"]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate says of a run's bundle; admitted if every check passed.
+    """What the gate says of a run's bundle; admitted if no check failed.
 
     `champion` is the digest of the champion's bundle that it was compared with and `champion_figure` that one's
     average precision, or root mean squared error, on the same events, if there is a champion.
@@ -41,7 +33,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def refusals(self) -> tuple[str, ...]:
         """The sentences of the checks that failed."""
-        return tuple(check.text for check in self.checks if not check.passed)
+        return tuple(check.text for check in self.checks if check.passed is False)
 
 
 def judge(
@@ -57,76 +49,20 @@ def judge(
     Args:
         champion: the champion's bundle, or None if nothing was ever promoted.
         features: the feature table that the candidate was tested on; it must hold the champion's features as well.
-        public_key: verifies the champion's bundle.
+        public_key: verifies the candidate's bundle and the champion's.
 
     Raises:
-        BundleError: the champion's bundle cannot be read, or is not what was signed.
+        BundleError: a bundle cannot be read, or is not what was signed.
         InputError: the feature table does not hold the champion's features or the events of the evaluation.
     """
-    gate = use_case.policy.gate
-    checks = [
-        *task_for(use_case.task).checks(result.figures, gate, use_case.label),
-        check(
-            "onnx_parity",
-            result.onnx_max_abs_diff,
-            gate.parity_tolerance,
-            result.onnx_max_abs_diff <= gate.parity_tolerance,
-            f"scores of the ONNX graph at most {result.onnx_max_abs_diff:.1e} from the original's over "
-            f"{result.onnx_rows:,} rows",
-            f"at most {gate.parity_tolerance:.1e}",
-        ),
-    ]
-    digest = compared = None
-    if champion is not None:
-        digest, compared = _against_champion(result, use_case, champion, features, public_key)
-        checks.append(compared.check)
+    evidence = gather(result, use_case, champion=champion, features=features, public_key=public_key)
+    checks = checks_of(evidence)
     return Verdict(
         candidate=result.name,
         run_id=result.run_id,
         digest=result.digest,
-        admitted=all(check.passed for check in checks),
-        checks=tuple(checks),
-        champion=digest,
-        champion_figure=compared.champion if compared else None,
+        admitted=all(check.passed is not False for check in checks),
+        checks=checks,
+        champion=evidence.champion.digest if evidence.champion else None,
+        champion_figure=evidence.champion.compared.champion if evidence.champion else None,
     )
-
-
-def _against_champion(
-    result: TrainResult, use_case: UseCase, champion: Path, features: Path, public_key: Path
-) -> tuple[str, Compared]:
-    split = use_case.policy.split
-    bundle = open_bundle(champion, public_key=public_key)
-    data = load_dataset(
-        features,
-        use_case,
-        first_day=result.first_day,
-        days=split.days if isinstance(split, Split) else 0,
-        features=bundle.features,
-    )
-    evaluation = pq.read_table(result.evaluation)
-    rows = _rows_of(evaluation["id"].to_numpy(), data.ids, features)
-    compared = task_for(use_case.task).compare(
-        result.figures,
-        evaluation["label"].to_numpy(),
-        evaluation["score"].to_numpy(),
-        Model(bundle.model)(data.features[rows]),
-        data,
-        rows,
-        use_case.policy.gate,
-        seed=result.seed,
-    )
-    return bundle.digest, compared
-
-
-def _rows_of(ids: NDArray[Any], held: NDArray[Any], features: Path) -> NDArray[np.int64]:
-    """Where `ids` stand in `held`."""
-    order = np.argsort(held, kind="stable")
-    place = np.minimum(np.searchsorted(held, ids, sorter=order), len(held) - 1)
-    rows: NDArray[np.int64] = order[place]
-    if missing := int((held[rows] != ids).sum()):
-        raise InputError(
-            f"{missing:,} events of the evaluation are not in it",
-            where=features,
-            todo="judge on the feature table that the candidate was tested on",
-        )
-    return rows
