@@ -22,7 +22,7 @@ serve: setup ## serve the champion over HTTP
 	@$(BIN)/mlops serve
 
 test: setup ## every test that needs no root and no services
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-system: setup ## install Debian packages, then the tests that need a browser and services
 	@infra/system-packages
