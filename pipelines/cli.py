@@ -14,8 +14,9 @@ from pipelines.command_line import cli
 from pipelines.commands_bench import bench, doctor
 from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
-from pipelines.commands_model import promote, train
+from pipelines.commands_model import train
 from pipelines.commands_new import new_usecase
+from pipelines.commands_registry import history, promote, reject, rollback
 from pipelines.commands_serving import replay, serve
 from pipelines.commands_start import demo, run
 from pipelines.commands_store import store
@@ -36,6 +37,9 @@ for command in (
     features,
     train,
     promote,
+    reject,
+    rollback,
+    history,
     serve,
     replay,
     store,

@@ -7,7 +7,6 @@ from datetime import date
 import click
 
 from mlops.contract import Effort
-from mlops.errors import ConfigError
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import (
@@ -17,7 +16,7 @@ from pipelines.options import (
     train_from_option,
 )
 
-__all__ = ["promote", "train"]
+__all__ = ["train"]
 
 
 @click.command()
@@ -52,25 +51,3 @@ def train(
         show({"candidates": results, "release": outcome}, json_=True)
     else:
         print(release_table(results, outcome))
-
-
-@click.command()
-@click.argument("version", required=False)
-@click.option("--rollback", is_flag=True, help="Go back to the champion before this one.")
-@as_json
-@click.pass_obj
-def promote(settings: Settings, version: str | None, rollback: bool, json_: bool) -> None:
-    """Make VERSION (by default the challenger) the champion that serving follows."""
-    from pipelines import lifecycle
-    from training import registry
-
-    if rollback:
-        show(registry.rollback(settings), json_)
-        return
-    version = version or registry.status(settings).challenger or registry.status(settings).champion
-    if version is None:
-        raise ConfigError(
-            "there is no version to promote", where=settings.mlflow_uri, todo="train one: mlops train"
-        )
-    watched("backfill", lifecycle.fill_store, settings, version)
-    show(watched("promote", lifecycle.promote, settings, version), json_)

@@ -63,7 +63,7 @@ def settings(tmp_path: Path, empty_database: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Models to register, trained when a test first asks for them."""
+    """Models to register."""
     return Models(tmp_path_factory.mktemp("models"))
 
 

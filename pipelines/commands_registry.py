@@ -1,0 +1,82 @@
+"""Commands that change who answers, and that tell how it came to it. Heavy imports wait until one is chosen."""
+
+from __future__ import annotations
+
+import click
+
+from mlops.errors import ConfigError
+from mlops.settings import Settings, without_password
+from pipelines.command_line import show, watched
+from pipelines.options import as_json
+
+__all__ = ["history", "promote", "reject", "rollback"]
+
+by_option = click.option("--by", default="", help="Who the record names (MLOPS_USER, else the user).")
+why_option = click.option("--why", default="", help="Why, for the record.")
+
+
+@click.command()
+@click.argument("version", required=False)
+@by_option
+@why_option
+@as_json
+@click.pass_obj
+def promote(settings: Settings, version: str | None, by: str, why: str, json_: bool) -> None:
+    """Make VERSION (by default the challenger) the champion that serving follows."""
+    from pipelines import lifecycle
+    from training import registry
+
+    if version is None:
+        standing = registry.status(settings)
+        version = standing.challenger or standing.champion
+    if version is None:
+        raise ConfigError(
+            "there is no version to promote",
+            where=without_password(settings.mlflow_uri),
+            todo="train one: mlops train",
+        )
+    watched("backfill", lifecycle.fill_store, settings, version)
+    show(watched("promote", registry.promote, settings, version, by=by, why=why), json_)
+
+
+@click.command()
+@click.argument("version")
+@by_option
+@why_option
+@as_json
+@click.pass_obj
+def reject(settings: Settings, version: str, by: str, why: str, json_: bool) -> None:
+    """Archive VERSION for ever: it is not promoted, and nobody rolls back to it."""
+    from training import registry
+
+    show(registry.reject(settings, version, by=by, why=why), json_)
+
+
+@click.command()
+@by_option
+@why_option
+@as_json
+@click.pass_obj
+def rollback(settings: Settings, by: str, why: str, json_: bool) -> None:
+    """Make the champion before the present one the champion again."""
+    from training import registry
+
+    show(watched("roll back", registry.rollback, settings, by=by, why=why), json_)
+
+
+@click.command()
+@click.argument("version", required=False)
+@as_json
+@click.pass_obj
+def history(settings: Settings, version: str | None, json_: bool) -> None:
+    """Who brought which version into which stage, when and why: of all versions, or of VERSION."""
+    from training import registry
+
+    steps = registry.history(settings, version)
+    if json_:
+        show(steps, json_=True)
+        return
+    for step in steps:
+        print(
+            f"{step.at}  version {step.version} → {step.stage} ({step.action}) by {step.by}  {step.why}".rstrip()
+        )
