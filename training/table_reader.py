@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from mlops.errors import InputError
+
 __all__ = ["Stretch", "TableReader"]
 
 _BATCH_ROWS = 16_384  # few enough for a core's cache, once they are float32
@@ -50,10 +52,14 @@ class TableReader:
         return Stretch(start=start, end=end, present=present, groups=groups)
 
     def read(self, stretch: Stretch, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Its rows in the order of the files, some at a time."""
+        """Its rows in the order of the files, some at a time.
+
+        Raises:
+            InputError: a file is not there any more.
+        """
         wanted = list(dict.fromkeys([*columns, self._time, stretch.present]))
         for path, groups in stretch.groups.items():
-            with pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+            with _opened(path) as file:
                 for batch in file.iter_batches(_BATCH_ROWS, row_groups=list(groups), columns=wanted):
                     rows = pa.Table.from_batches([batch])
                     time = rows[self._time]
@@ -63,3 +69,10 @@ class TableReader:
                     found = rows if pc.all(chosen).as_py() else rows.filter(chosen)
                     if found.num_rows:
                         yield found
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    except FileNotFoundError:
+        raise InputError("has changed while it was read", where=path.parent, todo="train again") from None
