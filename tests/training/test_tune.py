@@ -294,3 +294,18 @@ def test_data_without_room_for_a_fold_are_refused(settings: Settings, table: Pat
     with pytest.raises(InputError, match="no days to choose parameters on"):
         tune_it(spec_of(settings, table, first_day="2018-05-09"))
     assert not (settings.home / "tuning.db").exists()
+
+
+def test_a_fit_that_draws_nothing_is_not_repeated_on_every_fold(
+    settings: Settings, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[Any] = []
+    monkeypatch.setattr(
+        tuned,
+        "DecisionTreeClassifier",
+        lambda **kw: fitted.append(kw) or Classifier(**kw | {"random_state": 0}),
+    )
+    found = tune_it(spec_of(settings, table, "settled"))
+    assert found.spread is not None
+    assert set(found.spread.seeds) == {found.value}
+    assert len(fitted) == 4 + 1 + 1
