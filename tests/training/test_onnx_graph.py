@@ -6,10 +6,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from mlops.errors import ParityError
 from mlops.model import Model
-from training.onnx_graph import serving_graph
+from training.onnx_graph import behind_score, serving_graph, tree_splits
+from training.trainers.sklearn_onnx import export
 
 
 def graph(operator: str = "Sigmoid", *, output: str = "y", inputs: tuple[str, ...] = ("x",)) -> bytes:
@@ -60,3 +64,23 @@ def test_the_batch_is_free_and_the_width_is_not() -> None:
     dims = proto.graph.input[0].type.tensor_type.shape.dim
     assert (dims[0].dim_param, dims[1].dim_value) == ("n", 2)
     assert [value.name for value in (*proto.graph.input, *proto.graph.output)] == ["features", "score"]
+
+
+def test_the_splits_of_trees_that_read_the_features_are_known() -> None:
+    rows = np.arange(40, dtype=np.float32).reshape(20, 2)
+    labels = (rows[:, 1] > 15).astype(int)
+    tree = DecisionTreeClassifier().fit(rows, labels)
+    columns, values = tree_splits(
+        serving_graph(export(tree, 2, classifier=True), output="probabilities", column=1)
+    )
+    assert columns.tolist() == [tree.tree_.feature[0]]
+    assert values.tolist() == [tree.tree_.threshold[0]]
+    behind = make_pipeline(StandardScaler(), tree).fit(rows, labels)
+    scaled = serving_graph(export(behind, 2, classifier=True), output="probabilities", column=1)
+    assert [len(found) for found in tree_splits(scaled)] == [0, 0]
+
+
+def test_nodes_behind_the_score_change_the_score() -> None:
+    nodes = [helper.make_node("Mul", ["plain", "two"], ["score"])]
+    model = behind_score(serving_graph(graph()), nodes, {"two": np.float32(2)}, reads="plain")
+    assert Model(model)(np.zeros((3, 2), np.float32)).tolist() == [1, 1, 1]
