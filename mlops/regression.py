@@ -6,19 +6,28 @@ scikit-learn's; intervals are percentile bootstrap intervals over single events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlops.errors import InputError
-from mlops.metrics import Interval
+from mlops.metrics import Interval, bootstrap
+from mlops.metrics.bootstrap import Draws, Statistic
 
-__all__ = ["bootstrap_rmse", "gain", "mae", "mape", "paired_rmse_gain", "r2", "rmse"]
+__all__ = [
+    "bootstrap_rmse",
+    "error_statistic",
+    "gain",
+    "mae",
+    "mape",
+    "paired_rmse_gain",
+    "prediction_bins",
+    "r2",
+    "rmse",
+]
 
 Floats = NDArray[np.float64]
-
-_CHUNK = 4_000_000  # resampled weights held at once, in numbers
 
 
 def rmse(y: ArrayLike, p: ArrayLike) -> float:
@@ -62,6 +71,43 @@ def mape(y: ArrayLike, p: ArrayLike) -> float | None:
     return float(np.mean(np.abs((labels - predictions) / labels))) if labels.all() else None
 
 
+def error_statistic(y: ArrayLike, p: ArrayLike, rows: NDArray[Any] | slice = slice(None)) -> Statistic:
+    """`rmse`, `mae`, `r2` and `bias` (the mean of p − y) of some rows, for `mlops.metrics.bootstrap`, events alone.
+
+    Raises:
+        InputError: as for `rmse`.
+    """
+    labels, predictions = _checked(np.asarray(y)[rows], np.asarray(p)[rows])
+    error, centred = predictions - labels, labels - labels.mean()
+    terms = np.column_stack([np.ones(len(error)), error**2, np.abs(error), error, centred, centred**2])
+
+    def statistic(draws: Draws) -> dict[str, Floats]:
+        n, squares, absolute, signed, sums, spreads = (draws.weights[:, rows] @ terms).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = spreads - sums**2 / n
+            return {
+                "rmse": np.sqrt(squares / n),
+                "mae": absolute / n,
+                "r2": 1 - np.divide(squares, spread, out=np.full(len(n), np.nan), where=spread > 1e-12 * n),
+                "bias": signed / n,
+            }
+
+    return statistic
+
+
+def prediction_bins(p: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
+    """The bin of each prediction, [n], from 0 for the lowest: at most `bins` of as many events; equal ones together.
+
+    Raises:
+        InputError: a prediction that is not finite.
+    """
+    _, predictions = _checked(p, p)
+    _, group, counts = np.unique(predictions, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - counts / 2
+    place = np.minimum((middle / len(predictions) * bins).astype(np.int64), bins - 1)
+    return np.unique(place, return_inverse=True)[1][group]
+
+
 def bootstrap_rmse(
     y: ArrayLike, p: ArrayLike, *, rounds: int = 200, confidence: float = 0.9, seed: int = 0
 ) -> Interval:
@@ -70,9 +116,10 @@ def bootstrap_rmse(
     Raises:
         InputError: as for `rmse`.
     """
-    labels, predictions = _checked(y, p)
-    squares = (labels - predictions) ** 2
-    return _bootstrap(lambda w: np.sqrt(w @ squares), len(labels), rounds, confidence, seed)
+    statistic = error_statistic(y, p)
+    return _bootstrap(
+        lambda draws: {"": statistic(draws)["rmse"]}, len(np.asarray(y)), rounds, confidence, seed
+    )
 
 
 def paired_rmse_gain(
@@ -89,14 +136,14 @@ def paired_rmse_gain(
     Raises:
         InputError: as for `rmse`.
     """
-    labels, predictions = _checked(y, p)
-    _, others = _checked(y, other)
-    ours, theirs = (labels - predictions) ** 2, (labels - others) ** 2
-
-    def gains(weights: Floats) -> Floats:
-        return _gain(np.sqrt(weights @ ours), np.sqrt(weights @ theirs))
-
-    return _bootstrap(gains, len(labels), rounds, confidence, seed)
+    ours, theirs = error_statistic(y, p), error_statistic(y, other)
+    return _bootstrap(
+        lambda draws: {"": _gain(ours(draws)["rmse"], theirs(draws)["rmse"])},
+        len(np.asarray(y)),
+        rounds,
+        confidence,
+        seed,
+    )
 
 
 def gain(error: float, other: float) -> float:
@@ -109,25 +156,8 @@ def _gain(error: Floats, other: Floats) -> Floats:
     return np.divide(other - error, larger, out=np.zeros_like(larger), where=larger > 0)
 
 
-def _bootstrap(
-    statistic: Callable[[Floats], Floats], n: int, rounds: int, confidence: float, seed: int
-) -> Interval:
-    """Of a statistic that takes weights [rounds, n], each row a whole, and gives [rounds]."""
-    tail = (1 - confidence) / 2
-    drawn = np.concatenate([statistic(weights) for weights in _resampled(n, rounds, seed)])
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    value = float(statistic(np.full((1, n), 1 / n))[0])
-    return Interval(value=value, low=float(low), high=float(high), confidence=confidence)
-
-
-def _resampled(n: int, rounds: int, seed: int) -> Iterator[Floats]:
-    """Weights [≤ rounds, n] of events under resampling."""
-    rng = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK // n)
-    for start in range(0, rounds, chunk):
-        size = min(chunk, rounds - start)
-        drawn = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n) / n
+def _bootstrap(statistic: Statistic, n: int, rounds: int, confidence: float, seed: int) -> Interval:
+    return bootstrap([statistic], np.arange(n), rounds=rounds, confidence=confidence, seed=seed)[0][""]
 
 
 def _checked(y: ArrayLike, p: ArrayLike) -> tuple[Floats, Floats]:

@@ -111,7 +111,7 @@ def summarise(
             CandidateScores(
                 name=r.name,
                 framework=r.framework,
-                auc=ranking_of(r).auc,
+                auc=ranking_of(r).auc.value,
                 ap=ranking_of(r).ap.value,
                 cp100=cards.value if (cards := ranking_of(r).card_precision) else None,
             )

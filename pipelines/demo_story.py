@@ -255,7 +255,7 @@ def _candidate(result: TrainResult, release: Release) -> tale.Candidate:
     return tale.Candidate(
         name=result.name,
         framework=result.framework,
-        auc=figures.auc,
+        auc=figures.auc.value,
         ap=figures.ap.value,
         cp100=figures.card_precision.value if figures.card_precision else None,
         onnx_max_abs_diff=result.onnx_max_abs_diff,

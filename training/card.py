@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from mlops.bundle import Decisions
-from mlops.contract import Candidate, UseCase
+from mlops.contract import Candidate, Effort, UseCase
+from mlops.metrics import Interval
+from mlops.slices import SliceFigures
+from mlops.spread import Spread
 from mlops.wording import definitions
+from training.ablation import Ablated
 from training.parity import Parity
-from training.tasks import CardParts, task_for
+from training.tasks import CardParts, Figure, SliceColumn, task_for
 
-__all__ = ["CardFacts", "model_card"]
+__all__ = ["CardFacts", "model_card", "prose_of"]
 
 PROSE = "model_card.md"  # beside the use case: intended use and limits, what only a person knows
 
 
 class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run knows of itself. Windows are texts such as `2018-07-25 to 2018-07-31`; `first_day` may be empty."""
+    """What a run knows of itself.
+
+    Fields:
+        commit: of the code; empty outside of a checkout. `lock_digest` is that of the packages.
+        fingerprint: of the feature table. `features_digest` is that of the features' definitions.
+        first_day: the first training day; empty where events have no time.
+        train_window, test_window: texts such as `2018-07-25 to 2018-07-31`.
+        unlabelled, known_cards: events left out, as `training.split.Windows` counts them.
+        fit_seconds: what fitting took, tuning not counted.
+        spread: of the headline figure, over folds and seeds; None where only one model was trained.
+        importance: each feature's share; empty where it was not computed.
+        ablation: what each group of features is worth; None where that was not looked into.
+    """
 
     run_id: str
     created_at: str
@@ -34,6 +51,13 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     test_events: int
     unlabelled: int
     known_cards: int
+    lock_digest: str = ""
+    features_digest: str = ""
+    effort: Effort = "quick"
+    fit_seconds: float = 0.0
+    spread: Spread | None = None
+    importance: dict[str, float] = {}
+    ablation: tuple[Ablated, ...] | None = None
 
 
 def model_card(
@@ -56,17 +80,22 @@ def model_card(
         f"# {use_case.title}: {candidate.name}",
         f"Made {facts.created_at} with {candidate.framework} by run `{facts.run_id}`. This page is generated; "
         f"nothing on it was typed by hand, except for what `{package}` says of use and limits.",
-        _prose(package),
+        prose_of(package),
         _data(facts, parts),
         _figures(use_case, facts, parts, parity),
-        parts.decisions,
-        _features(use_case),
+        _slices(use_case, evaluation.slices, parts),
+        *parts.sections,
+        _training(candidate, facts),
+        _importance(facts.importance),
+        _ablation(facts),
+        _features(use_case, candidate),
         _reproduce(package, candidate, facts),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _prose(package: str) -> str:
+def prose_of(package: str) -> str:
+    """What the use case says of use and limits, in Markdown; nothing if it says nothing."""
     page = Path(str(importlib.import_module(package).__file__)).with_name(PROSE)
     return page.read_text(encoding="utf-8").strip() if page.is_file() else ""
 
@@ -88,29 +117,131 @@ def _data(facts: CardFacts, parts: CardParts) -> str:
 def _figures(use_case: UseCase, facts: CardFacts, parts: CardParts, parity: Parity) -> str:
     rows = [
         *parts.figures,
-        ("ONNX against the original", f"at most {parity.max_abs_diff:.1e} apart over {parity.rows:,} rows"),
+        Figure(
+            name="ONNX against the original",
+            value=f"{parity.max_abs_diff:.1e}",
+            note=f"at most so far apart over {parity.rows:,} rows",
+        ),
     ]
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    table = [
+        "| figure | value | interval | |",
+        "|---|---:|---|---|",
+        *(f"| {row.name} | {row.value} | {row.interval} | {row.note} |" for row in rows),
+    ]
     origin = " The events are simulated." if use_case.simulator else ""
-    return (
-        f"## Figures on the test events, {facts.test_window}\n\n| | |\n|---|---|\n{table}\n\nThe interval is "
-        f"{parts.interval}.{origin}"
+    return "\n".join(
+        [
+            f"## Figures on the test events, {facts.test_window}",
+            "",
+            *table,
+            "",
+            f"Intervals are {parts.interval}.{origin}",
+        ]
     )
 
 
-def _features(use_case: UseCase) -> str:
-    words = definitions(use_case.features)
-    described = use_case.features.describe()
-    rows = [f"| `{name}` | {unit} | {words[name]} | {text} |" for name, unit, text in described]
+def _slices(use_case: UseCase, slices: Sequence[SliceFigures], parts: CardParts) -> str:
+    if not use_case.slices:
+        return ""
+    counted = ["events", use_case.label.positives] if use_case.task == "classification" else ["events"]
+    heads = ["slice", "", *counted, *(column.title for column in parts.slice_columns)]
+    lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    for one in slices:
+        support = [f"{one.events:,}", f"{one.positives:,}"][: len(counted)]
+        cells = [_cell(one.figures, column) for column in parts.slice_columns]
+        lines.append(f"| {' | '.join([one.name, one.value, *support, *cells])} |")
+    notes = ["A dash stands where there is too little to say."]
+    if kinds := [s.name for s in use_case.slices if s.column in use_case.label.details]:
+        notes.append(
+            f"By {', '.join(kinds)}, a slice is such {use_case.label.positives} among all other events."
+        )
+    if absent := [s.name for s in use_case.slices if s.name not in {one.name for one in slices}]:
+        notes.append(f"The data does not tell {', '.join(absent)}.")
+    return "\n".join(["## Slices", "", *lines, "", " ".join(notes)])
+
+
+def _cell(figures: Mapping[str, Interval] | None, column: SliceColumn) -> str:
+    if figures is None or (one := figures.get(column.key)) is None:
+        return "–"
+    return f"{one.value:{column.form}} ({one.low:{column.form}} to {one.high:{column.form}})"
+
+
+def _training(candidate: Candidate, facts: CardFacts) -> str:
+    params = ", ".join(f"`{name}={value}`" for name, value in candidate.params.items()) or "none"
+    text = (
+        f"## Training\n\nFitted in {facts.fit_seconds:,.1f} s at effort {facts.effort}, with the parameters {params} "
+        f"of `{candidate.builder}`."
+    )
+    if candidate.calibration:
+        text += f" Scores are calibrated ({candidate.calibration}) on events that it was not trained on."
+    if facts.spread is not None:
+        folds, seeds = (
+            " ".join(f"{value:.4g}" for value in values) or "none"
+            for values in (facts.spread.folds, facts.spread.seeds)
+        )
+        text += f" Models trained alike reached {folds} on validation folds, and {seeds} with other seeds."
+    return text
+
+
+def _importance(importance: Mapping[str, float]) -> str:
+    if not importance:
+        return "## Importance\n\nNot computed in this run."
+    ranked = sorted(importance.items(), key=lambda item: -item[1])
+    lines = [f"| `{name}` | {share:.1%} |" for name, share in ranked]
+    text = "What share of the movement of the scores is each feature's, by Shapley values on test events."
+    return "\n".join(["## Importance", "", text, "", "| feature | share |", "|---|---:|", *lines])
+
+
+def _ablation(facts: CardFacts) -> str:
+    if facts.ablation is None:
+        return (
+            "## Ablation by feature group\n\nNot run at effort "
+            f"{facts.effort}: what the model would be worth without a group of its features was not looked into."
+        )
+    lines = ["| without | features | loss | interval |", "|---|---:|---:|---|"]
+    for one in facts.ablation:
+        loss = ("–", "cannot be fitted without") if one.loss is None else _loss(one.loss)
+        lines.append(f"| {one.group} | {len(one.features)} | {' | '.join(loss)} |")
+    text = "What the headline figure loses when the model is fitted again without a group; below 0, it gains."
+    return "\n".join(["## Ablation by feature group", "", text, "", *lines])
+
+
+def _loss(loss: Interval) -> tuple[str, str]:
+    return f"{loss.value:+.4f}", f"{loss.low:+.4f} to {loss.high:+.4f}"
+
+
+def _features(use_case: UseCase, candidate: Candidate) -> str:
+    features = use_case.features_of(candidate)
+    words = definitions(features)
+    rows = [f"| `{name}` | {unit} | {words[name]} | {text} |" for name, unit, text in features.describe()]
     head = ["## Features", "", "| feature | unit | computed as | what it says |", "|---|---|---|---|"]
     return "\n".join([*head, *rows])
 
 
 def _reproduce(package: str, candidate: Candidate, facts: CardFacts) -> str:
-    since = f", from {facts.first_day} on" if facts.first_day else ""
-    commit = f"commit `{facts.commit}`, " if facts.commit else ""
-    return (
-        f"## How to reproduce\n\nTrain candidate `{candidate.name}` of `{package}` with {commit}seed {facts.seed}, on "
-        f"the feature table with fingerprint `{facts.fingerprint}`{since}. Data and features are the same "
-        f"everywhere; figures are the same on one kind of CPU and may differ in the third digit on another."
+    lineage = [
+        ("code", f"commit `{facts.commit}`" if facts.commit else "not from a checkout"),
+        ("packages", f"lock `{facts.lock_digest}`" if facts.lock_digest else "not locked"),
+        ("data", f"feature table with fingerprint `{facts.fingerprint}`"),
+        ("features", f"definitions `{facts.features_digest}`"),
+        ("first training day", facts.first_day or "none: drawn at random"),
+        ("seed", str(facts.seed)),
+        ("effort", facts.effort),
+        ("parameters", "above, under training"),
+        ("run", f"`{facts.run_id}`"),
+    ]
+    since = f" --train-from {facts.first_day}" if facts.first_day else ""
+    lines = [f"| {name} | {value} |" for name, value in lineage]
+    return "\n".join(
+        [
+            "## How to reproduce",
+            "",
+            "| | |",
+            "|---|---|",
+            *lines,
+            "",
+            f"`MLOPS_USECASE={package} mlops train{since} --candidate {candidate.name} --seed {facts.seed} --effort "
+            f"{facts.effort}` trains the same. Data and features are the same everywhere; figures are the same on one "
+            "kind of CPU and may differ in the third digit on another.",
+        ]
     )

@@ -19,6 +19,7 @@ from mlops.metrics.calibration import (
     Reliability,
     brier,
     calibration_error,
+    observed_share,
     reliability_bins,
 )
 from mlops.metrics.cards import CardPrecision, card_precision_at_k
@@ -65,6 +66,7 @@ __all__ = [
     "cost_curve",
     "event_costs",
     "means",
+    "observed_share",
     "paired_bootstrap",
     "precision_recall_curve",
     "ranking_statistic",

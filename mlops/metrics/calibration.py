@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mlops.metrics.figures import Floats, Interval, Ints, checked
 
-__all__ = ["Reliability", "brier", "calibration_error", "reliability_bins"]
+__all__ = ["Reliability", "brier", "calibration_error", "observed_share", "reliability_bins"]
 
 
 class Reliability(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,3 +72,21 @@ def calibration_error(y: ArrayLike, s: ArrayLike, bins: int = 10) -> float:
 
 def _error(labels: Ints, scores: Floats, place: Ints) -> float:
     return float(np.abs(np.bincount(place, scores - labels)).sum() / len(labels))
+
+
+def observed_share(positives: int, events: int, drawn: Interval | None) -> Interval:
+    """The share of positives in a bin, with the interval that was `drawn`, or Wilson's where none could be.
+
+    Where all events are alike, so is every draw, and an interval without width would claim too much. (Wilson,
+    Probable inference, the law of succession, and statistical inference, 1927.)
+    """
+    if drawn is not None and 0 < positives < events:
+        return drawn
+    confidence = 0.9 if drawn is None else drawn.confidence
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, spread = positives / events, z * z / events
+    middle = (share + spread / 2) / (1 + spread)
+    half = float(np.sqrt(share * (1 - share) * spread + spread * spread / 4)) / (1 + spread)
+    return Interval(
+        value=share, low=max(0.0, middle - half), high=min(1.0, middle + half), confidence=confidence
+    )

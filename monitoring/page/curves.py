@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from monitoring.page.svg import Canvas, Scale
+from mlops.svg import Canvas, Scale
 from monitoring.story import Curve, Training
 
 __all__ = ["draw_curves"]

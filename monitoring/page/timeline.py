@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from monitoring.page.svg import Canvas, Scale, ticks
+from mlops.svg import Canvas, Scale, ticks
 from monitoring.story import Story
 
 __all__ = ["draw_timeline"]

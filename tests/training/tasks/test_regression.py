@@ -14,6 +14,7 @@ from mlops.tables import FeatureTable
 from training.checks import Check
 from training.dataset import Dataset
 from training.split import Windows, split_windows
+from training.tasks import Figure
 from training.tasks.regression import MIN_TRAIN_EVENTS, TASK, RegressionEvaluation
 
 LABEL = Label(column="rent")
@@ -52,7 +53,7 @@ def test_the_figures_are_of_the_test_rows() -> None:
     scores[WINDOWS.test] = Y[WINDOWS.test]
     found = evaluate(scores)
     assert found.rmse.value == pytest.approx(0, abs=1e-5)
-    assert found.r2 == pytest.approx(1)
+    assert found.r2.value == pytest.approx(1)
     assert (found.events, found.train_events) == (200, 600)
 
 
@@ -117,8 +118,8 @@ def test_labels_that_teach_nothing_are_refused(labels: np.ndarray, message: str)
 def test_the_card_and_the_table_show_what_is_defined() -> None:
     found = msgspec.structs.replace(evaluate(GOOD), mape=None)
     parts = TASK.card(found, None, LABEL)
-    assert ("mean absolute percentage error", "not defined") in parts.figures
+    assert Figure(name="mean absolute percentage error", value="not defined") in parts.figures
     assert parts.heads == ("mean rent",)
-    assert parts.decisions == ""
+    assert "| predictions | events | mean prediction | bias | interval |" in parts.sections[0]
     assert list(found.shown()) == ["RMSE", "90 %", "MAE", "R²"]
     assert "mape" not in found.metrics()
