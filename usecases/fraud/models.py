@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["extra_trees", "mlp_keras", "mlp_torch"]
+__all__ = ["extra_trees", "gru_torch", "mlp_keras", "mlp_torch"]
 
 
 def extra_trees(
@@ -53,6 +53,26 @@ def mlp_torch(*, seed: int, n_features: int, hidden: int = 64, dropout: float = 
         nn.Dropout(dropout),
         nn.Linear(hidden, 1),
     )
+
+
+def gru_torch(
+    *,
+    seed: int,
+    n_features: int,
+    n: int = 8,
+    fields: int = 2,
+    recurrent: int = 32,
+    hidden: int = 64,
+    dropout: float = 0.3,
+) -> Any:
+    """A GRU over a card's last payments beside the other features, as a PyTorch module that gives logits [b, 1].
+
+    The payments are the last `n` · `fields` features, as `mlops.features.Last` makes them: by field, and in each from
+    the newest to the oldest, less than 0 where there is none.
+    """
+    from usecases.fraud.torch_layers import Recurrent
+
+    return Recurrent(n_features, n=n, fields=fields, recurrent=recurrent, hidden=hidden, dropout=dropout)
 
 
 def mlp_keras(*, seed: int, n_features: int, hidden: int = 64, dropout: float = 0.3) -> Any:
