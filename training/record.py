@@ -17,6 +17,7 @@ from mlops.contract import Candidate, UseCase
 from mlops.policy import RandomSplit, Split
 from mlops.storage import replace_file
 from training import tracking
+from training.ablation import Ablated
 from training.card import CardFacts, model_card
 from training.dataset import Dataset, parse_day
 from training.lineage import Lineage
@@ -43,6 +44,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
         scale: how large a score is: see `Task.scale`.
         reference: typical rows [k, f], which explanations compare with.
         importance: each feature's share.
+        ablation: what each group of features is worth; None where that was not looked into.
         seconds: of the fit alone.
     """
 
@@ -61,6 +63,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     figures: Evaluation
     reference: NDArray[np.float32]
     importance: dict[str, float]
+    ablation: tuple[Ablated, ...] | None
     seconds: float
 
 
@@ -149,6 +152,13 @@ def _facts(trained: Trained, spec: TrainSpec, run_id: str) -> CardFacts:
         test_events=len(trained.windows.test),
         unlabelled=trained.windows.unlabelled,
         known_cards=trained.windows.known_cards,
+        lock_digest=trained.lineage.lock_digest,
+        features_digest=trained.lineage.features_digest,
+        effort=spec.effort,
+        fit_seconds=trained.seconds,
+        spread=trained.tuned.spread,
+        importance=trained.importance,
+        ablation=trained.ablation,
     )
 
 

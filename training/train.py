@@ -14,6 +14,7 @@ from mlops.model import Model
 from mlops.reasons import choose_reference
 from mlops.signing import ensure_keys
 from training import tracking
+from training.ablation import Ablated, ablate
 from training.calibration import fit_calibration
 from training.dataset import Dataset
 from training.lineage import lineage_of
@@ -90,9 +91,19 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
             decisions=decisions,
             scale=scale,
             parity=compare(predict, model, sample, scale=scale),
-            figures=task.evaluate(scores, data, windows, decisions, policy, seed=spec.seed),
+            figures=task.evaluate(
+                scores,
+                data,
+                windows,
+                decisions,
+                policy,
+                seed=spec.seed,
+                slices=use_case.slices,
+                details=use_case.label.details,
+            ),
             reference=choose_reference(tested, scores[windows.test]),
             importance={},
+            ablation=_ablate(spec, use_case, candidate, data, windows, scores, place),
             seconds=seconds,
         )
         return write_record(trained, spec, run)
@@ -116,3 +127,19 @@ def _fit(
     rows = windows.wait
     calibrate = fit_calibration(predict(data.features[rows]), data.label[rows], candidate.calibration)
     return lambda features: calibrate(predict(features)), calibrate.append(model)
+
+
+def _ablate(
+    spec: TrainSpec,
+    use_case: UseCase,
+    candidate: Candidate,
+    data: Dataset,
+    windows: Windows,
+    scores: Floats,
+    place: Place,
+) -> tuple[Ablated, ...] | None:
+    """At effort quick there is no time to fit the candidate several times more."""
+    if spec.effort == "quick":
+        return None
+    silent = msgspec.structs.replace(place, log=lambda *_: None)
+    return ablate(use_case, candidate, data, windows, scores, seed=spec.seed, place=silent)
