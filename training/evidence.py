@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mlops.errors import InputError
 from mlops.model import Floats, Model
 from mlops.policy import Gate, Split
 from mlops.slices import SliceRows, cut
-from training.dataset import Dataset, load_dataset
+from training.dataset import Dataset, awaited_from, load_dataset
 from training.results import TrainResult
 from training.slicing import columns_of
 from training.tasks import Compared, task_for
@@ -52,7 +52,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     Fields:
         labels, scores: of the test events [n], the candidate's.
         bundle: the candidate's, verified.
-        newest: the day of the newest event in the feature table; None where events have no time.
+        newest: the last day of the feature table whose labels are due; None where events have no time.
         champion: None if nothing was ever promoted.
     """
 
@@ -144,9 +144,10 @@ def _rows_of(ids: NDArray[Any], held: NDArray[Any], features: Path) -> NDArray[n
 
 
 def _newest(features: Path, use_case: UseCase) -> date | None:
-    time = use_case.events.time
+    time, label = use_case.events.time, use_case.label
     if not time:
         return None
-    column = ds.dataset(features, format="parquet").to_table([time])[time]
-    newest: date = pc.max(column).as_py().date()
-    return newest
+    held = ds.dataset(features, format="parquet").to_table([time, label.column])
+    awaited = awaited_from(held[time], held[label.column], label.delay_days)
+    last: datetime = awaited - timedelta(days=1) if awaited else pc.max(held[time]).as_py()
+    return last.date()

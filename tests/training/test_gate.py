@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from mlops.errors import InputError, IntegrityError
-from mlops.settings import Settings
+from mlops.metrics import Interval
+from mlops.spread import Spread
 from tests.training import example
 from tests.training.example import USE_CASE, rewrite, write_feature_table
 from training.checks import Check
@@ -46,7 +48,20 @@ def test_the_first_model_is_admitted_if_it_is_good_enough(
 ) -> None:
     verdict = judged(trees, features, public_key)
     assert verdict.admitted
-    assert [c.name for c in verdict.checks] == ["test_positives", "auc", "baseline", "onnx_parity"]
+    assert {c.name: c.passed for c in verdict.checks} == {
+        "test_positives": True,
+        "auc": True,
+        "baseline": True,
+        "champion": None,
+        "slices": None,
+        "calibration": True,
+        "importance": None,
+        "spread": None,
+        "freshness": True,
+        "onnx_parity": True,
+        "latency": True,
+        "size": True,
+    }
     assert verdict.refusals == ()
     assert verdict.champion is None
 
@@ -55,20 +70,35 @@ def test_the_first_model_is_admitted_if_it_is_good_enough(
     ("name", "change", "words"),
     [
         ("test_positives", {"positives": 9}, "9 positives among the .* test events; at least 10"),
-        ("auc", {"auc": 0.69}, r"ROC curve of 0\.690; at least 0\.700"),
+        (
+            "auc",
+            {"auc": Interval(value=0.69, low=0.6, high=0.7, confidence=0.9)},
+            r"ROC curve of 0\.690; at least 0\.700",
+        ),
         ("baseline", {"baseline_ap": 0.99}, "best single feature's 0.990"),
+        (
+            "importance",
+            {"importance": {"load": 0.97, "is_night": 0.03}},
+            "97% of what moves the scores is load",
+        ),
+        ("freshness", {"trained_until": "2018-01-01"}, r"\d+ days older than need be; at most 30"),
+        (
+            "spread",
+            {"spread": Spread(folds=(0.9, 0.1), seeds=())},
+            "over 2 folds the headline figure varies by",
+        ),
         ("onnx_parity", {"onnx_max_abs_diff": 0.09}, r"9\.0e-02 from the original's .* at most 1\.0e-05"),
     ],
 )
 def test_each_failed_check_refuses_with_what_was_seen_and_what_is_asked_for(
-    trees: TrainResult, features: Path, public_key: Path, name: str, change: dict[str, float], words: str
+    trees: TrainResult, features: Path, public_key: Path, name: str, change: dict[str, Any], words: str
 ) -> None:
     own = {name: value for name, value in change.items() if name in trees.__struct_fields__}
     figures = {name: value for name, value in change.items() if name not in own}
     changed = msgspec.structs.replace(trees.figures, **figures)
     verdict = judged(msgspec.structs.replace(trees, figures=changed, **own), features, public_key)
     assert not verdict.admitted
-    assert [c.name for c in verdict.checks if not c.passed] == [name]
+    assert [c.name for c in verdict.checks if c.passed is False] == [name]
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(*verdict.refusals)
 
@@ -97,13 +127,13 @@ def test_a_model_that_is_no_better_than_the_champion_is_refused(
 
 
 def test_where_nothing_can_be_learned_the_retrained_model_is_refused(
-    settings: Settings, home: Path, trees: TrainResult, public_key: Path
+    home: Path, tmp_path: Path, trees: TrainResult, public_key: Path
 ) -> None:
-    features = write_feature_table(settings.features, seed=2, hopeless=True)
-    hopeless = train_candidate(example.spec(settings.home, features))
+    features = write_feature_table(tmp_path / "features", seed=2, hopeless=True)
+    hopeless = train_candidate(example.spec(home, features, out=tmp_path / "bundles"))
     verdict = judged(hopeless, features, public_key, champion=trees)
     assert not verdict.admitted
-    assert {"auc", "champion"} <= {c.name for c in verdict.checks if not c.passed}
+    assert {"auc", "champion"} <= {c.name for c in verdict.checks if c.passed is False}
 
 
 def test_a_verdict_survives_json(trees: TrainResult, features: Path, public_key: Path) -> None:

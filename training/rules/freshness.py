@@ -14,7 +14,8 @@ __all__ = ["freshness"]
 def freshness(evidence: Evidence) -> list[Check]:
     """How many days the training days end before those that the split allows.
 
-    A split by time needs days to wait for labels and to test on, up to the newest event; those are no fault of a run.
+    A split by time needs days to wait for labels and to test on, up to the last labels that are due; those are no fault
+    of a run.
     """
     limit, split, until = (
         evidence.gate.max_age_days,
@@ -26,7 +27,7 @@ def freshness(evidence: Evidence) -> list[Check]:
     possible = evidence.newest - timedelta(days=split.delay_days + split.test_days)
     age = max(0, (possible - date.fromisoformat(until)).days)
     fact = (
-        f"trained until {until}; with events until {evidence.newest} and {split.delay_days + split.test_days} days for "
+        f"trained until {until}; with labels until {evidence.newest} and {split.delay_days + split.test_days} days for "
         f"delay and test, {age} days older than need be"
     )
     return [at_most("freshness", float(age), float(limit), fact, f"at most {limit}")]
