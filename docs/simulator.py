@@ -43,8 +43,9 @@ FOOT = """
 
 - Of the same density as the published world (5,000 customers, 10,000 terminals) are worlds of all sizes: a small one
   has as many terminals in reach and as large a share of frauds.
-- `TX_FRAUD` is the label as it is known; `TX_FRAUD_SCENARIO` is the truth, for looking behind the scenes. No schema
-  maps it, so no model sees it.
+- `TX_FRAUD` is the label as it is known; `TX_FRAUD_SCENARIO` is the truth, by which models are judged: the schema says
+  that it is known no sooner than the label, so no feature may read it. `TERMINAL_REGION` is the quarter of the map that
+  the terminal stands in; the published layout does not have it.
 - Late events and damaged rows are of the delivery, not of the world: event ids count over all events in order of
   time, before anything is delayed or damaged.
 - Label noise turns labels over whatever they say. As frauds are rare, far more genuine payments are called frauds than

@@ -121,6 +121,11 @@ class Label(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     details: tuple[str, ...] = ()
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The label and its details: what is not known when an event happens."""
+        return (self.column, *self.details)
+
+    @property
     def positives(self) -> str:
         return f"{self.positive}s"
 

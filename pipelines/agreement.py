@@ -82,11 +82,11 @@ def replay_both(
 
 
 def as_sent(row: dict[str, Any], schema: Schema) -> dict[str, Any]:
-    """The event as a client sends it: without a label, times as text."""
+    """The event as a client sends it: without the label and its details, times as text."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in row.items()
-        if name != schema.label.column
+        if name not in schema.label.columns
     }
 
 

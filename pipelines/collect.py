@@ -51,9 +51,9 @@ def collect(
 
     Args:
         decisions: the folder with both logs.
-        events_out: the event table, its label column null.
+        events_out: the event table, its label and the label's details null.
         labels_out: the labels table: id, label, `known_at`.
-        served_out: decision_id, the event's columns but the label, its features by name (a feature that is a column
+        served_out: decision_id, the event's columns but the label and its details, its features by name (a feature that is a column
             of the event stands there once), score, decision, version, bundle, scored_at.
         names: the feature names of each bundle that decided, in order, by the digest of its manifest.
 
@@ -79,7 +79,7 @@ def collect(
     served = served.sort_by([(name, "ascending") for name in order])
     events = pa.table(
         {
-            c.name: pa.nulls(len(served), _TYPES[c.type]) if c.name == label.column else served[c.name]
+            c.name: pa.nulls(len(served), _TYPES[c.type]) if c.name in label.columns else served[c.name]
             for c in schema.columns
         }
     )
@@ -117,7 +117,7 @@ def _table(decisions: list[Decision], names: Sequence[str], schema: EventSchema,
     """Decisions of one bundle, a row each."""
     columns: dict[str, pa.Array] = {"decision_id": pa.array([d.decision_id for d in decisions])}
     for column in schema.columns:
-        if column.name != label.column:
+        if column.name not in label.columns:
             values = [_value(column, d.event.get(column.name)) for d in decisions]
             columns[column.name] = pa.array(values, _TYPES[column.type])
     for place, name in enumerate(names):

@@ -100,12 +100,17 @@ def _is_stored_as(spark: SparkSession, held: Held, types: Mapping[str, str], sch
 
 
 def _with_labels(events: DataFrame, labels: DataFrame, schema: EventSchema, label: Label) -> DataFrame:
-    """The events, with the labels that these rows bring."""
+    """The events, with the labels that these rows bring, and what details they bring of them."""
     id_type = dict(events.dtypes)[schema.id]
-    later = labels.select(F.col(schema.id).cast(id_type), F.col(label.column).alias(_LATER))
-    known = F.coalesce(_LATER, label.column).alias(label.column)
+    brought = {name: f"{_LATER}_{name}" for name in label.columns if name in events.columns}
+    later = labels.select(
+        F.col(schema.id).cast(id_type), *(F.col(name).alias(new) for name, new in brought.items())
+    )
     return events.join(later, schema.id, "left").select(
-        *(known if name == label.column else F.col(name) for name in events.columns)
+        *(
+            F.coalesce(brought[name], name).alias(name) if name in brought else F.col(name)
+            for name in events.columns
+        )
     )
 
 

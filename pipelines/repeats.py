@@ -23,8 +23,8 @@ _BROADCAST_IDS = 1_000_000  # 8 MB
 
 
 def event_content(schema: EventSchema, label: Label) -> Column:
-    """What an event says besides its label, ids as text."""
-    columns = [c for c in schema.columns if c.name != label.column]
+    """What an event says besides its label and the label's details, ids as text."""
+    columns = [c for c in schema.columns if c.name not in label.columns]
     return F.struct(
         *(F.col(c.name).cast("string").alias(c.name) if c.type == "id" else F.col(c.name) for c in columns)
     )
@@ -65,8 +65,8 @@ def mark_repeats(
 
 def _verdict(schema: EventSchema, label: Label) -> Column:
     """The reason why a good row is not a new event, or null."""
-    names = [c.name for c in schema.columns if c.name not in (schema.time, label.column)]
-    in_order = [*([schema.time] if schema.time else []), *names, label.column, FILE]
+    names = [c.name for c in schema.columns if c.name not in (schema.time, *label.columns)]
+    in_order = [*([schema.time] if schema.time else []), *names, *label.columns, FILE]
     content, truth = event_content(schema, label), F.col(label.column)
     was, was_label = F.col(WAS), F.col(WAS_LABEL)
     of_the_event = F.coalesce(was == content, F.lit(False))

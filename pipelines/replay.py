@@ -66,8 +66,9 @@ class Recording:
         )
 
     def requests(self, table: pa.Table) -> list[dict[str, Any]]:
-        """The rows as the server takes them: without the label, times as ISO 8601 text."""
-        rows = table.drop_columns([self.label.column]).to_pylist()
+        """The rows as the server takes them: without the label and its details, times as ISO 8601 text."""
+        unknown = [name for name in self.label.columns if name in table.column_names]
+        rows = table.drop_columns(unknown).to_pylist()
         for row in rows if self.schema.time else ():
             row[self.schema.time] = row[self.schema.time].replace(tzinfo=UTC).isoformat()
         return rows

@@ -104,7 +104,7 @@ class EventReader:
 
     def __init__(self, schema: Schema) -> None:
         self.id, self._time = schema.events.id, schema.events.time
-        columns = [c for c in schema.events.columns if c.name != schema.label.column]
+        columns = [c for c in schema.events.columns if c.name not in schema.label.columns]
         self._columns = [(c.name, c.nullable, _check(c, schema)) for c in columns]
         self._names = {c.name for c in columns}
         self._refuses_unknown = schema.events.unknown_fields == "refuse"

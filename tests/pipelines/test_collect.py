@@ -71,13 +71,15 @@ def test_decisions_become_events_and_served_rows(tmp_path: Path) -> None:
         "terminal_id": 3,
         "amount": 57.0,
         "is_fraud": None,
+        "scenario": None,
+        "region": None,
     }
     assert events.schema.field("is_fraud").type == pa.bool_()
     served = {row["transaction_id"]: row for row in pq.read_table(tmp_path / "served").to_pylist()}
     assert (served[1]["count"], served[1]["mean"], served[1]["version"]) == (3.0, 4.5, "2")
     assert (served[2]["amount"], served[2]["count"], served[2]["mean"]) == (57.0, 0.1, None)
     assert served[2]["scored_at"] == datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
-    assert "is_fraud" not in served[2]
+    assert not {"is_fraud", "scenario"} & set(served[2])
     table = read_event_table(tmp_path / "events")
     assert (table.rows, table.whole_number_ids) == (2, ("transaction_id", "customer_id", "terminal_id"))
     assert datetime.fromisoformat(table.first_event) == moment

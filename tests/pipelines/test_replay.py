@@ -100,6 +100,7 @@ def test_the_label_is_not_sent_with_the_event(server: _Server, recording: Record
         "customer_id": 1,
         "terminal_id": 2,
         "amount": 9.99,
+        "region": None,
     }
 
 

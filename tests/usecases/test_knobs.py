@@ -81,7 +81,13 @@ def test_spending_drifts_a_little_every_day_and_the_threshold_with_it(base: pa.T
 
 def test_new_terminals_are_used_from_the_day_they_open_and_turn_bad_as_others_do(base: pa.Table) -> None:
     new = turned(new_terminals=200)  # 40 a day, 2,400 in all, beside 2,000
-    moved = ("TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD", "TX_FRAUD_SCENARIO")  # bad ones make other frauds
+    moved = (
+        "TERMINAL_ID",
+        "TERMINAL_REGION",
+        "TX_AMOUNT",
+        "TX_FRAUD",
+        "TX_FRAUD_SCENARIO",
+    )  # bad ones make other frauds
     assert new.select(but(*moved)).equals(base.select(but(*moved)))
     terminal, day = column(new, "TERMINAL_ID"), column(new, "TX_TIME_DAYS")
     opened = terminal >= 2_000

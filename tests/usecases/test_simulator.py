@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 from mlops.errors import ConfigError
-from usecases.fraud.population import populate
+from usecases.fraud.population import REGIONS, populate
 from usecases.fraud.simulator import SCHEMA, simulate
 from usecases.fraud.world import Process, Wave, World
 
@@ -100,6 +100,24 @@ def test_customers_pay_only_at_terminals_within_five_units() -> None:
         assert terminals.tolist() == np.flatnonzero(near[customer]).tolist()
     events = simulate(world)
     assert near[column(events, "CUSTOMER_ID"), column(events, "TERMINAL_ID")].all()
+
+
+def test_a_terminal_is_in_the_region_of_its_quarter_of_the_map() -> None:
+    world = World(customers=80, days=10, new_terminals=1_000)
+    places = world.stream(Process.TERMINALS).uniform(0, world.side, (160, 2))
+    opened = [
+        world.stream(Process.NEW_TERMINALS, day).uniform(0, world.side, (world.opening(day), 2))
+        for day in range(10)
+    ]
+    events = simulate(world)
+    east, north = (np.concatenate([places, *opened])[column(events, "TERMINAL_ID")] > world.side / 2).T
+    names = [
+        f"{'north' if up else 'south'}-{'east' if right else 'west'}"
+        for right, up in zip(east, north, strict=True)
+    ]
+    assert events["TERMINAL_REGION"].to_pylist() == names
+    assert set(names) == set(REGIONS)
+    assert max(column(events, "TERMINAL_ID")) >= 160
 
 
 def test_a_small_world_keeps_the_density_of_the_large_one() -> None:

@@ -20,7 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from usecases.fraud.payments import DAY_SECONDS, payments
-from usecases.fraud.population import populate
+from usecases.fraud.population import REGIONS, populate
 from usecases.fraud.world import Ints, Process, World
 
 __all__ = ["DAY_FILE", "SCHEMA", "Tally", "deliver", "events_of"]
@@ -39,6 +39,7 @@ SCHEMA = pa.schema(
         "TX_TIME_DAYS": pa.int64(),
         "TX_FRAUD": pa.int64(),
         "TX_FRAUD_SCENARIO": pa.int64(),
+        "TERMINAL_REGION": pa.string(),  # the published layout ends before it
     }
 )
 
@@ -86,7 +87,8 @@ def _added(one: dict[Key, int], other: dict[Key, int]) -> dict[Key, int]:
 
 def events_of(world: World, day: int, first_id: int) -> pa.Table:
     """The events of a day as `SCHEMA`, in order of time, their ids counting from `first_id`."""
-    rows = payments(world, populate(world), day)
+    population = populate(world)
+    rows = payments(world, population, day)
     second = day * DAY_SECONDS + rows.second
     fraud = rows.scenario > 0
     if world.label_noise:
@@ -102,6 +104,7 @@ def events_of(world: World, day: int, first_id: int) -> pa.Table:
         pa.array(np.full(len(rows), day)),
         pa.array(fraud.astype(np.int64), mask=unknown),
         pa.array(rows.scenario),
+        pa.DictionaryArray.from_arrays(population.region[rows.terminal], REGIONS).cast(pa.string()),
     )
     return pa.table(columns, schema=SCHEMA)
 

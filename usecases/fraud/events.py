@@ -34,6 +34,21 @@ EVENTS = EventSchema(
         Column(
             name="is_fraud", type="boolean", nullable=True, description="the label, unknown until it is due"
         ),
+        Column(
+            name="scenario",
+            type="integer",
+            nullable=True,
+            optional=True,
+            minimum=0,
+            description="what kind of fraud it is, 0 if none, known with the label",
+        ),
+        Column(
+            name="region",
+            type="text",
+            nullable=True,
+            optional=True,
+            description="where the terminal stands",
+        ),
     ),
     layouts=(
         Layout(
@@ -45,6 +60,8 @@ EVENTS = EventSchema(
                 "terminal_id": "TERMINAL_ID",
                 "amount": "TX_AMOUNT",
                 "is_fraud": "TX_FRAUD",
+                "scenario": "TX_FRAUD_SCENARIO",
+                "region": "TERMINAL_REGION",
             },
         ),
     ),
@@ -56,4 +73,4 @@ EVENTS = EventSchema(
     ),
 )
 
-LABEL = Label(column="is_fraud", delay_days=7, positive="fraud")
+LABEL = Label(column="is_fraud", delay_days=7, positive="fraud", details=("scenario",))

@@ -13,7 +13,9 @@ import numpy as np
 
 from usecases.fraud.world import Floats, Ints, Process, World
 
-__all__ = ["Population", "Reach", "populate"]
+__all__ = ["REGIONS", "Population", "Reach", "populate"]
+
+REGIONS = ("south-west", "south-east", "north-west", "north-east")
 
 _RADIUS = 5.0
 
@@ -35,6 +37,7 @@ class Population(msgspec.Struct, frozen=True):
         reach: terminals that are there from the start.
         later: terminals that open later, numbered in order of opening from 0.
         opened: how many of those are open, one value a day.
+        region: of each terminal, those that open later last: its place in `REGIONS`, the quarters of the map.
     """
 
     mean: Floats
@@ -42,6 +45,7 @@ class Population(msgspec.Struct, frozen=True):
     reach: Reach
     later: Reach
     opened: Ints
+    region: Ints
 
 
 @lru_cache(maxsize=1)  # a process that computes many parts of one world asks once a part
@@ -56,12 +60,16 @@ def populate(world: World) -> Population:
         world.stream(Process.NEW_TERMINALS, day).uniform(0, world.side, (world.opening(day), 2))
         for day in range(world.days)
     ]
+    later = np.concatenate(openings)
+    half = world.side / 2
+    east, north = (np.concatenate([places, later]) >= half).T
     return Population(
         mean=mean,
         rate=rate,
         reach=_within_radius(homes, places, world.side),
-        later=_within_radius(homes, np.concatenate(openings), world.side),
+        later=_within_radius(homes, later, world.side),
         opened=np.cumsum([len(places) for places in openings]),
+        region=2 * north.astype(np.int64) + east,
     )
 
 
