@@ -1,0 +1,218 @@
+"""Tables A and B: who enters them, and every fit that they take, in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from statistics import fmean
+from typing import Any
+
+import msgspec
+
+from mlops.contract import EFFORTS, Candidate, Effort, load_dotted, load_use_case
+from mlops.errors import ConfigError
+from mlops.features import FeatureSet, Last
+from mlops.settings import Settings
+from training.handbook import Dates, Judged, Trial, best_by, judge, mean_figures, tuned_params
+from training.handbook_models import handbook_models
+from training.published import PUBLISHED, Figures
+from training.results import TrainSpec
+
+__all__ = ["CHOSEN_BY", "Entrant", "Row", "entrants", "table_rows", "train_spec"]
+
+CHOSEN_BY = "ap"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's figures in one of the tables.
+
+    Fields:
+        features: the published fifteen, or the use case's own.
+        published: of this model in the published table; beside our features it is there for comparison.
+        candidate: whether it is one of the use case's candidates.
+        params: what it was fitted with, by figure: in table B with the published features each figure has the
+            parameters that were best for it on the validation folds, as is published; else all have those for AP.
+        validation: with the parameters for AP, on the validation folds; only in table B.
+        fit_s: seconds of one fit, while another ran beside it.
+    """
+
+    table: str
+    model: str
+    features: str
+    auc: float
+    ap: float
+    cp100: float
+    published: Figures | None
+    candidate: bool
+    params: dict[str, dict[str, Any]]
+    validation: Figures | None
+    fit_s: float
+
+
+class Entrant(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on some features.
+
+    Fields:
+        features: "published" or "ours"; names: of them, in order.
+        grid: parameters to choose among; None where they are chosen by `training.tune`.
+        candidate: whether it is one of the use case's candidates.
+    """
+
+    model: Candidate
+    features: str
+    names: tuple[str, ...]
+    grid: tuple[dict[str, Any], ...] | None
+    candidate: bool = False
+
+
+def entrants(usecase: str, effort: Effort) -> list[Entrant]:
+    """The published models on the published features and on ours, and the use case's candidates.
+
+    A published model that is a candidate as well enters on our features as the candidate.
+
+    Raises:
+        ConfigError: the use case has no published features, or does not compute them.
+    """
+    use_case = load_use_case(usecase)
+    published: FeatureSet = load_dotted(f"{usecase}.features:PUBLISHED")
+    if missing := set(published.names) - set(use_case.features.names):
+        raise ConfigError(f"the use case does not compute {', '.join(sorted(missing))}", where=usecase)
+    # Sequences of earlier events are for the networks that read them.
+    plain = tuple(n for f in use_case.features.features if not isinstance(f, Last) for n in f.names)
+    candidates = [c for c in use_case.candidates if EFFORTS.index(c.effort) <= EFFORTS.index(effort)]
+    found = []
+    for features, names in (("published", published.names), ("ours", plain)):
+        for model in handbook_models(effort):
+            if features == "published" or model.candidate.name not in {c.name for c in candidates}:
+                grid = tuple(model.every(effort))
+                found.append(Entrant(model=model.candidate, features=features, names=names, grid=grid))
+    for candidate in candidates:
+        tuned = bool(candidate.search) and effort != "quick"
+        found.append(
+            Entrant(
+                model=candidate,
+                features="ours",
+                names=use_case.features_of(candidate).names,
+                grid=None if tuned else (candidate.params,),
+                candidate=True,
+            )
+        )
+    return found
+
+
+def table_rows(
+    settings: Settings,
+    entered: Sequence[Entrant],
+    dates: Dates,
+    effort: Effort,
+    *,
+    pool: Executor,
+    say: Callable[[str], None],
+) -> list[Row]:
+    """All rows of both tables.
+
+    Args:
+        settings: of a home with features, where MLflow's database is ready.
+        pool: at least one worker process; one fit a worker at a time.
+        say: told what is waited for.
+    """
+    fits = _Fits(settings, pool)
+    # The longest first, so that no worker waits at the end.
+    tuned = {n: fits.tune(e, dates.test[-1], effort) for n, e in enumerate(entered) if e.grid is None}
+    validated = {
+        n: [fits.judge(e, params, dates.validation) for params in e.grid]
+        for n, e in enumerate(entered)
+        if e.grid is not None
+    }
+    single = [fits.judge(e, e.model.params, (dates.single,)) for e in entered]
+    grids = {n: e.grid for n, e in enumerate(entered) if e.grid is not None}
+    for n, future in tuned.items():
+        say(f"choosing parameters of {entered[n].model.name}")
+        grids[n] = (future.result(),)
+        validated[n] = [fits.judge(entered[n], grids[n][0], dates.validation)]
+    rows, tests = [], []
+    for n, entrant in enumerate(entered):
+        say(f"validation folds, {entrant.model.name} on {entrant.features} features")
+        found = [_all(futures) for futures in validated[n]]
+        means = [mean_figures(one.figures for one in folds) for folds in found]
+        own_way = entrant.features == "published"
+        best = {name: best_by(name if own_way else CHOSEN_BY, means) for name in Figures.__struct_fields__}
+        points = {place: fits.judge(entrant, grids[n][place], dates.test) for place in set(best.values())}
+        tests.append((best, means[best[CHOSEN_BY]], points))
+    for entrant, futures in zip(entered, single, strict=True):
+        params = dict.fromkeys(Figures.__struct_fields__, entrant.model.params)
+        rows.append(_row("A", entrant, dict.fromkeys(params, _all(futures)), params))
+    for n, (entrant, (best, validation, points)) in enumerate(zip(entered, tests, strict=True)):
+        say(f"test folds, {entrant.model.name} on {entrant.features} features")
+        found_of = {place: _all(futures) for place, futures in points.items()}
+        params = {name: grids[n][place] for name, place in best.items()}
+        judged = {name: found_of[place] for name, place in best.items()}
+        rows.append(_row("B", entrant, judged, params, validation))
+    return rows
+
+
+class _Fits:
+    """Fits that a pool of processes is asked for."""
+
+    def __init__(self, settings: Settings, pool: Executor) -> None:
+        self._settings, self._pool = settings, pool
+
+    def judge(self, entrant: Entrant, params: dict[str, Any], starts: Sequence[str]) -> list[Future[Judged]]:
+        trials = [
+            Trial(
+                usecase=self._settings.usecase,
+                table=self._settings.features,
+                start=start,
+                model=entrant.model,
+                names=entrant.names,
+                params=params,
+            )
+            for start in starts
+        ]
+        return [self._pool.submit(judge, trial) for trial in trials]
+
+    def tune(self, entrant: Entrant, first_day: str, effort: Effort) -> Future[dict[str, Any]]:
+        return self._pool.submit(
+            tuned_params, train_spec(self._settings, entrant.model.name, first_day, effort)
+        )
+
+
+def train_spec(settings: Settings, candidate: str, first_day: str, effort: Effort) -> TrainSpec:
+    """What training a candidate in this home from this day on is asked for."""
+    return TrainSpec(
+        settings=settings,
+        candidate=candidate,
+        features=settings.features,
+        first_day=first_day,
+        seed=0,
+        out=settings.bundles,
+        effort=effort,
+    )
+
+
+def _all(futures: Sequence[Future[Judged]]) -> list[Judged]:
+    return [future.result() for future in futures]
+
+
+def _row(
+    table: str,
+    entrant: Entrant,
+    judged: dict[str, list[Judged]],
+    params: dict[str, dict[str, Any]],
+    validation: Figures | None = None,
+) -> Row:
+    """`judged` are the folds by figure."""
+    means = {
+        name: getattr(mean_figures(one.figures for one in folds), name) for name, folds in judged.items()
+    }
+    return Row(
+        table=table,
+        model=entrant.model.name,
+        features=entrant.features,
+        **means,
+        published=PUBLISHED[table].get(entrant.model.name),
+        candidate=entrant.candidate,
+        params=params,
+        validation=validation,
+        fit_s=round(fmean(one.fit_s for one in judged[CHOSEN_BY]), 2),
+    )
