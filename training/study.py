@@ -241,7 +241,7 @@ def _affordable(ended: list[Trial], budget: Budget) -> bool:
     if not ended:
         return True
     spent = sum(trial.seconds for trial in ended)
-    ahead = spent / len(ended) + 2 * ended[0].seconds
+    ahead = spent / len(ended) + 2 * max(trial.seconds for trial in ended if trial.value is not None)
     return len(ended) < budget.trials and spent + ahead <= budget.seconds
 
 
