@@ -30,14 +30,15 @@ __all__ = ["main", "spec_of"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; return the exit code: 0, or that of the error."""
     telemetry_off()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("training").setLevel(logging.INFO)
     try:
         result = _train(spec_of(arguments))
     except MlopsError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     if result is not None:
-        print(msgspec.json.encode(result).decode())
+        print(msgspec.json.encode(result, enc_hook=str).decode())
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from mlops.errors import MlopsError
 from training.trainers import Place
 from training.trainers.team import ALONE, Team
 
@@ -69,7 +70,11 @@ def _together() -> Iterator[_Team]:
 def leading() -> Iterator[None]:
     """Let the other processes help with each fit in this block; they end with it."""
     with _together() as team:
-        yield
+        try:
+            yield
+        except MlopsError:  # which is said in a line, and the others need not say that they lost their leader
+            team.tell(None)
+            raise
         team.tell(None)
 
 
