@@ -159,6 +159,8 @@ def _policy(draft: Draft) -> str:
             "min_auc": "Decide: below what is the model of no use?",
             "baseline_margin": "average precision; no worse than the best single feature",
             "champion_margin": "better than the champion beyond chance",
+            "max_calibration_error": "what scores may miscount, as a share of the positives",
+            "max_importance": "of one feature: the more is one's alone, the likelier it is a leak",
         }
         watched = ("min_drop", "min_positives")
     else:
@@ -167,6 +169,8 @@ def _policy(draft: Draft) -> str:
             "constant_margin": "Decide: by what share must it err less than a constant?",
             "baseline_margin": "no worse than the best single feature",
             "champion_margin": "better than the champion beyond chance",
+            "max_bias": "of the mean prediction, as a share of the root mean squared error",
+            "max_importance": "of one feature: the more is one's alone, the likelier it is a leak",
         }
         watched = ("max_rise", "min_events")
     split = ", ".join(f"{key}: {value}" for key, value in shown["split"].items() if key != "seed")

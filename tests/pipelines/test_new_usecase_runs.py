@@ -100,6 +100,7 @@ def run(spark: SparkSession, pool: Executor, into: Path, tmp_path: Path) -> Run:
         assert [(t.figures.train_events, t.figures.events) for t in trained] == [
             (written.train, written.test)
         ] * 2
+        assert all(t.onnx_max_abs_diff < 5e-6 for t in trained)  # boosted trees among them
         outcome = lifecycle.release(settings, trained, pool=pool)
         assert outcome.version is not None, [v.refusals for v in outcome.verdicts.values()]
         lifecycle.fill_store(settings, outcome.version)
