@@ -23,7 +23,7 @@ from mlops.policy import Split
 from mlops.settings import Settings
 from mlops.storage import write_json
 from mlops.tables import read_event_table
-from pipelines import lifecycle, spark
+from pipelines import lifecycle
 from pipelines.handbook_ceiling import ceiling_figures
 from pipelines.handbook_tables import CHOSEN_BY, Row, entrants, table_rows, train_spec
 from pipelines.workers import workers
@@ -92,6 +92,7 @@ def bench_handbook(
         ExpectationError, InputError: the events cannot be read, or are too few days.
     """
     load, started = os.getloadavg()[0], time.monotonic()
+    entered = entrants(settings.usecase, effort)
     out.mkdir(parents=True, exist_ok=True)
     clock = _Clock(say)
     with tempfile.TemporaryDirectory(dir=out, prefix=".tmp-handbook-") as scratch:
@@ -100,12 +101,10 @@ def bench_handbook(
             lifecycle.validate_events(own, events)
         with clock("features"):
             lifecycle.compute_features(own)
-        spark.stop()  # the fits have the machine to themselves
         dates = choose_dates(*_labelled_days(own), count=1 if effort == "quick" else len(FOLDS))
         with workers() as pool:
             with clock("tables"):
                 prepare_tracking(own, load_use_case(own.usecase).name)
-                entered = entrants(own.usecase, effort)
                 rows = table_rows(own, entered, dates, effort, pool=pool, say=say)
             with clock("ceiling"):
                 ceiling = ceiling_figures(own, (dates.test, (dates.single,)))

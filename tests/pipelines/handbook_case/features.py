@@ -1,0 +1,7 @@
+"""The published features."""
+
+from __future__ import annotations
+
+from usecases.fraud.features import PUBLISHED
+
+__all__ = ["PUBLISHED"]
