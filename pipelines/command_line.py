@@ -38,11 +38,15 @@ def show(result: Any, json_: bool = False) -> None:
         print(msgspec.json.encode(result, enc_hook=str).decode())  # paths as text
         return
     for name, value in msgspec.to_builtins(result, enc_hook=str).items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key}: {part}" for key, part in value.items()) or "none"
-        elif isinstance(value, float):
-            value = f"{value:.4g}"
-        print(f"{name.replace('_', ' '):<22} {value}")
+        print(f"{name.replace('_', ' '):<22} {f'{value:.4g}' if isinstance(value, float) else _told(value)}")
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_told(part)}" for key, part in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_told, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def watched(title: str, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -23,14 +23,19 @@ def is_postgresql(uri: str) -> bool:
     return uri.startswith(("postgresql:", "postgresql+"))
 
 
-def reach(uri: str) -> None:
-    """Connect once: MLflow itself would go on trying for more than a minute.
+def reach(uri: str) -> str | None:
+    """The revision of MLflow's schema in the database, or None where it has none yet.
+
+    Connects once: MLflow itself would go on trying for more than a minute.
 
     Raises:
         SetupError: the database cannot be reached.
     """
-    with _connected(uri):
-        pass
+    with _connected(uri) as connection:
+        if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+            return None
+        revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision
 
 
 @contextmanager

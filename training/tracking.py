@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -14,12 +15,14 @@ from mlops.errors import ConfigError
 from mlops.quiet import telemetry_off
 from mlops.settings import Settings, without_password
 from mlops.storage import replace_file
-from training.postgresql import is_postgresql, reach, unreachable
+from training.postgresql import is_postgresql, locked, reach, unreachable
 
 # MLflow reads its environment when it is imported.
 telemetry_off()
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
+import mlflow.store.db_migrations  # noqa: E402
+from alembic.script import ScriptDirectory  # noqa: E402
 from mlflow.entities import (  # noqa: E402
     Dataset,
     DatasetInput,
@@ -35,6 +38,7 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 # It logs a lost connection with its traceback, and then raises what says the same.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
+_MIGRATION_S = 120.0
 _LOST = ("TEMPORARILY_UNAVAILABLE",)
 _OLD_SCHEMA = "out-of-date database schema"
 
@@ -54,23 +58,18 @@ def client(settings: Settings) -> MlflowClient:
     """A client of the tracking and registry store; makes the local database if it is not there.
 
     Raises:
-        ConfigError: the setting `tracking_uri` is not of a kind that MLflow can use here, or the database is of an
-            older MLflow.
+        ConfigError: the setting `tracking_uri` is not of a kind that MLflow can use here, or the database is another
+            MLflow's.
         SetupError: the database cannot be reached.
     """
     if not settings.tracking_uri:
         _make_database(settings)
     try:
-        if is_postgresql(settings.tracking_uri):
-            reach(settings.tracking_uri)
-        return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
+        with _schema_of_this_mlflow(settings.tracking_uri):
+            return MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=settings.mlflow_uri)
     except (MlflowException, ImportError) as error:  # the latter for a database's driver
         if _OLD_SCHEMA in str(error):
-            raise ConfigError(
-                "the database is of an older MLflow",
-                where=without_password(settings.mlflow_uri),
-                todo="make a backup, then run mlflow db upgrade",
-            ) from None
+            raise _of_another_mlflow(settings.mlflow_uri) from None
         if not settings.tracking_uri:
             raise
         raise ConfigError(
@@ -78,6 +77,39 @@ def client(settings: Settings) -> MlflowClient:
             where="MLOPS_TRACKING_URI",
             todo="name a server (https://…) or a database (sqlite:///…, postgresql+psycopg://…)",
         ) from None
+
+
+@contextmanager
+def _schema_of_this_mlflow(uri: str) -> Iterator[None]:
+    """See that MLflow finds its schema in a PostgreSQL database, or makes it while nobody else does.
+
+    MLflow would migrate an older one unasked where tables are missing, with no backup, while others work on it.
+    """
+    if not is_postgresql(uri):
+        yield
+        return
+    revision = reach(uri)
+    if revision is None:
+        with locked(uri, "mlflow schema", patience_s=_MIGRATION_S):
+            yield
+        return
+    if revision != _revision():
+        raise _of_another_mlflow(uri)
+    yield
+
+
+@cache
+def _revision() -> str | None:
+    """Of the schema that this MLflow works with."""
+    return ScriptDirectory(str(Path(mlflow.store.db_migrations.__file__).parent)).get_current_head()
+
+
+def _of_another_mlflow(uri: str) -> ConfigError:
+    return ConfigError(
+        "the database's schema is another MLflow's",
+        where=without_password(uri),
+        todo="install the same MLflow everywhere, make a backup, then run mlflow db upgrade",
+    )
 
 
 @contextmanager
