@@ -1,0 +1,81 @@
+"""Who answers is changed, and told, by commands that name who did it and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlops.deployment import read_deployment
+from pipelines.cli import main
+from tests.training import example
+from tests.training.registered import House, Models
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return Models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def house(tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A home with a champion, one before it, and a challenger."""
+    house = House(example.settings(tmp_path), models)
+    for name, value in {
+        "MLOPS_HOME": str(tmp_path),
+        "MLOPS_USECASE": house.settings.usecase,
+        "MLOPS_SIGNING_KEY": house.settings.signing_key,
+        "MLOPS_USER": "ci",
+    }.items():
+        monkeypatch.setenv(name, value)
+    house.promote(house.register(0))
+    house.promote(house.register(1))
+    house.register(2)
+    return house
+
+
+def mlops(*arguments: str) -> int | str | None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return ended.value.code
+
+
+def test_rolling_back_and_rejecting_say_who_and_why(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mlops("rollback", "--why", "false alarms doubled") == 0
+    held = read_deployment(house.settings.pointer)
+    assert held is not None and held.champion.version == "1"
+    assert mlops("reject", "2", "--by", "ana", "--why", "so many") == 0
+    assert mlops("rollback") == 2
+    captured = capsys.readouterr()
+    assert "version 2, the champion before this one, was rejected by ana" in captured.err
+    assert "Traceback" not in captured.err
+
+    assert mlops("history", "1") == 0
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith("version 1 → champion (roll back) by ci  false alarms doubled")
+    )
+    assert mlops("history", "--json") == 0
+    steps = json.loads(capsys.readouterr().out)
+    assert {step["by"] for step in steps} == {"tester", "ci", "ana"}
+    assert steps[-1]["version"] == "2" and steps[-1]["action"] == "reject"
+
+
+def test_rejecting_the_champion_or_an_unknown_version_is_refused_in_one_line(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mlops("reject", "2") == 2
+    assert mlops("reject", "9") == 2
+    assert mlops("history", "9") == 2
+    champion, *unknown = capsys.readouterr().err.splitlines()
+    assert "version 2: it is the champion; promote another, or go back with `mlops rollback`" in champion
+    assert len(unknown) == 2 and all("no version '9' of model 'machines'" in line for line in unknown)
+
+
+def test_the_status_tells_in_words(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mlops("status") == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (lines["champion"], lines["challenger"], lines["differences"]) == ("2", "3", "none")
+    assert lines["stages"] == "challenger: 3, champion: 2, archived: 1"
