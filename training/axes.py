@@ -93,15 +93,13 @@ class Axes:
         """A line across."""
         self._canvas.line(_LEFT, self._y(y), _WIDTH - _RIGHT, self._y(y), f"curve {cls}", tip)
 
-    def upright(self, x: float, cls: str, text: str = "") -> None:
-        """A line from bottom to top, and what it is."""
+    def upright(self, x: float, cls: str, text: str = "", *, left: bool = False) -> None:
+        """A line from bottom to top, and what it is, written to the right or left of it."""
         at = self._x(x)
         self._canvas.line(at, self._floor, at, _TOP, f"curve {cls}", text)
         if text:
-            near_end = at > _WIDTH / 2
-            self._canvas.text(
-                at - 5 if near_end else at + 5, _TOP + 10, text, "mark-text", "end" if near_end else "start"
-            )
+            place, anchor = (at - 5, "end") if left else (at + 5, "start")
+            self._canvas.text(place, _TOP + 10, text, "mark-text", anchor)
 
     def dot(
         self, x: float, y: float, cls: str, tip: str, low: float | None = None, high: float | None = None

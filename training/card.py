@@ -19,7 +19,7 @@ from training.ablation import Ablated
 from training.parity import Parity
 from training.tasks import CardParts, Figure, SliceColumn, task_for
 
-__all__ = ["CardFacts", "model_card", "prose_of"]
+__all__ = ["CardFacts", "model_card", "sections_of"]
 
 PROSE = "model_card.md"  # beside the use case: intended use and limits, what only a person knows
 
@@ -73,29 +73,42 @@ def model_card(
 
     Args:
         package: the use case's package, whose `model_card.md`, if there is one, is put in.
+        candidate: with the parameters that it was trained with.
         evaluation: the figures, of the use case's task.
     """
+    sections = sections_of(package, use_case, candidate, facts, evaluation, decisions, parity)
+    return "\n\n".join(section for section in sections.values() if section) + "\n"
+
+
+def sections_of(
+    package: str,
+    use_case: UseCase,
+    candidate: Candidate,
+    facts: CardFacts,
+    evaluation: Any,
+    decisions: Decisions | None,
+    parity: Parity,
+) -> dict[str, str]:
+    """The sections of the card by name and in their order; one that has nothing to say is empty."""
     parts = task_for(use_case.task).card(evaluation, decisions, use_case.label)
-    sections = [
-        f"# {use_case.title}: {candidate.name}",
-        f"Made {facts.created_at} with {candidate.framework} by run `{facts.run_id}`. This page is generated; "
-        f"nothing on it was typed by hand, except for what `{package}` says of use and limits.",
-        prose_of(package),
-        _data(facts, parts),
-        _figures(use_case, facts, parts, parity),
-        _slices(use_case, evaluation.slices, parts),
-        *parts.sections,
-        _training(candidate, facts),
-        _importance(facts.importance),
-        _ablation(facts),
-        _features(use_case, candidate),
-        _reproduce(package, candidate, facts),
-    ]
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return {
+        "title": f"# {use_case.title}: {candidate.name}",
+        "origin": f"Made {facts.created_at} with {candidate.framework} by run `{facts.run_id}`. This page is "
+        f"generated; nothing on it was typed by hand, except for what `{package}` says of use and limits.",
+        "use": _prose(package),
+        "data": _data(facts, parts),
+        "figures": _figures(use_case, facts, parts, parity),
+        "slices": _slices(use_case, evaluation.slices, parts),
+        "details": "\n\n".join(parts.sections),
+        "training": _training(candidate, facts),
+        "importance": _importance(facts.importance),
+        "ablation": _ablation(facts),
+        "features": _features(use_case, candidate),
+        "lineage": _reproduce(package, candidate, facts),
+    }
 
 
-def prose_of(package: str) -> str:
-    """What the use case says of use and limits, in Markdown; nothing if it says nothing."""
+def _prose(package: str) -> str:
     page = Path(str(importlib.import_module(package).__file__)).with_name(PROSE)
     return page.read_text(encoding="utf-8").strip() if page.is_file() else ""
 

@@ -164,7 +164,9 @@ def means(values: Mapping[str, tuple[ArrayLike, ArrayLike]], cluster: Ints) -> S
 def _sums(values: Sequence[ArrayLike], cluster: Ints) -> Floats:
     """[clusters, values]"""
     number = int(cluster.max()) + 1
-    return np.column_stack([np.bincount(cluster, np.asarray(v, np.float64), number) for v in values])
+    return np.column_stack(
+        [np.zeros((number, 0)), *(np.bincount(cluster, np.asarray(v, np.float64), number) for v in values)]
+    )
 
 
 def bootstrap_ap(

@@ -14,7 +14,7 @@ SLICES = (
         labels=("large amount", "bad terminal", "compromised card", "card testing", "no signal"),
         description="what kind of fraud it is",
     ),
-    Slice(name="amount", column="amount", bands=(20, 50, 100, 220), description="the amount of the payment"),
+    Slice(name="amount", column="amount", bands=(20, 50, 100), description="the amount of the payment"),
     Slice(name="time", feature="is_night", values=(1, 0), labels=("night", "day"), description="until 06:59"),
     Slice(
         name="day",
@@ -26,9 +26,9 @@ SLICES = (
     Slice(
         name="card",
         feature="customer_id_count_30d",
-        bands=(10,),
+        bands=(20,),
         labels=("new or seldom used", "in use"),
-        description="fewer than 10 payments in 30 days, this one included",
+        description="fewer than 20 payments in 30 days, this one included",
     ),
     Slice(name="region", column="region", description="where the terminal stands"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from mlops.bundle import Decisions
 from mlops.schema import Label
@@ -74,8 +75,8 @@ def _scores(evaluation: ClassificationEvaluation, decisions: Decisions | None, l
     counts = Axis(low=-0.3, high=top, ticks=marks, title="events", place=lambda v: math.log10(max(v, 0.5)))
     x = log_odds("score")
     axes = Axes(x, counts, "Distribution of scores")
-    for low, high, others, positives in zip(
-        found.borders, found.borders[1:], found.others, found.positives, strict=True
+    for (low, high), others, positives in zip(
+        pairwise(found.borders), found.others, found.positives, strict=True
     ):
         span = f"scores from {low:.4f} to {high:.4f}"
         if x.place(high) <= x.place(low):
@@ -120,4 +121,4 @@ def _thresholds(axes: Axes, decisions: Decisions | None) -> None:
         return
     for at, name in ((decisions.review_at, "review"), (decisions.decline_at, "decline")):
         if at <= 1:
-            axes.upright(at, "threshold", name)
+            axes.upright(at, "threshold", name, left=name == "review")

@@ -33,6 +33,8 @@ def judge_slices(
     """`ap`, `auc`, `expected` (positives that the scores add up to, as a multiple of those that there are) and, with
     decisions, `stopped` and `false_alarms`: the shares of positives and of others that are not approved.
 
+    By kind of positive nothing is `expected`: scores do not say of which kind they are.
+
     Args:
         score, cluster: of the rows.
         drawn: how the intervals are drawn: see `mlops.metrics.bootstrap`.
@@ -40,13 +42,14 @@ def judge_slices(
     label = data.label[rows].astype(np.int64)
     parts = cut(slices, columns_of(data, rows), positive=label == 1, details=details)
     flagged = np.zeros(len(rows)) if decisions is None else (score >= decisions.review_at).astype(np.float64)
+    kinds = {one.name for one in slices if one.column in details}
     statistics = []
     for part in parts:
         if not _tells(label[part.rows]):
             continue
         statistics.append(metrics.ranking_statistic(label, score, cluster, part.rows))
         positive, other = part.rows * label, part.rows * (1 - label)
-        ratios = {"expected": (score * part.rows, positive)}
+        ratios = {} if part.name in kinds else {"expected": (score * part.rows, positive)}
         if decisions is not None:
             ratios |= {"stopped": (flagged * positive, positive), "false_alarms": (flagged * other, other)}
         statistics.append(metrics.means(ratios, cluster))
