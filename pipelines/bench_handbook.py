@@ -72,7 +72,7 @@ class HandbookBench(msgspec.Struct, frozen=True, kw_only=True):
 
 def bench_handbook(
     settings: Settings,
-    events: Path,
+    events: str | Path,
     out: Path,
     *,
     effort: Effort = "standard",

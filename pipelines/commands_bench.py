@@ -8,20 +8,24 @@ from pathlib import Path
 
 import click
 
+from mlops.contract import EFFORTS, Effort
 from mlops.settings import Settings
 from pipelines.command_line import show
 from pipelines.options import (
     PATH,
     as_json,
+    events_option,
 )
 
 __all__ = [
     "bench",
     "bench_the_demo",
     "bench_the_features",
+    "bench_the_handbook",
     "bench_the_kinds",
     "bench_the_simulator",
     "bench_the_stores",
+    "bench_the_training",
     "doctor",
 ]
 
@@ -90,6 +94,37 @@ def bench_the_kinds(out: Path, json_: bool) -> None:
     for kind in result.kinds:
         times = f"{kind.p50_ms:>9.3f}{kind.p99_ms:>9.3f}{kind.busy_p50_ms:>10.3f}{kind.busy_p99_ms:>10.3f}"
         print(f"{kind.kind:<18}{times}{kind.bytes_an_event:>13}")
+
+
+@bench.command("handbook")
+@events_option
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@click.option(
+    "--effort", type=click.Choice(EFFORTS), default="standard", show_default=True, help="How long to look."
+)
+@as_json
+@click.pass_obj
+def bench_the_handbook(settings: Settings, events: str, out: Path, effort: Effort, json_: bool) -> None:
+    """The published tables A and B on any data in that layout, beside the published figures and the ceiling."""
+    from pipelines.bench_handbook import bench_handbook
+    from pipelines.tables import handbook_table
+
+    say = partial(print, file=sys.stderr)
+    result = bench_handbook(settings, events, out.absolute(), effort=effort, say=say)
+    if json_:
+        show(result, json_=True)
+    else:
+        print(handbook_table(result))
+
+
+@bench.command("training")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@as_json
+def bench_the_training(out: Path, json_: bool) -> None:
+    """How fast networks learn from memory and from a table of 5 GB, and the memory that takes."""
+    from pipelines.bench_training import bench_training
+
+    show(bench_training(out.absolute(), say=partial(print, file=sys.stderr)), json_)
 
 
 @click.command()

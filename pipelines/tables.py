@@ -9,11 +9,21 @@ from rich.console import Console
 from rich.table import Table
 
 from monitoring.results import MonitorResult, Scores
+from pipelines.bench_handbook import HandbookBench
 from pipelines.demo_results import Summary
 from pipelines.lifecycle import Release, RunResult
+from training.published import Figures
 from training.results import TrainResult
 
-__all__ = ["as_text", "demo_table", "monitor_table", "plain_table", "release_table", "run_table"]
+__all__ = [
+    "as_text",
+    "demo_table",
+    "handbook_table",
+    "monitor_table",
+    "plain_table",
+    "release_table",
+    "run_table",
+]
 
 
 def demo_table(summary: Summary) -> str:
@@ -72,6 +82,28 @@ def release_table(results: Sequence[TrainResult], release: Release) -> str:
         f"Best: {release.candidate}, version {release.version}." if release.version else "None was admitted."
     )
     return as_text(table) + "\n".join([*refusals, best])
+
+
+def handbook_table(result: HandbookBench) -> str:
+    """The published tables beside ours, and beside the ceiling."""
+    table = plain_table("", "table", "model", "features", "AUC", "AP", "CP@100", "published: AUC, AP, CP@100")
+
+    def figures(found: Figures | None) -> list[str]:
+        return (
+            ["", "", ""] if found is None else [f"{found.auc:.3f}", f"{found.ap:.3f}", f"{found.cp100:.3f}"]
+        )
+
+    for row in result.rows:
+        ours = figures(Figures(auc=row.auc, ap=row.ap, cp100=row.cp100))
+        table.add_row(row.table, row.model, row.features, *ours, "  ".join(figures(row.published)))
+    for name, found in (("A", result.ceiling_single), ("B", result.ceiling)):
+        if found is not None:
+            table.add_row(name, "ceiling", "", *figures(found), "")
+    best = result.best
+    return as_text(table) + (
+        f"Best on the validation folds: {best.model}, trained in {result.winner_train_s:.0f} s; in all "
+        f"{result.seconds:.0f} s."
+    )
 
 
 def monitor_table(result: MonitorResult) -> str:

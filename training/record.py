@@ -22,6 +22,7 @@ from training.card import CardFacts, model_card
 from training.dataset import Dataset, parse_day
 from training.lineage import Lineage
 from training.parity import Parity
+from training.report import write_report
 from training.results import Evaluation, TrainResult, TrainSpec
 from training.split import Windows
 from training.tune import Tuned
@@ -179,6 +180,8 @@ def _write_bundle(target: Path, trained: Trained, spec: TrainSpec, facts: CardFa
     test = trained.windows.test
     golden = test[evenly(trained.scores[test], GOLDEN_ROWS)]
     highest = float(np.abs(trained.scores[golden]).max())
+    told = (spec.settings.usecase, use_case, candidate, facts, figures, trained.decisions, trained.parity)
+    evaluation, report = write_report(*told)
     return write_bundle(
         target,
         keys=spec.settings.keys,
@@ -194,11 +197,9 @@ def _write_bundle(target: Path, trained: Trained, spec: TrainSpec, facts: CardFa
             tolerance=use_case.policy.gate.parity_tolerance * max(trained.scale, highest),
         ),
         reference=trained.reference.tolist(),
-        card=model_card(
-            spec.settings.usecase, use_case, candidate, facts, figures, trained.decisions, trained.parity
-        ),
-        evaluation=msgspec.json.encode(figures),
-        report="",
+        card=model_card(*told),
+        evaluation=evaluation,
+        report=report,
         manifest={
             "name": use_case.name,
             "candidate": candidate.name,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mlops.contract import Candidate, UseCase, load_dotted, load_use_case
 from mlops.model import Model
 from mlops.reasons import choose_reference
+from mlops.shapley import Explainer
 from mlops.signing import ensure_keys
 from training import tracking
 from training.ablation import Ablated, ablate
@@ -19,7 +20,7 @@ from training.calibration import fit_calibration
 from training.dataset import Dataset
 from training.lineage import lineage_of
 from training.parity import compare, fallbacks, fresh_sample
-from training.record import Trained, write_record
+from training.record import Trained, evenly, write_record
 from training.results import TrainResult, TrainSpec
 from training.split import Windows, load_windows
 from training.tasks import task_for
@@ -27,6 +28,8 @@ from training.trainers import Place, trainer_for
 from training.tune import tune
 
 __all__ = ["train_candidate"]
+
+EXPLAINED_ROWS = 256  # of the test events, for the global importance
 
 Floats = NDArray[np.float32]
 
@@ -66,10 +69,11 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         started = time.perf_counter()
         predict, model = _fit(spec, use_case, candidate, data, windows, place)
         seconds = time.perf_counter() - started
-        scores = Model(model)(data.features)  # what is served is judged, not what it was exported from
+        score = Model(model)
+        scores = score(data.features)  # what is served is judged, not what it was exported from
         decisions = task.decide(scores, data, windows, policy)
         scale = task.scale(windows.examples.labels)
-        tested = data.features[windows.test]
+        tested, judged = data.features[windows.test], scores[windows.test]
         sample = fresh_sample(
             tested,
             policy.gate.parity_rows,
@@ -78,6 +82,8 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
             thresholds=(decisions.review_at, decisions.decline_at) if decisions else (),
             missing=fallbacks(features),
         )
+        reference = choose_reference(tested, judged)
+        shares = Explainer(score, reference).importance(tested[evenly(judged, EXPLAINED_ROWS)])
         trained = Trained(
             use_case=use_case,
             candidate=candidate,
@@ -101,8 +107,8 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
                 slices=use_case.slices,
                 details=use_case.label.details,
             ),
-            reference=choose_reference(tested, scores[windows.test]),
-            importance={},
+            reference=reference,
+            importance=dict(zip(data.names, shares.tolist(), strict=True)),
             ablation=_ablate(spec, use_case, candidate, data, windows, scores, place),
             seconds=seconds,
         )
