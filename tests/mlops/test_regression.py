@@ -10,6 +10,8 @@ from sklearn import metrics as reference
 
 from mlops import regression
 from mlops.errors import InputError
+from mlops.metrics import bootstrap
+from mlops.metrics.bootstrap import Draws
 
 RNG = np.random.default_rng(0)
 Y = RNG.normal(10, 3, 500)
@@ -61,6 +63,32 @@ def test_nothing_is_gained_on_what_has_no_error() -> None:
 def test_the_draws_follow_from_the_seed() -> None:
     assert regression.bootstrap_rmse(Y, P, seed=1) == regression.bootstrap_rmse(Y, P, seed=1)
     assert regression.bootstrap_rmse(Y, P, seed=1) != regression.bootstrap_rmse(Y, P, seed=2)
+
+
+def test_the_figures_of_one_resampling_are_those_of_the_events_that_were_drawn() -> None:
+    """By brute force: scikit-learn on the rows, each as often as it was drawn."""
+    counts = RNG.integers(0, 4, (10, 500))
+    some = np.arange(500) % 3 == 0
+    for rows in (slice(None), some):
+        found = regression.error_statistic(Y, P, rows)(Draws(counts))
+        for one, times in enumerate(counts):
+            drawn = np.repeat(np.arange(500)[rows], times[rows])
+            y, p = Y[drawn], P[drawn]
+            assert found["rmse"][one] == pytest.approx(reference.root_mean_squared_error(y, p))
+            assert found["mae"][one] == pytest.approx(reference.mean_absolute_error(y, p))
+            assert found["r2"][one] == pytest.approx(reference.r2_score(y, p))
+            assert found["bias"][one] == pytest.approx(np.mean(p - y))
+
+
+def test_labels_that_are_all_one_number_have_no_r2() -> None:
+    found = bootstrap([regression.error_statistic(np.full(50, 7.0), np.arange(50.0))], np.arange(50))[0]
+    assert set(found) == {"rmse", "mae", "bias"}
+
+
+def test_predictions_are_binned_evenly_and_equal_ones_together() -> None:
+    assert np.bincount(regression.prediction_bins(RNG.normal(size=500))).tolist() == [50] * 10
+    bins = regression.prediction_bins([1.0] * 6 + [2.0, 3.0, 4.0], 3)
+    assert bins.tolist() == [0] * 6 + [1, 1, 1]
 
 
 @pytest.mark.parametrize(
