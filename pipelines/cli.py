@@ -16,7 +16,7 @@ from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
 from pipelines.commands_model import train
 from pipelines.commands_new import new_usecase
-from pipelines.commands_registry import history, promote, reject, rollback
+from pipelines.commands_registry import copy_record, history, promote, reject, rollback
 from pipelines.commands_serving import replay, serve
 from pipelines.commands_start import demo, run
 from pipelines.commands_store import store
@@ -40,6 +40,7 @@ for command in (
     reject,
     rollback,
     history,
+    copy_record,
     serve,
     replay,
     store,

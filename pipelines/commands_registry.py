@@ -9,7 +9,7 @@ from mlops.settings import Settings, without_password
 from pipelines.command_line import show, watched
 from pipelines.options import as_json
 
-__all__ = ["history", "promote", "reject", "rollback"]
+__all__ = ["copy_record", "history", "promote", "reject", "rollback"]
 
 by_option = click.option("--by", default="", help="Who the record names (MLOPS_USER, else the user).")
 why_option = click.option("--why", default="", help="Why, for the record.")
@@ -80,3 +80,14 @@ def history(settings: Settings, version: str | None, json_: bool) -> None:
         print(
             f"{step.at}  version {step.version} → {step.stage} ({step.action}) by {step.by}  {step.why}".rstrip()
         )
+
+
+@click.command(name="copy-record")
+@click.argument("target")
+@as_json
+@click.pass_obj
+def copy_record(settings: Settings, target: str, json_: bool) -> None:
+    """Copy MLflow's runs and registry from the home's file into the empty PostgreSQL database TARGET, a URI."""
+    from training.copy_record import copy_record as copy
+
+    show(watched("copy the record", copy, settings, target), json_)

@@ -26,6 +26,7 @@ from tests.system.postgresql_server import ADMINISTRATOR, PASSWORD, PostgresqlSe
 from tests.training import example
 from tests.training.registered import House, Models, promote_and_die, promote_slowly
 from training import registry, tracking
+from training.copy_record import copy_record
 from training.registry import champion
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
@@ -329,18 +330,44 @@ def test_two_processes_may_begin_on_one_fresh_database(server: PostgresqlServer,
         assert len({future.result() for future in begun}) == 1
 
 
+def test_a_record_is_copied_whole_into_an_empty_database_only(
+    house: House, server: PostgresqlServer, empty: str, models: Models, tmp_path: Path
+) -> None:
+    laptop = House(example.settings(tmp_path / "laptop"), models)
+    for seed in range(2):
+        laptop.promote(laptop.register(seed))
+    target = house.settings.tracking_uri
+    copied = copy_record(laptop.settings, target)
+    assert copied.rows["model_versions"] == 2
+    moved = House(msgspec.structs.replace(laptop.settings, tracking_uri=target), models)
+    assert registry.history(moved.settings) == registry.history(laptop.settings)
+    assert moved.status() == laptop.status()
+    experiment = tracking.prepare_tracking(moved.settings, "machines")
+    assert experiment == tracking.prepare_tracking(laptop.settings, "machines")
+    assert tracking.prepare_tracking(moved.settings, "another") not in ("0", experiment)  # numbers go on
+    moved.promote(moved.register(2))
+    with pytest.raises(ConfigError, match="name an empty database"):
+        copy_record(laptop.settings, target)
+    with pytest.raises(ConfigError, match="is no PostgreSQL database"):
+        copy_record(laptop.settings, "sqlite:///elsewhere.db")
+    with pytest.raises(ConfigError, match="is no SQLite file"):
+        copy_record(moved.settings, target)
+
+
 def test_the_runbook_runs_as_it_stands(server: PostgresqlServer, models: Models, tmp_path: Path) -> None:
     house = House(example.settings(tmp_path / "home"), models)
     shutil.copytree(models.settings.keys, house.settings.home / "keys")
+    house.promote(house.register(0), by="ana", why="on a laptop")
     shell = Shell(server, tmp_path, house.settings)
     shell.run("Set-up")
     assert "kept secret" not in shell.env["MLOPS_TRACKING_URI"]
+    shell.run("Bring along what a home holds")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PGPASSFILE", shell.env["PGPASSFILE"])
         here = msgspec.structs.replace(house.settings, tracking_uri=shell.env["MLOPS_TRACKING_URI"])
+        assert registry.history(here) == registry.history(house.settings)
         house = House(here, models)
-        for seed in range(2):
-            house.promote(house.register(seed), why=f"seed {seed}")
+        house.promote(house.register(1), why="seed 1")
         before = registry.history(here)
         shell.run("Backup")
         house.promote(house.register(2))
