@@ -55,7 +55,7 @@ def test_the_first_model_is_admitted_if_it_is_good_enough(
         "champion": None,
         "slices": None,
         "calibration": True,
-        "importance": None,
+        "importance": True,
         "spread": None,
         "freshness": True,
         "onnx_parity": True,
