@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,6 +32,8 @@ from training.table_examples import TableExamples
 from training.trainers import Place, trainer_for
 
 __all__ = ["FitBench", "Table", "TrainingBench", "bench_training"]
+
+T = TypeVar("T")
 
 _START = datetime(2018, 4, 1, tzinfo=UTC)
 _BATCH = 512
@@ -98,13 +99,11 @@ def bench_training(
         for framework in ("", "pytorch", "tensorflow"):
             for source in ("memory", "table") if framework else ("table",):
                 say(f"{framework or 'reading'}, {source}")
-                fits.append(_apart(folder, table, framework, source, gpu=False))
-        say("a GPU, if there is one")
-        fits += [
-            found
-            for source in ("memory", "table")
-            if (found := _apart(folder, table, "pytorch", source, gpu=True)).device != "cpu"
-        ]
+                fits.append(_apart(_fit, folder, table, framework, source))
+        if _apart(_gpu):
+            for source in ("memory", "table"):
+                say(f"pytorch on the GPU, {source}")
+                fits.append(_apart(_fit, folder, table, "pytorch", source, gpu=True))
     result = TrainingBench(
         table_gb=round(size / 1e9, 2),
         rows=table.days * table.rows_a_day,
@@ -182,10 +181,17 @@ def _write(folder: Path, table: Table) -> int:
     return size
 
 
-def _apart(folder: Path, table: Table, framework: str, source: str, *, gpu: bool) -> FitBench:
-    """A fit in a process of its own, which has no other's memory."""
+def _apart(function: Callable[..., T], *arguments: Any, **chosen: Any) -> T:
+    """What a function gives in a process of its own, which has no other's memory."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(_fit, folder, table, framework, source, gpu=gpu).result()
+        return process.submit(function, *arguments, **chosen).result()
+
+
+def _gpu() -> str:
+    """The GPU's name, if there is one."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 class _Timed:
@@ -206,7 +212,7 @@ class _Timed:
         self.seconds = time.perf_counter() - started
 
 
-def _fit(folder: Path, table: Table, framework: str, source: str, *, gpu: bool) -> FitBench:
+def _fit(folder: Path, table: Table, framework: str, source: str, *, gpu: bool = False) -> FitBench:
     if not gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     days = table.days if source == "table" else table.days_in_memory
@@ -236,17 +242,9 @@ def _fit(folder: Path, table: Table, framework: str, source: str, *, gpu: bool) 
             pass
     return FitBench(
         framework=framework,
-        device=_device(framework),
+        device=_gpu() if gpu else "cpu",
         source=source,
         rows=len(examples),
         rows_a_second=round(len(examples) / timed.seconds),
         peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     )
-
-
-def _device(framework: str) -> str:
-    """What the fit ran on: `cpu`, or the GPU's name."""
-    if framework != "pytorch":
-        return "cpu"
-    torch = sys.modules["torch"]
-    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else "cpu"
