@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -21,6 +22,7 @@ from training.results import TrainSpec
 __all__ = ["CHOSEN_BY", "Entrant", "Row", "entrants", "table_rows", "train_spec"]
 
 CHOSEN_BY = "ap"
+_FIGURES = Figures.__struct_fields__
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,45 +119,41 @@ def table_rows(
         say: told what is waited for.
     """
     fits = _Fits(settings, pool)
-    # The longest first, so that no worker waits at the end.
-    tuned = {n: fits.tune(e, dates.test[-1], effort) for n, e in enumerate(entered) if e.grid is None}
-    validated = {
-        n: [fits.judge(e, params, dates.validation) for params in e.grid]
-        for n, e in enumerate(entered)
-        if e.grid is not None
-    }
-    single = [fits.judge(e, e.model.params, (dates.single,)) for e in entered]
-    grids = {n: e.grid for n, e in enumerate(entered) if e.grid is not None}
-    for n, future in tuned.items():
-        say(f"choosing parameters of {entered[n].model.name}")
-        grids[n] = (future.result(),)
-        validated[n] = [fits.judge(entered[n], grids[n][0], dates.validation)]
-    rows, tests = [], []
-    for n, entrant in enumerate(entered):
+    # All that needs no choice is asked for at once; the longest first, so that no worker waits at the end.
+    longest_first = sorted(entered, key=lambda entrant: entrant.grid is not None)
+    choosing = {id(entrant): fits.choose(entrant, dates, effort) for entrant in longest_first}
+    single = [fits.judge(entrant, entrant.model.params, (dates.single,)) for entrant in entered]
+    testing = []
+    for entrant in entered:
         say(f"validation folds, {entrant.model.name} on {entrant.features} features")
-        found = [_all(futures) for futures in validated[n]]
-        means = [mean_figures(one.figures for one in folds) for folds in found]
-        own_way = entrant.features == "published"
-        best = {name: best_by(name if own_way else CHOSEN_BY, means) for name in Figures.__struct_fields__}
-        points = {place: fits.judge(entrant, grids[n][place], dates.test) for place in set(best.values())}
-        tests.append((best, means[best[CHOSEN_BY]], points))
+        choice = choosing[id(entrant)]()
+        testing.append((choice, {str(p): fits.judge(entrant, p, dates.test) for p in choice.params.values()}))
+    rows = []
     for entrant, futures in zip(entered, single, strict=True):
-        params = dict.fromkeys(Figures.__struct_fields__, entrant.model.params)
-        rows.append(_row("A", entrant, dict.fromkeys(params, _all(futures)), params))
-    for n, (entrant, (best, validation, points)) in enumerate(zip(entered, tests, strict=True)):
+        folds = _all(futures)
+        choice = _Choice(params=dict.fromkeys(_FIGURES, entrant.model.params), validation=None)
+        rows.append(_row("A", entrant, choice, dict.fromkeys(_FIGURES, folds)))
+    for entrant, (choice, tests) in zip(entered, testing, strict=True):
         say(f"test folds, {entrant.model.name} on {entrant.features} features")
-        found_of = {place: _all(futures) for place, futures in points.items()}
-        params = {name: grids[n][place] for name, place in best.items()}
-        judged = {name: found_of[place] for name, place in best.items()}
-        rows.append(_row("B", entrant, judged, params, validation))
+        rows.append(
+            _row("B", entrant, choice, {name: _all(tests[str(p)]) for name, p in choice.params.items()})
+        )
     return rows
 
 
+class _Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters by figure, and what those for AP reach on the validation folds."""
+
+    params: dict[str, dict[str, Any]]
+    validation: Figures | None
+
+
 class _Fits:
-    """Fits that a pool of processes is asked for."""
+    """Fits that a pool of processes is asked for; the same one once."""
 
     def __init__(self, settings: Settings, pool: Executor) -> None:
         self._settings, self._pool = settings, pool
+        self._asked: dict[bytes, Future[Judged]] = {}
 
     def judge(self, entrant: Entrant, params: dict[str, Any], starts: Sequence[str]) -> list[Future[Judged]]:
         trials = [
@@ -169,12 +167,27 @@ class _Fits:
             )
             for start in starts
         ]
-        return [self._pool.submit(judge, trial) for trial in trials]
+        return [self._ask(trial) for trial in trials]
 
-    def tune(self, entrant: Entrant, first_day: str, effort: Effort) -> Future[dict[str, Any]]:
-        return self._pool.submit(
-            tuned_params, train_spec(self._settings, entrant.model.name, first_day, effort)
-        )
+    def _ask(self, trial: Trial) -> Future[Judged]:
+        key = msgspec.json.encode(trial, enc_hook=str)
+        if key not in self._asked:
+            self._asked[key] = self._pool.submit(judge, trial)
+        return self._asked[key]
+
+    def choose(self, entrant: Entrant, dates: Dates, effort: Effort) -> Callable[[], _Choice]:
+        """Begin to choose an entrant's parameters; the result waits until they are found."""
+        if entrant.grid is None:
+            spec = train_spec(self._settings, entrant.model.name, dates.test[-1], effort)
+            tuning = self._pool.submit(tuned_params, spec)
+
+            def tuned() -> _Choice:
+                grid = (tuning.result(),)
+                return _choice(entrant, grid, [self.judge(entrant, grid[0], dates.validation)])
+
+            return tuned
+        grid = entrant.grid
+        return partial(_choice, entrant, grid, [self.judge(entrant, p, dates.validation) for p in grid])
 
 
 def train_spec(settings: Settings, candidate: str, first_day: str, effort: Effort) -> TrainSpec:
@@ -194,25 +207,31 @@ def _all(futures: Sequence[Future[Judged]]) -> list[Judged]:
     return [future.result() for future in futures]
 
 
-def _row(
-    table: str,
-    entrant: Entrant,
-    judged: dict[str, list[Judged]],
-    params: dict[str, dict[str, Any]],
-    validation: Figures | None = None,
-) -> Row:
-    """`judged` are the folds by figure."""
-    means = {
-        name: getattr(mean_figures(one.figures for one in folds), name) for name, folds in judged.items()
-    }
+def _choice(
+    entrant: Entrant, grid: Sequence[dict[str, Any]], validated: Sequence[Sequence[Future[Judged]]]
+) -> _Choice:
+    """Which of the grid is best for each figure, or, with features of ours, for AP."""
+    means = [mean_figures(one.figures for one in _all(futures)) for futures in validated]
+    by = {name: name if entrant.features == "published" else CHOSEN_BY for name in _FIGURES}
+    return _Choice(
+        params={name: grid[best_by(figure, means)] for name, figure in by.items()},
+        validation=means[best_by(CHOSEN_BY, means)],
+    )
+
+
+def _row(table: str, entrant: Entrant, choice: _Choice, judged: dict[str, list[Judged]]) -> Row:
+    """`judged` are the folds by figure, each with the parameters that were chosen for it."""
+    means = {name: mean_figures(one.figures for one in folds) for name, folds in judged.items()}
     return Row(
         table=table,
         model=entrant.model.name,
         features=entrant.features,
-        **means,
+        auc=means["auc"].auc,
+        ap=means["ap"].ap,
+        cp100=means["cp100"].cp100,
         published=PUBLISHED[table].get(entrant.model.name),
         candidate=entrant.candidate,
-        params=params,
-        validation=validation,
+        params=choice.params,
+        validation=choice.validation,
         fit_s=round(fmean(one.fit_s for one in judged[CHOSEN_BY]), 2),
     )
