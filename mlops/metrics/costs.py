@@ -212,7 +212,7 @@ def _declined_at_least(day: Ints, cuts: Ints, capacity: int) -> Ints:
     least = np.zeros(len(day) + 1, np.int64)  # of j events reviewed or declined, how many must be declined
     for one in np.unique(day):
         places = np.flatnonzero(day == one)
-        least[places[capacity:] + 1] = places[: len(places) - capacity] + 1
+        least[places[capacity:] + 1] = places[: max(len(places) - capacity, 0)] + 1
     needed = np.maximum.accumulate(least)[cuts]
     return np.searchsorted(cuts, needed).astype(np.int64)
 

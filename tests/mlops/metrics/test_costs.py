@@ -73,11 +73,13 @@ def test_the_capacity_is_kept_on_every_day_at_the_least_cost() -> None:
 
 
 def test_a_capacity_that_binds_nobody_changes_nothing() -> None:
-    y, s, day = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.2, 0.3]), np.array([0, 0, 1, 1])
-    plain, roomy = Costs(), Costs(capacity=100)
-    assert metrics.best_thresholds(y, s, [50] * 4, roomy, day) == metrics.best_thresholds(
-        y, s, [50] * 4, plain
-    )
+    y, s, day = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.2, 0.3]), np.array([0, 0, 1, 1])  # two a day
+    plain = Costs()
+    for capacity in (2, 3, 100):
+        roomy = Costs(capacity=capacity)
+        assert metrics.best_thresholds(y, s, [50] * 4, roomy, day) == metrics.best_thresholds(
+            y, s, [50] * 4, plain
+        )
 
 
 def test_the_workload_says_where_more_is_asked_for_than_can_be_done() -> None:

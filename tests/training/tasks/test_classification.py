@@ -8,14 +8,17 @@ import msgspec
 import numpy as np
 import pytest
 
+from mlops import metrics
 from mlops.bundle import Decisions
 from mlops.errors import InputError
 from mlops.metrics import average_precision
 from mlops.policy import Costs, Policy
+from mlops.slices import Slice
 from tests.training.example import FIRST_DAY, USE_CASE
 from training.dataset import Dataset, load_dataset
 from training.split import Windows, split_windows
 from training.tasks.classification import MIN_TRAIN_EVENTS, NEVER, TASK, ClassificationEvaluation, clusters_of
+from training.tasks.classification.slicing import MIN_POSITIVES
 
 DECISIONS = Decisions(review_at=0.5, decline_at=0.9)
 
@@ -123,3 +126,91 @@ def test_test_days_of_one_class_are_refused(data: Dataset, windows: Windows) -> 
 def test_labels_that_teach_nothing_are_refused(positives: int, events: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         TASK.check_labels((np.arange(events) < positives).astype(np.int8))
+
+
+def test_every_figure_has_an_interval_and_is_that_of_the_metric(data: Dataset, windows: Windows) -> None:
+    rows, noise = windows.test, np.random.default_rng(0).random(len(data)).astype(np.float32)
+    scores = (0.6 * knowing(data, np.arange(len(data))) + 0.4 * noise).astype(np.float32)
+    found = evaluate(scores, data, windows)
+    y, s = data.label[rows], scores[rows].astype(np.float64)
+    assert found.auc.value == metrics.auc(y, s)
+    assert found.brier.value == pytest.approx(metrics.brier(y, s))
+    assert found.expected.value == pytest.approx(s.sum() / y.sum())
+    assert found.cost_interval.value == pytest.approx(found.cost.total)
+    assert found.card_precision_interval.value == found.card_precision.value
+    for one in (found.auc, found.ap, found.brier, found.expected, found.cost_interval):
+        assert one.low < one.value < one.high
+    assert sum(one.events for one in found.reliability) == found.events
+    assert sum(one.positives for one in found.reliability) == found.positives
+    assert found.curves.scores.positives[-1] + sum(found.curves.scores.positives[:-1]) == found.positives
+    assert {"auc_low", "brier_high", "cost_low", "cp10_high", "calibration_error"} <= set(found.metrics())
+
+
+def test_slices_have_figures_where_their_support_allows_it(data: Dataset, windows: Windows) -> None:
+    rows = windows.test
+    sliced = msgspec.structs.replace(
+        data, columns={"kind": np.where(data.label == 1, np.arange(len(data)) % 2 + 1, 0)}
+    )
+    slices = (
+        Slice(name="load", feature="load", bands=(20, 1e6)),
+        Slice(name="kind", column="kind", values=(1, 2)),
+        Slice(name="site", column="site"),
+    )
+    scores = knowing(data, rows)
+    found = TASK.evaluate(
+        scores, sliced, windows, DECISIONS, USE_CASE.policy, seed=0, slices=slices, details=("kind",)
+    ).slices
+    assert [(one.name, one.value) for one in found] == [
+        ("load", "below 20"),
+        ("load", "20 to 1e+06"),
+        ("kind", "1"),
+        ("kind", "2"),
+    ]
+    light, heavy, odd, even = found
+    assert light.events + heavy.events == len(rows)
+    assert odd.positives + even.positives == (data.label[rows] == 1).sum()
+    assert odd.events == len(rows) - even.positives
+    assert heavy.figures["ap"].value == heavy.figures["stopped"].value == 1
+    assert heavy.figures["false_alarms"].value == 0
+    assert "expected" in heavy.figures
+    assert "expected" not in odd.figures
+    assert light.positives < MIN_POSITIVES
+    assert light.figures is None
+
+
+def test_thresholds_keep_the_capacity_and_say_what_it_changed(data: Dataset, windows: Windows) -> None:
+    rows = windows.wait
+    scores = knowing(data, rows)
+    scores[rows[::9]] = 0.8  # others that look alike: to decline is dear
+    scores += np.random.default_rng(0).normal(0, 0.01, len(scores)).astype(np.float32)
+    costs = Costs(review=1, false_decline=1e6, chargeback=15)
+
+    def decide(capacity: int | None) -> Decisions:
+        policy = msgspec.structs.replace(
+            USE_CASE.policy, costs=msgspec.structs.replace(costs, capacity=capacity)
+        )
+        return TASK.decide(scores, data, windows, policy)
+
+    free, tight, roomy = decide(None), decide(5), decide(500)
+    asked = metrics.workload(
+        scores[rows], data.day[rows], review_at=free.review_at, decline_at=free.decline_at, capacity=5
+    )
+    assert "reviews" not in free.chosen_by
+    assert asked.days_over == 2
+    assert f"without that limit {asked.mean:,.0f} a day would have cost least" in tight.chosen_by
+    kept = metrics.workload(
+        scores[rows], data.day[rows], review_at=tight.review_at, decline_at=tight.decline_at, capacity=5
+    )
+    assert kept.most <= 5
+    assert (roomy.review_at, roomy.decline_at) == (free.review_at, free.decline_at)
+    assert "which no day asked for more than" in roomy.chosen_by
+
+
+def test_the_card_says_where_more_reviews_are_asked_for_than_can_be_done(
+    data: Dataset, windows: Windows
+) -> None:
+    policy = msgspec.structs.replace(USE_CASE.policy, costs=Costs(capacity=2))
+    found = TASK.evaluate(knowing(data, windows.test), data, windows, DECISIONS, policy, seed=0)
+    assert found.workload.days_over == found.workload.days == 3
+    text = "".join(TASK.card(found, DECISIONS, USE_CASE.label).sections)
+    assert f"on 3 days more is asked for, {found.workload.left_over:,} reviews in all" in text

@@ -10,6 +10,7 @@ from mlops.errors import InputError
 from mlops.features import FeatureSet
 from mlops.policy import Gate, Policy, RandomSplit
 from mlops.schema import Label
+from mlops.slices import Slice
 from mlops.tables import FeatureTable
 from training.checks import Check
 from training.dataset import Dataset
@@ -123,3 +124,27 @@ def test_the_card_and_the_table_show_what_is_defined() -> None:
     assert "| predictions | events | mean prediction | bias | interval |" in parts.sections[0]
     assert list(found.shown()) == ["RMSE", "90 %", "MAE", "R²"]
     assert "mape" not in found.metrics()
+
+
+def test_every_figure_has_an_interval_and_the_residuals_cover_all_events() -> None:
+    found = evaluate((GOOD + 0.5).astype(np.float32))
+    rows = WINDOWS.test
+    assert found.bias.value == pytest.approx(np.mean((GOOD + 0.5)[rows] - Y[rows]))
+    assert found.bias.low > 0
+    for one in (found.rmse, found.mae, found.bias, found.r2):
+        assert one.low < one.value < one.high
+    assert len(found.residuals) == 10
+    assert sum(one.events for one in found.residuals) == found.events == sum(found.sample.counts)
+    means = [one.mean_prediction for one in found.residuals]
+    assert means == sorted(means)
+    assert {"rmse_low", "mae_high", "bias", "r2_low"} <= set(found.metrics())
+
+
+def test_a_slice_that_is_predicted_badly_shows() -> None:
+    skewed = np.where(X[:, 1] > 0, GOOD + 5, GOOD).astype(np.float32)
+    slices = (Slice(name="area", feature="area", bands=(0, 2)),)
+    small, large, huge = TASK.evaluate(skewed, DATA, WINDOWS, None, POLICY, seed=0, slices=slices).slices
+    assert small.figures["bias"].low < 0.2 < 4 < large.figures["bias"].low
+    assert small.figures["rmse"].high < large.figures["rmse"].low
+    assert small.events + large.events + huge.events == len(WINDOWS.test)
+    assert huge.figures is None
