@@ -159,6 +159,14 @@ class Policy(_Strict, frozen=True, kw_only=True):
     performance: Performance = Performance()
     top_k: Positive = 100
 
+    def __post_init__(self) -> None:
+        if self.costs is not None and self.costs.capacity is not None and isinstance(self.split, RandomSplit):
+            raise ConfigError(
+                "reviews a day are limited, and a random split knows no days",
+                where="costs",
+                todo="leave out `capacity`, or split `by: time`",
+            )
+
     @classmethod
     def from_yaml(cls, path: Path) -> Policy:
         """Read and check a policy.

@@ -35,6 +35,13 @@ def test_shares_that_are_not_a_whole_are_refused(tmp_path: Path, shares: str) ->
         read(tmp_path / "policy.yaml", f"split: {shares}")
 
 
+def test_reviews_a_day_are_limited_only_where_there_are_days(tmp_path: Path) -> None:
+    costs = "costs: {review: 1, capacity: 20}"
+    assert read(tmp_path / "policy.yaml", costs).costs.capacity == 20
+    with pytest.raises(ConfigError, match="a random split knows no days"):
+        read(tmp_path / "policy.yaml", f"{costs}\nsplit: {{by: random}}")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -42,6 +49,7 @@ def test_shares_that_are_not_a_whole_are_refused(tmp_path: Path, shares: str) ->
         "split: {by: time, delay_days: -1}",
         "split: {by: time, test_days: -3}",
         "gate: {min_test_positives: 0}",
+        "costs: {capacity: 0}",
         "gate: {min_auc: 70}",
         "gate: {baseline_margin: 2}",
         "gate: {champion_margin: -3}",
