@@ -16,8 +16,8 @@ from mlops.wording import definitions
 
 __all__ = ["REFERENCE_ROWS", "Reason", "ReasonCodes", "choose_reference", "reasons"]
 
-REFERENCE_ROWS = 2
-"""More of them cost accuracy: they share the scores that explaining a row may cost."""
+REFERENCE_ROWS = 4
+"""With fewer, reasons depend on which they are; more cost accuracy, as they share the scores that a row may cost."""
 _NOTHING = 1e-9
 
 

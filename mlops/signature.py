@@ -3,7 +3,7 @@
 `model.sig` is a Sigstore bundle (JSON, v0.3) with a DSSE envelope around an in-toto statement. The statement lists the
 SHA-256 of each file, so it is the one list of digests that there is; the signature is ECDSA over it. `mlops.signer`
 writes it with OpenSSF's library. That library would verify it as well, at the price of a quarter of a second, 35 MB and
-some twenty packages in each serving process, and it overlooks added `.git*` files: so reading is this module.
+26 packages in each serving process, and it overlooks added `.git*` files: so reading is this module.
 
 Formats: https://docs.sigstore.dev/about/bundle, https://github.com/secure-systems-lab/dsse/blob/v1.0.0/protocol.md,
 https://github.com/in-toto/attestation/tree/main/spec/v1, https://github.com/sigstore/model-transparency (1.1).
