@@ -12,7 +12,7 @@ from mlops.features import Aggregate, FeatureSet
 from mlops.leaks import check_features
 from mlops.policy import Policy, Split
 from mlops.schema import EventSchema, Label, Task, task_of
-from mlops.search import Space
+from mlops.search import Space, check_search
 from mlops.slices import Slice
 
 __all__ = ["EFFORTS", "Candidate", "Effort", "UseCase", "load_dotted", "load_use_case"]
@@ -114,6 +114,7 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
         if "quick" not in {candidate.effort for candidate in self.candidates}:
             raise ConfigError("no candidate for effort quick", where=where, todo="let one be trained always")
         for candidate in self.candidates:
+            check_search(candidate.search, candidate.params, f"candidate {candidate.name}")
             own = self.features_of(candidate).features
             if other := [name for f in own if f not in self.features.features for name in f.names]:
                 raise ConfigError(

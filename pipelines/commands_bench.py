@@ -23,6 +23,7 @@ __all__ = [
     "bench_the_features",
     "bench_the_handbook",
     "bench_the_kinds",
+    "bench_the_reasons",
     "bench_the_simulator",
     "bench_the_stores",
     "bench_the_training",
@@ -115,6 +116,17 @@ def bench_the_handbook(settings: Settings, events: str, out: Path, effort: Effor
         show(result, json_=True)
     else:
         print(handbook_table(result))
+
+
+@bench.command("reasons")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@as_json
+@click.pass_obj
+def bench_the_reasons(settings: Settings, out: Path, json_: bool) -> None:
+    """What reasons for a score cost, and how near they are to exact Shapley values."""
+    from pipelines.bench_reasons import bench_reasons
+
+    show(bench_reasons(settings, out.absolute()), json_)
 
 
 @bench.command("training")

@@ -283,7 +283,7 @@ def release(
         if verdict.admitted:
             candidate, version = result.name, entry
     if version is None:
-        registry.withdraw_challenger(settings)
+        registry.withdraw_challenger(settings, why="the gate admitted none of the candidates that came after it")
     outcome = Release(
         verdicts={verdict.candidate: verdict for verdict in verdicts}, candidate=candidate, version=version
     )
@@ -298,9 +298,9 @@ def fill_store(settings: Settings, version: str) -> BackfillResult:
     return backfill([events], settings.store_uri, bundle.features, bundle.schema)
 
 
-def promote(settings: Settings, version: str) -> Deployment:
+def promote(settings: Settings, version: str, *, why: str = "the gate admitted it") -> Deployment:
     """Make a version the champion: move its alias, then the pointer that serving follows."""
-    return registry.promote(settings, version)
+    return registry.promote(settings, version, why=why)
 
 
 def run(

@@ -20,7 +20,6 @@ from mlops.contract import Candidate, Effort, UseCase, load_dotted
 from mlops.metrics import average_precision
 from mlops.regression import rmse
 from mlops.schema import Task
-from mlops.search import check_search
 from mlops.spread import Spread
 from mlops.tables import read_feature_table
 from training import tracking
@@ -93,11 +92,9 @@ def tune(spec: TrainSpec, candidate: Candidate, use_case: UseCase, *, effort: Ef
     result, unless the time limit cuts it at another trial. Trials are recorded as runs below `run`.
 
     Raises:
-        ConfigError: a search space that does not fit the declared parameters.
         InputError: the data have no room for a fold, or a fold cannot be learned from.
     """
     headline = headline_of(use_case.task)
-    check_search(candidate.search, candidate.params, f"candidate {candidate.name}")
     if effort == "quick":
         return Tuned(params=candidate.params, metric=headline.name)
     features = use_case.features_of(candidate)

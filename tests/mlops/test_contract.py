@@ -5,13 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mlops.contract import load_dotted, load_use_case
+from mlops.contract import Candidate, load_dotted, load_use_case
 from mlops.errors import ConfigError
 from mlops.features import FeatureSet, Rolling, Sum, Value
 from mlops.policy import Costs, Policy, RandomSplit
 from mlops.schema import Column, EventSchema, Label
+from mlops.search import Float
 
 FRAUD = load_use_case("usecases.fraud")
+PLAIN = (Candidate(name="one", framework="scikit-learn", builder="training.builders:logistic_regression"),)
 RENT = msgspec.structs.replace(
     FRAUD,
     name="rent",
@@ -26,6 +28,7 @@ RENT = msgspec.structs.replace(
     ),
     label=Label(column="rent"),
     features=FeatureSet((Value(column="area"),)),
+    candidates=PLAIN,
     policy=Policy(split=RandomSplit()),
     card="",
     amount="",
@@ -79,6 +82,7 @@ def test_a_quantity_is_not_looked_back_on() -> None:
     with pytest.raises(ConfigError, match="a window looks at amount"):
         msgspec.structs.replace(
             FRAUD,
+            candidates=PLAIN,
             label=Label(column="amount", delay_days=7),
             features=FeatureSet((past,)),
             policy=Policy(),
@@ -91,3 +95,32 @@ def test_a_dotted_path_leads_to_what_it_names() -> None:
     assert load_dotted("mlops.features:FeatureSet") is FeatureSet
     with pytest.raises(ConfigError, match="has no 'Counted'"):
         load_dotted("mlops.features:Counted")
+
+
+def candidates(*changes: dict[str, object]) -> tuple[Candidate, ...]:
+    return tuple(msgspec.structs.replace(PLAIN[0], **change) for change in changes)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (candidates({}, {}), "two candidates have one name"),
+        (candidates({"effort": "full"}), "no candidate for effort quick"),
+        (
+            candidates({"features": FeatureSet((Value(column="rooms"),))}),
+            "candidate one reads rooms, which the use case does not declare",
+        ),
+        (candidates({"search": {"c": Float(0.1, 10.0)}}), "c"),
+    ],
+)
+def test_candidates_that_cannot_be_trained_are_refused(found: tuple[Candidate, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        msgspec.structs.replace(RENT, candidates=found)
+
+
+def test_a_candidate_is_found_by_its_name() -> None:
+    use_case = msgspec.structs.replace(RENT, candidates=candidates({}, {"name": "two"}))
+    assert use_case.candidate("two").name == "two"
+    assert use_case.features_of(use_case.candidate("two")) == RENT.features
+    with pytest.raises(ConfigError, match=r"no candidate 'three'.*choose one of one, two"):
+        use_case.candidate("three")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mlops.contract import UseCase, load_use_case
+from mlops.contract import Candidate, UseCase, load_use_case
 from mlops.errors import ConfigError
 from mlops.features import (
     Calendar,
@@ -34,9 +34,11 @@ from mlops.schema import Column, EventSchema
 
 FRAUD = load_use_case("usecases.fraud")
 IS_FRAUD = Where(column="is_fraud", equals=True)
+PLAIN = (Candidate(name="one", framework="scikit-learn", builder="training.builders:logistic_regression"),)
 
 
 def use_case(*features: Feature, **changes: Any) -> UseCase:
+    changes = {"candidates": PLAIN} | changes
     return msgspec.structs.replace(FRAUD, features=FeatureSet(features), **changes)
 
 
@@ -197,3 +199,25 @@ def test_a_value_that_may_be_missing_needs_a_fallback() -> None:
     with pytest.raises(ConfigError, match=r"age may be missing, .* fallback"):
         use_case(Value(column="age"), events=events)
     assert use_case(Value(column="age", fallback=-1), events=events).features.names == ("age_filled",)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        Value(column="scenario", fallback=0.0),
+        Missing(column="scenario"),
+        Rolling(key="scenario", agg=Count(), windows=("1d",), delay="30d"),
+        Rolling(key="terminal_id", agg=Max(column="scenario"), windows=("1d",), delay="30d"),
+        Rolling(
+            key="terminal_id",
+            agg=Count(),
+            windows=("1d",),
+            delay="30d",
+            where=Where(column="scenario", equals=2),
+        ),
+        Last(key="customer_id", fields=("scenario",), n=2, delay="30d"),
+    ],
+)
+def test_what_is_known_with_the_label_is_for_judging_only(feature: Feature) -> None:
+    with pytest.raises(ConfigError, match="reads scenario, known no sooner than the label"):
+        use_case(feature)

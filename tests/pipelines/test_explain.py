@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from mlops.bundle import Schema
-from mlops.contract import load_use_case
+from mlops.contract import Candidate, load_use_case
 from mlops.errors import InputError
 from mlops.features import FeatureSet, Missing, Value
 from mlops.policy import RandomSplit
@@ -31,6 +31,8 @@ USE_CASE = replace(
     events=SCHEMA,
     label=LABEL,
     features=FEATURES,
+    candidates=(Candidate(name="one", framework="scikit-learn", builder="training.builders:logistic_regression"),),
+    slices=(),
     card="card",
     amount="amount",
 )
