@@ -84,6 +84,7 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
             self.events.column(name)
         check_features(self.features, self.events, self.label, where)
         self._check_candidates(where)
+        self._check_slices(where)
         self._check_task(where)
         self._check_split(where)
 
@@ -122,6 +123,13 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
                     where=where,
                     todo="add it to the use case's features: the feature table holds those",
                 )
+
+    def _check_slices(self, where: str) -> None:
+        for one in self.slices:
+            if one.column:
+                self.events.column(one.column)
+            elif one.feature not in self.features.names:
+                raise ConfigError(f"slice {one.name} is of {one.feature}, which is no feature", where=where)
 
     def _check_task(self, where: str) -> None:
         if self.task == "classification":

@@ -11,6 +11,7 @@ from mlops.features import FeatureSet, Rolling, Sum, Value
 from mlops.policy import Costs, Policy, RandomSplit
 from mlops.schema import Column, EventSchema, Label
 from mlops.search import Float
+from mlops.slices import Slice
 
 FRAUD = load_use_case("usecases.fraud")
 PLAIN = (Candidate(name="one", framework="scikit-learn", builder="training.builders:logistic_regression"),)
@@ -29,6 +30,7 @@ RENT = msgspec.structs.replace(
     label=Label(column="rent"),
     features=FeatureSet((Value(column="area"),)),
     candidates=PLAIN,
+    slices=(),
     policy=Policy(split=RandomSplit()),
     card="",
     amount="",
@@ -83,6 +85,7 @@ def test_a_quantity_is_not_looked_back_on() -> None:
         msgspec.structs.replace(
             FRAUD,
             candidates=PLAIN,
+            slices=(),
             label=Label(column="amount", delay_days=7),
             features=FeatureSet((past,)),
             policy=Policy(),
@@ -116,6 +119,12 @@ def candidates(*changes: dict[str, object]) -> tuple[Candidate, ...]:
 def test_candidates_that_cannot_be_trained_are_refused(found: tuple[Candidate, ...], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         msgspec.structs.replace(RENT, candidates=found)
+
+
+@pytest.mark.parametrize("source", [{"column": "rooms"}, {"feature": "rooms"}])
+def test_a_slice_of_what_is_not_there_is_refused(source: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="rooms"):
+        msgspec.structs.replace(RENT, slices=(Slice(name="size", **source),))
 
 
 def test_a_candidate_is_found_by_its_name() -> None:

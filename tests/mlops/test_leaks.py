@@ -38,7 +38,7 @@ PLAIN = (Candidate(name="one", framework="scikit-learn", builder="training.build
 
 
 def use_case(*features: Feature, **changes: Any) -> UseCase:
-    changes = {"candidates": PLAIN} | changes
+    changes = {"candidates": PLAIN, "slices": ()} | changes
     return msgspec.structs.replace(FRAUD, features=FeatureSet(features), **changes)
 
 
