@@ -34,7 +34,7 @@ from pipelines.staged import fetched
 
 USE_CASE = load_use_case("usecases.fraud")
 SCHEMA, LABEL = USE_CASE.events, USE_CASE.label
-COLUMNS = [column.name for column in SCHEMA.columns]
+COLUMNS = [column.name for column in SCHEMA.columns if not column.optional]
 HANDBOOK = {
     "transaction_id": "TRANSACTION_ID",
     "event_time": "TX_DATETIME",
