@@ -23,7 +23,12 @@ from skl2onnx.algebra.onnx_ops import OnnxAdd, OnnxCast, OnnxClip, OnnxDiv, Onnx
 from skl2onnx.common.data_types import FloatTensorType
 from skl2onnx.proto import onnx_proto
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, VotingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from mlops.errors import ParityError
@@ -80,8 +85,11 @@ def _exact(model: Any) -> Any:
                 for predictor in predictors:
                     nodes = predictor.nodes
                     nodes["num_threshold"] = round_down(nodes["num_threshold"])
-        elif isinstance(part, VotingClassifier):
-            part.flatten_transform = False  # of `transform` alone, and the only way that skl2onnx takes it
+        elif isinstance(part, VotingClassifier | VotingRegressor):
+            if part.weights is not None:
+                part.weights = np.asarray(part.weights)  # skl2onnx takes no list
+            if isinstance(part, VotingClassifier):
+                part.flatten_transform = False  # of `transform` alone, and the only way that it takes it
     return exact
 
 
