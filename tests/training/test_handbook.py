@@ -152,7 +152,11 @@ def test_every_published_model_can_be_fitted(name: str, tmp_path: Path) -> None:
     table = example.write_feature_table(tmp_path / "features", days=21, per_day=60)
     model = next(m for m in handbook_models("full") if m.candidate.name == name)
     small = {"trees": 5} if name in ("random-forest", "xgboost") else {}
-    small |= {"epochs": 2, "neurons": 8, "layers": 2} if name == "feed-forward-network" else {}
+    small |= (
+        {"batch_size": 16, "learning_rate": 1e-2, "neurons": 8, "layers": 2}
+        if name == "feed-forward-network"
+        else {}
+    )
     trial = Trial(
         usecase=CASE,
         table=table,
