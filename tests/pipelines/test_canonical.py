@@ -38,6 +38,8 @@ CANONICAL = pa.table(
         "terminal_id": [3156, 3412, 1365],
         "amount": [57.16, 81.51, 146.0],
         "is_fraud": [False, True, False],
+        "scenario": [0, 1, 0],
+        "region": pa.nulls(3, pa.string()),
     }
 )
 

@@ -31,7 +31,9 @@ USE_CASE = replace(
     events=SCHEMA,
     label=LABEL,
     features=FEATURES,
-    candidates=(Candidate(name="one", framework="scikit-learn", builder="training.builders:logistic_regression"),),
+    candidates=(
+        Candidate(name="one", framework="scikit-learn", builder="training.builders:logistic_regression"),
+    ),
     slices=(),
     card="card",
     amount="amount",
@@ -132,7 +134,11 @@ def test_events_without_a_time_have_no_windows(tmp_path: Path) -> None:
     own = FeatureSet((Value(column="amount"), Missing(column="tip")))
     split = RandomSplit()
     use_case = replace(
-        USE_CASE, events=timeless, features=own, card="", policy=replace(USE_CASE.policy, split=split)
+        USE_CASE,
+        events=timeless,
+        features=own,
+        card="",
+        policy=replace(USE_CASE.policy, split=split, costs=None),
     )
     rows = arrow_table(history(text_ids=True)).drop_columns(["at"])
     table = tmp_path / "events"

@@ -80,6 +80,8 @@ def test_published_layout_becomes_canonical(check: Validate, tmp_path: Path) -> 
         "terminal_id": 11,
         "amount": 11.5,
         "is_fraud": True,
+        "scenario": 0,
+        "region": None,
     }
     assert pq.read_schema(next((tmp_path / "events").rglob("*.parquet"))).field(
         "event_time"
