@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlops.contract import Candidate, UseCase
+from mlops.contract import UseCase
 from mlops.policy import Policy
+from usecases.fraud.candidates import CANDIDATES
 from usecases.fraud.events import EVENTS, LABEL
 from usecases.fraud.features import FEATURES
 
@@ -17,15 +18,7 @@ USE_CASE = UseCase(
     events=EVENTS,
     label=LABEL,
     features=FEATURES,
-    candidates=(
-        Candidate(
-            name="extra-trees",
-            framework="scikit-learn",
-            builder="usecases.fraud.models:extra_trees",
-        ),
-        Candidate(name="mlp-torch", framework="pytorch", builder="usecases.fraud.models:mlp_torch"),
-        Candidate(name="mlp-keras", framework="tensorflow", builder="usecases.fraud.models:mlp_keras"),
-    ),
+    candidates=CANDIDATES,
     policy=Policy.from_yaml(Path(__file__).with_name("policy.yaml")),
     card="customer_id",
     amount="amount",
