@@ -6,7 +6,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
@@ -83,7 +83,11 @@ class TrainingBench(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bench_training(
-    out: Path, table: Table | None = None, *, say: Callable[[str], None] = lambda _: None
+    out: Path,
+    table: Table | None = None,
+    frameworks: Sequence[str] = ("pytorch", "tensorflow"),
+    *,
+    say: Callable[[str], None] = lambda _: None,
 ) -> TrainingBench:
     """Learn for an epoch from a table of 5 GB and from days of it in memory; write `out`/training.json.
 
@@ -96,7 +100,7 @@ def bench_training(
         folder = Path(held)
         say("writing the table")
         size = _write(folder, table)
-        for framework in ("", "pytorch", "tensorflow"):
+        for framework in ("", *frameworks):
             for source in ("memory", "table") if framework else ("table",):
                 say(f"{framework or 'reading'}, {source}")
                 fits.append(_apart(_fit, folder, table, framework, source))
