@@ -9,6 +9,7 @@ from mlops.policy import Policy
 from usecases.fraud.candidates import CANDIDATES
 from usecases.fraud.events import EVENTS, LABEL
 from usecases.fraud.features import FEATURES
+from usecases.fraud.slices import SLICES
 
 __all__ = ["USE_CASE"]
 
@@ -22,6 +23,7 @@ USE_CASE = UseCase(
     policy=Policy.from_yaml(Path(__file__).with_name("policy.yaml")),
     card="customer_id",
     amount="amount",
+    slices=SLICES,
     world="usecases.fraud.world:World",
     simulator="usecases.fraud.simulator:write_days",
 )
