@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops.contract import UseCase, load_use_case
+from mlops.contract import Candidate, UseCase
 from mlops.features import FeatureSet, Value
 from mlops.policy import Policy, RandomSplit
 from mlops.schema import Column, EventSchema, Label
@@ -21,9 +20,9 @@ from monitoring.performance import measure_performance
 from monitoring.results import MonitorResult, RegressionScores
 from monitoring.rules import open_request
 
-FLATS: UseCase = msgspec.structs.replace(
-    load_use_case("usecases.fraud"),
+FLATS = UseCase(
     name="flats",
+    title="Rents of flats",
     events=EventSchema(
         id="flat",
         numbered=True,
@@ -36,8 +35,7 @@ FLATS: UseCase = msgspec.structs.replace(
     label=Label(column="rent"),
     features=FeatureSet((Value(column="area"),)),
     policy=Policy(split=RandomSplit()),
-    card="",
-    amount="",
+    candidates=(Candidate(name="never", framework="scikit-learn", builder="nobody:asks"),),
 )
 SEEN = datetime(2018, 6, 5, 12, tzinfo=UTC)
 AS_OF = datetime(2018, 6, 7, tzinfo=UTC)

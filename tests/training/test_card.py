@@ -17,8 +17,8 @@ from training.tasks.classification import NEVER
 
 
 def card(package: str = "usecases.fraud", facts: CardFacts = FACTS, **decisions: float) -> str:
-    use_case = usecases.fraud.USE_CASE if package == "usecases.fraud" else example.USE_CASE
-    use_case = msgspec.structs.replace(use_case, slices=SLICES)
+    fraud = msgspec.structs.replace(usecases.fraud.USE_CASE, slices=SLICES)
+    use_case = fraud if package == "usecases.fraud" else example.USE_CASE
     chosen = Decisions(**{"review_at": 0.125, "decline_at": 0.75, "chosen_by": "least cost", **decisions})
     parity = Parity(rows=2_000, max_abs_diff=6.6e-7)
     return model_card(package, use_case, use_case.candidates[1], facts, EVALUATION, chosen, parity)
