@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
-
 import pyarrow as pa
 
 from mlops.contract import UseCase
@@ -13,9 +11,6 @@ from mlops.storage import write_json
 from monitoring.performance import between, clock_of, measure_performance, read_table
 from monitoring.results import Alert, DriftResult, MonitorResult, RetrainRequest
 from monitoring.rules import drift_alert, performance_alert, request_retrain, retrain_request
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["DRIFT_REPORT", "RESULT", "monitor"]
 
@@ -93,10 +88,12 @@ def monitor(
 def _drift(reference: Path | pa.Table, events: pa.Table, use_case: UseCase, report: Path) -> DriftResult:
     from monitoring.drift import detect_drift  # takes seconds, and only who looks for drift pays them
 
-    names = use_case.features.names
-
-    def frame(table: pa.Table) -> pd.DataFrame:
-        return table.select([name for name in names if name in table.column_names]).to_pandas()
-
-    before = reference if isinstance(reference, Path) else frame(reference)
-    return detect_drift(before, frame(events), names, use_case.policy.drift, report)
+    # Of two champions each may read features of its own; what both read can be compared.
+    tables = [events] if isinstance(reference, Path) else [events, reference]
+    names = [
+        name
+        for name in use_case.features.names
+        if all(name in table.column_names and not table[name].null_count for table in tables)
+    ]
+    before = reference if isinstance(reference, Path) else reference.select(names).to_pandas()
+    return detect_drift(before, events.select(names).to_pandas(), names, use_case.policy.drift, report)

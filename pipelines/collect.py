@@ -53,8 +53,8 @@ def collect(
         decisions: the folder with both logs.
         events_out: the event table, its label and the label's details null.
         labels_out: the labels table: id, label, `known_at`.
-        served_out: decision_id, the event's columns but the label and its details, its features by name (a feature that is a column
-            of the event stands there once), score, decision, version, bundle, scored_at.
+        served_out: decision_id, the event's columns but the label and its details, its features by name (a feature
+            that is a column of the event stands there once), score, decision, version, bundle, scored_at.
         names: the feature names of each bundle that decided, in order, by the digest of its manifest.
 
     Raises:

@@ -44,14 +44,14 @@ from pipelines.demo_days import (
 from pipelines.demo_results import PAGE, SUMMARY, Facts, Summary, summarise
 from pipelines.demo_story import measure_periods, tell_story
 from pipelines.engine import Engine
-from pipelines.parity import ParityResult, compare
+from pipelines.parity import ParityResult
 from pipelines.ports import free_port
 from pipelines.prefect import PrefectEngine, run_as_flow
 from pipelines.replay import Recording, ReplayResult, replay
 from pipelines.retrain import compute_live_features, due_request, retrain
 from pipelines.server import running_server
 from pipelines.view import View
-from pipelines.watching import collect_logs, live_tables
+from pipelines.watching import collect_logs, compare_served, live_tables
 from pipelines.workers import workers
 
 __all__ = ["run_demo"]
@@ -263,9 +263,7 @@ class _Loop:
         """Compute with Spark the features of all that was served, and compare them with what was served."""
         self.collect()
         compute_live_features(self.settings, self.day(SERVE_DAY))
-        return compare(
-            self.live.served, self.live.features, self.use_case.features.names, self.use_case.events.id
-        )
+        return compare_served(self.settings)
 
     def midnight(self, day: int) -> datetime:
         """The start of a day of the world, in UTC."""

@@ -22,13 +22,12 @@ from mlops.aggregates import Aggregate, Count
 from mlops.contract import UseCase
 from mlops.errors import InputError
 from mlops.features import FeatureSet
-from mlops.records import Decision, read_decisions
 from mlops.schema import EventSchema
 from mlops.wording import definitions, window_text
 from pipelines.history import event_dataset
 from pipelines.kernel import features_of, fulfils
 
-__all__ = ["ExplainedFeature", "Explanation", "Window", "explain", "window_of"]
+__all__ = ["ExplainedFeature", "Explanation", "Window", "explain", "frame_of", "window_of"]
 
 Id = int | str
 
@@ -78,10 +77,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Online(msgspec.Struct, frozen=True):
-    """What the online store says: the features by name, and the ids of the events in each window."""
+    """What the online store says: the features by name, and the ids of the events in each window that it keeps."""
 
     values: dict[str, float]
-    windows: tuple[tuple[Id, ...], ...]
+    windows: dict[Aggregate, tuple[Id, ...]]
 
 
 def explain(
@@ -90,7 +89,7 @@ def explain(
     use_case: UseCase,
     *,
     features: Path | None = None,
-    served: Path | None = None,
+    served: dict[str, float] | None = None,
     ask_store: Callable[[dict[str, Any], Sequence[Aggregate]], Online | None] | None = None,
 ) -> Explanation:
     """Explain the features of one event.
@@ -99,7 +98,7 @@ def explain(
         events: the event table.
         event_id: as text, whatever ids are.
         features: the feature table, if there is one.
-        served: the folder of the decision log, if there is one.
+        served: the features in the first decision about the event, by name, if there was one.
         ask_store: gives the online store's view of a row of the event table, None if it does not know the event.
 
     Raises:
@@ -108,7 +107,7 @@ def explain(
     schema, declared = use_case.events, use_case.features
     rows, place = _rows_that_share_a_key(events, event_id, declared, schema)
     row = rows.slice(place, 1).to_pylist()[0]
-    frames = list(dict.fromkeys(_frame(a) for a in declared.aggregates))
+    frames = list(dict.fromkeys(frame_of(a) for a in declared.aggregates))
     online = ask_store(row, frames) if ask_store is not None else None
     masks = [window_of(rows, place, frame, schema) for frame in frames]
     windows = tuple(
@@ -119,14 +118,13 @@ def explain(
             begin=_ago(row[schema.time], frame.delay_us + frame.window_us),
             end=_ago(row[schema.time], frame.delay_us),
             offline=_ids_in_order(rows.filter(pa.array(mask)), schema),
-            online=online.windows[number] if online is not None else None,
+            online=online.windows.get(frame) if online is not None else None,
         )
-        for number, (frame, mask) in enumerate(zip(frames, masks, strict=True))
+        for frame, mask in zip(frames, masks, strict=True)
     )
     offline = features_of(rows, declared, schema).slice(place, 1).to_pylist()[0]
     table = _row_of(features, row[schema.id], declared, schema) if features is not None else {}
-    answered = _served(served, row[schema.id], declared) if served is not None else {}
-    window = {a.name: frames.index(_frame(a)) for a in declared.aggregates}
+    window = {a.name: frames.index(frame_of(a)) for a in declared.aggregates}
     words = definitions(declared, windows=False)
     shown = np.logical_or.reduce(masks, axis=0) if masks else np.zeros(rows.num_rows, bool)
     shown[place] = True
@@ -141,7 +139,7 @@ def explain(
                 offline=float(offline[name]),
                 table=table.get(name),
                 online=online.values.get(name) if online is not None else None,
-                served=answered.get(name),
+                served=served.get(name) if served is not None else None,
             )
             for name, unit, _ in declared.describe()
         ),
@@ -167,7 +165,7 @@ def window_of(rows: pa.Table, place: int, a: Aggregate, schema: EventSchema) -> 
     return mask if a.where is None else mask & fulfils(rows[a.where.column], a.where)
 
 
-def _frame(a: Aggregate) -> Aggregate:
+def frame_of(a: Aggregate) -> Aggregate:
     """The same window, whatever is computed over it."""
     return msgspec.structs.replace(a, name="", agg=Count(), fallback=0.0)
 
@@ -204,14 +202,6 @@ def _row_of(table: Path, event_id: Id, features: FeatureSet, schema: EventSchema
     names = [name for name in features.names if name in source.schema.names]
     rows = source.to_table(names, filter=ds.field(schema.id) == event_id).to_pylist()
     return {name: float(value) for name, value in rows[0].items() if value is not None} if rows else {}
-
-
-def _served(log: Path, event_id: Id, features: FeatureSet) -> dict[str, float]:
-    """The features in the first decision about the event, if the bundle had as many as are declared now."""
-    decision: Decision | None = next((d for d in read_decisions(log) if d.event_id == event_id), None)
-    if decision is None or len(decision.features) != len(features.names):
-        return {}
-    return dict(zip(features.names, decision.features, strict=True))
 
 
 def _sorted(rows: pa.Table, schema: EventSchema) -> pa.Table:

@@ -11,7 +11,7 @@ from mlops.bundle import Schema
 from mlops.errors import ConfigError
 from mlops.features import FeatureSet
 from pipelines.agreement import as_sent
-from pipelines.explain import Id, Online
+from pipelines.explain import Id, Online, frame_of
 from serving.codes import decode_id, up_to, up_to_time
 from serving.entries import EntryEncoder
 from serving.events import EventReader
@@ -28,7 +28,7 @@ class StoreView:
 
     Args:
         uri: of a store that is there.
-        features: what is asked for; a store without their totals knows nothing of any event.
+        features: what is asked for, those of who answers; a store without their totals knows nothing of any event.
     """
 
     def __init__(self, uri: str, features: FeatureSet, schema: Schema) -> None:
@@ -66,5 +66,6 @@ class StoreView:
                 if plan.keys and not transaction.ids(plan.find(plan.keys[0], None), entry.keys[0], *own):
                     return None
                 values = executor.compute(transaction, event, entry)
-                windows = tuple(ids(transaction, frame) for frame in frames)
+                kept = {frame_of(a) for a in self._features.aggregates}
+                windows = {frame: ids(transaction, frame) for frame in frames if frame in kept}
         return Online(dict(zip(executor.names, values, strict=True)), windows)

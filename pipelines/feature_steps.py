@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from mlops.bundle import Schema
+from mlops.bundle import Bundle, Schema, open_bundle
 from mlops.contract import load_use_case
+from mlops.deployment import read_deployment
 from mlops.errors import InputError
+from mlops.records import read_decisions
 from mlops.settings import Settings
+from mlops.signing import PUBLIC_KEY
 from mlops.storage import is_remote, local_path
 from mlops.tables import read_event_table, read_feature_table
 from pipelines import explain as explaining
@@ -72,6 +75,7 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
     """Explain one event's features, from all places of the home where they are.
 
     Raises:
+        BundleError: the bundle that answered is not what was signed.
         InputError: no such event.
     """
     use_case = load_use_case(settings.usecase)
@@ -80,11 +84,26 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
     numbers = read_event_table(events).whole_number_ids
     schema = Schema(events=use_case.events, label=use_case.label, whole_number_ids=numbers)
     there = is_remote(settings.store_uri) or local_path(settings.store_uri, base=Path()).is_dir()
+    deployment = read_deployment(settings.pointer)
+    asked = _promoted(settings, deployment.champion.digest).features if deployment else use_case.features
     return explaining.explain(
         events,
         event_id,
         use_case,
         features=features if features.exists() else None,
-        served=settings.decisions if settings.decisions.exists() else None,
-        ask_store=StoreView(settings.store_uri, use_case.features, schema) if there else None,
+        served=_served(settings, event_id) if settings.decisions.exists() else None,
+        ask_store=StoreView(settings.store_uri, asked, schema) if there else None,
     )
+
+
+def _served(settings: Settings, event_id: str) -> dict[str, float] | None:
+    """The features in the first decision about an event, by the names that its bundle has for them."""
+    decision = next((d for d in read_decisions(settings.decisions) if str(d.event_id) == event_id), None)
+    if decision is None:
+        return None
+    return dict(zip(_promoted(settings, decision.bundle).features.names, decision.features, strict=True))
+
+
+def _promoted(settings: Settings, digest: str) -> Bundle:
+    """A bundle that was the champion once: promotion left it beside the pointer."""
+    return open_bundle(settings.pointer.parent / "bundles" / digest, public_key=settings.keys / PUBLIC_KEY)

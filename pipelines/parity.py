@@ -7,7 +7,7 @@ construction. What is proven is every aggregate, calendar flag and ratio.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -47,33 +47,38 @@ class ParityResult(msgspec.Struct, frozen=True, kw_only=True):
     differing: tuple[Difference, ...]
 
 
-def compare(served: Path, features: Path, names: Sequence[str], id_column: str) -> ParityResult:
+def compare(served: Path, features: Path, names: Mapping[str, Sequence[str]], id_column: str) -> ParityResult:
     """Compare, by event, each served feature with the computed one, exactly.
 
     Args:
-        served: the table of served events, each event once.
+        served: the table of served events, each event once, with the digest of the `bundle` that answered.
         features: the feature table.
-        names: the features to compare.
+        names: the features of each bundle, by its digest.
 
     Raises:
         InputError: a table is missing or lacks a column.
     """
-    columns = [id_column, *names]
-    left = _open(served, columns).to_table(columns=columns)
-    left_ids = left[id_column].cast(pa.string()).combine_chunks()
+    rows = _open(served, [id_column, "bundle"]).to_table()
+    every = list(dict.fromkeys(name for d in pc.unique(rows["bundle"]).to_pylist() for name in names[d]))
+    source = _open(features, [id_column, *every])
+    _require(served, rows.schema.names, every)
+    ids = rows[id_column].cast(pa.string()).combine_chunks()
     compared, found = 0, []
-    for batch in _open(features, columns).to_batches(columns=columns):
-        places = pc.index_in(batch[id_column].cast(pa.string()), value_set=left_ids)
+    for batch in source.to_batches(columns=[id_column, *every]):
+        places = pc.index_in(batch[id_column].cast(pa.string()), value_set=ids)
         both = batch.filter(places.is_valid())
-        rows = left.take(places.drop_null())
-        compared += len(rows)
-        for name in names:
-            found += _differences(rows[id_column], name, _floats(rows[name]), _floats(both[name]))
+        matched = rows.take(places.drop_null())
+        compared += len(matched)
+        for digest in pc.unique(matched["bundle"]).to_pylist():
+            own = pc.equal(matched["bundle"], digest).combine_chunks()
+            left, right = matched.filter(own), both.filter(own)
+            for name in names[digest]:
+                found += _differences(left[id_column], name, _floats(left[name]), _floats(right[name]))
     found.sort(key=lambda pair: pair[0], reverse=True)
     return ParityResult(
-        events=len(left),
+        events=len(rows),
         compared=compared,
-        max_abs_diff=math.inf if not compared or compared != len(left) else found[0][0] if found else 0.0,
+        max_abs_diff=math.inf if not compared or compared != len(rows) else found[0][0] if found else 0.0,
         differences=len(found),
         differing=tuple(difference for _, difference in found[:_WORST]),
     )
@@ -83,9 +88,13 @@ def _open(folder: Path, columns: Sequence[str]) -> ds.Dataset:
     if not folder.is_dir():
         raise InputError("no such table", where=folder)
     table = ds.dataset(folder, format="parquet")
-    if missing := set(columns) - set(table.schema.names):
-        raise InputError(f"no column {', '.join(sorted(missing))}", where=folder)
+    _require(folder, table.schema.names, columns)
     return table
+
+
+def _require(folder: Path, held: Sequence[str], columns: Sequence[str]) -> None:
+    if missing := set(columns) - set(held):
+        raise InputError(f"no column {', '.join(sorted(missing))}", where=folder)
 
 
 def _floats(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:

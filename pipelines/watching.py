@@ -21,10 +21,11 @@ from monitoring.page import render_report
 from monitoring.performance import between, clock_of, measure_performance, read_table
 from monitoring.results import MonitorResult
 from pipelines.collect import collect
+from pipelines.parity import ParityResult, compare
 from pipelines.staged import current
 from training import registry
 
-__all__ = ["Live", "collect_logs", "live_tables", "monitor_served", "write_reports"]
+__all__ = ["Live", "collect_logs", "compare_served", "live_tables", "monitor_served", "write_reports"]
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,16 @@ def collect_logs(settings: Settings) -> Live:
     names = registry.feature_names(settings)
     collect(settings.decisions, live.events, live.labels, live.served, use_case.events, use_case.label, names)
     return live
+
+
+def compare_served(settings: Settings) -> ParityResult:
+    """Compare the features that were served with those that were computed of the same events since.
+
+    Raises:
+        InputError: nothing was collected, or no features were computed of it.
+    """
+    live, names = live_tables(settings), registry.feature_names(settings)
+    return compare(live.served, live.features, names, load_use_case(settings.usecase).events.id)
 
 
 def monitor_served(

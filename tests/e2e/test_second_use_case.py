@@ -20,7 +20,7 @@ import pytest
 
 from mlops.contract import load_use_case
 from mlops.settings import Settings
-from pipelines import lifecycle, parity
+from pipelines import lifecycle
 from pipelines.engine import LocalEngine
 from pipelines.export import export_source
 from pipelines.ports import free_port
@@ -29,7 +29,7 @@ from pipelines.retrain import compute_live_features, due_request, retrain
 from pipelines.server import running_server
 from pipelines.spark import stop
 from pipelines.view import View
-from pipelines.watching import collect_logs, live_tables, monitor_served, write_reports
+from pipelines.watching import collect_logs, compare_served, monitor_served, write_reports
 from pipelines.workers import workers
 from training import registry
 
@@ -89,9 +89,7 @@ def test_it_runs_from_a_public_table_to_a_retrained_model_that_takes_over(
         assert request is not None
         collect_logs(settings)
         compute_live_features(settings, date.fromisoformat(request.train_from))
-        live = live_tables(settings)
-        names = use_case.features.names
-        agreed = parity.compare(live.served, live.features, names, use_case.events.id)
+        agreed = compare_served(settings)
         assert (agreed.differences, agreed.max_abs_diff) == (0, 0.0), agreed
 
         again = retrain(engine, settings, request, pool=pool)

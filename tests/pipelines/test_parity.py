@@ -13,11 +13,13 @@ import pytest
 from mlops.errors import InputError
 from pipelines.parity import Difference, compare
 
-NAMES = ("count", "mean")
+NAMES = {"b": ("count", "mean")}
 
 
 def table(folder: Path, columns: dict[str, Any]) -> Path:
+    """With the bundle that answered, as served tables have it."""
     folder.mkdir()
+    columns = {"bundle": ["b"] * len(columns["id"])} | columns
     pq.write_table(pa.table(columns), folder / "part.parquet")
     return folder
 
@@ -76,6 +78,17 @@ def test_only_the_worst_few_are_listed(tmp_path: Path) -> None:
 def test_a_missing_table_or_column_is_named(tmp_path: Path) -> None:
     served = table(tmp_path / "s", {"id": [1], "count": [1.0]})
     with pytest.raises(InputError, match="no such table"):
-        compare(served, tmp_path / "absent", ("count",), "id")
+        compare(served, tmp_path / "absent", {"b": ("count",)}, "id")
     with pytest.raises(InputError, match="no column mean"):
         compare(served, served, NAMES, "id")
+
+
+def test_what_answered_is_compared_in_the_features_that_it_read(tmp_path: Path) -> None:
+    served = table(
+        tmp_path / "s",
+        {"id": [1, 2], "bundle": ["old", "new"], "count": [1.0, None], "mean": [None, 0.5]},
+    )
+    computed = table(tmp_path / "f", {"id": [1, 2], "count": [1.0, 9.0], "mean": [9.0, 0.25]})
+    result = compare(served, computed, {"old": ("count",), "new": ("mean",), "unused": ("absent",)}, "id")
+    assert (result.compared, result.max_abs_diff) == (2, 0.25)
+    assert [(d.event_id, d.feature) for d in result.differing] == [(2, "mean")]
