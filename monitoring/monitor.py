@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
+
 import pyarrow as pa
 
 from mlops.contract import UseCase

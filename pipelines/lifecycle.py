@@ -283,7 +283,9 @@ def release(
         if verdict.admitted:
             candidate, version = result.name, entry
     if version is None:
-        registry.withdraw_challenger(settings, why="the gate admitted none of the candidates that came after it")
+        registry.withdraw_challenger(
+            settings, why="the gate admitted none of the candidates that came after it"
+        )
     outcome = Release(
         verdicts={verdict.candidate: verdict for verdict in verdicts}, candidate=candidate, version=version
     )

@@ -72,7 +72,11 @@ def evaluate(
     decided = _decided(label, score, data, rows, decisions, policy)
     if decided is not None:
         statistics.append(metrics.totals({"cost": decided.each}, cluster))
-    drawn = {"rounds": policy.gate.bootstrap, "confidence": policy.gate.confidence, "seed": seed}
+    drawn: dict[str, Any] = {
+        "rounds": policy.gate.bootstrap,
+        "confidence": policy.gate.confidence,
+        "seed": seed,
+    }
     intervals = {k: v for one in metrics.bootstrap(statistics, cluster, **drawn) for k, v in one.items()}
     baseline, baseline_ap = _best_single_feature(data, rows)
     share = float(label.mean())
@@ -129,7 +133,7 @@ def _decided(
     if decisions is None or policy.costs is None:
         return None
     judged = label, score, amounts_of(data)[rows], policy.costs
-    at = {"review_at": decisions.review_at, "decline_at": decisions.decline_at}
+    at: dict[str, Any] = {"review_at": decisions.review_at, "decline_at": decisions.decline_at}
     return _Decided(
         cost=metrics.cost(*judged, **at),
         each=metrics.event_costs(*judged, **at),
