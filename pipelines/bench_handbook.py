@@ -25,10 +25,11 @@ from mlops.storage import write_json
 from mlops.tables import read_event_table
 from pipelines import lifecycle
 from pipelines.handbook_ceiling import ceiling_figures
-from pipelines.handbook_tables import CHOSEN_BY, Row, entrants, table_rows, train_spec
+from pipelines.handbook_tables import CHOSEN_BY, Row, entrants, table_rows
 from pipelines.workers import workers
 from training.handbook import Dates, best_by, choose_dates
 from training.published import FOLDS, Figures
+from training.results import TrainSpec
 from training.tracking import prepare_tracking
 from training.train import train_candidate
 
@@ -104,13 +105,22 @@ def bench_handbook(
         dates = choose_dates(*_labelled_days(own), count=1 if effort == "quick" else len(FOLDS))
         with workers() as pool:
             with clock("tables"):
-                prepare_tracking(own, load_use_case(own.usecase).name)
-                rows = table_rows(own, entered, dates, effort, pool=pool, say=say)
+                database = Path(scratch) / "studies.db"
+                rows = table_rows(own, entered, dates, effort, pool=pool, database=database, say=say)
             with clock("ceiling"):
                 ceiling = ceiling_figures(own, (dates.test, (dates.single,)))
             best = _best(rows)
             with clock("training the winner"):
-                spec = train_spec(own, best.model, dates.test[0], effort)
+                prepare_tracking(own, load_use_case(own.usecase).name)
+                spec = TrainSpec(
+                    settings=own,
+                    candidate=best.model,
+                    features=own.features,
+                    first_day=dates.test[0],
+                    seed=0,
+                    out=own.bundles,
+                    effort=effort,
+                )
                 pool.submit(train_candidate, spec).result()
         result = HandbookBench(
             best=best,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -17,9 +18,8 @@ from mlops.settings import Settings
 from training.handbook import Dates, Judged, Trial, best_by, judge, mean_figures, tuned_params
 from training.handbook_models import handbook_models
 from training.published import PUBLISHED, Figures
-from training.results import TrainSpec
 
-__all__ = ["CHOSEN_BY", "Entrant", "Row", "entrants", "table_rows", "train_spec"]
+__all__ = ["CHOSEN_BY", "Entrant", "Row", "entrants", "table_rows"]
 
 CHOSEN_BY = "ap"
 _FIGURES = Figures.__struct_fields__
@@ -56,7 +56,7 @@ class Entrant(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields:
         features: "published" or "ours"; names: of them, in order.
-        grid: parameters to choose among; None where they are chosen by `training.tune`.
+        grid: parameters to choose among; None where they are chosen as `training.tune` does.
         candidate: whether it is one of the use case's candidates.
     """
 
@@ -109,16 +109,18 @@ def table_rows(
     effort: Effort,
     *,
     pool: Executor,
+    database: Path,
     say: Callable[[str], None],
 ) -> list[Row]:
     """All rows of both tables.
 
     Args:
-        settings: of a home with features, where MLflow's database is ready.
+        settings: of a home with features.
         pool: at least one worker process; one fit a worker at a time.
+        database: where studies of parameters lie; of no other data.
         say: told what is waited for.
     """
-    fits = _Fits(settings, pool)
+    fits = _Fits(settings, pool, database)
     # All that needs no choice is asked for at once; the longest first, so that no worker waits at the end.
     longest_first = sorted(entered, key=lambda entrant: entrant.grid is not None)
     choosing = {id(entrant): fits.choose(entrant, dates, effort) for entrant in longest_first}
@@ -151,23 +153,22 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
 class _Fits:
     """Fits that a pool of processes is asked for; the same one once."""
 
-    def __init__(self, settings: Settings, pool: Executor) -> None:
-        self._settings, self._pool = settings, pool
+    def __init__(self, settings: Settings, pool: Executor, database: Path) -> None:
+        self._settings, self._pool, self._database = settings, pool, database
         self._asked: dict[bytes, Future[Judged]] = {}
 
     def judge(self, entrant: Entrant, params: dict[str, Any], starts: Sequence[str]) -> list[Future[Judged]]:
-        trials = [
-            Trial(
-                usecase=self._settings.usecase,
-                table=self._settings.features,
-                start=start,
-                model=entrant.model,
-                names=entrant.names,
-                params=params,
-            )
-            for start in starts
-        ]
-        return [self._ask(trial) for trial in trials]
+        return [self._ask(self._trial(entrant, params, start)) for start in starts]
+
+    def _trial(self, entrant: Entrant, params: dict[str, Any], start: str) -> Trial:
+        return Trial(
+            usecase=self._settings.usecase,
+            table=self._settings.features,
+            start=start,
+            model=entrant.model,
+            names=entrant.names,
+            params=params,
+        )
 
     def _ask(self, trial: Trial) -> Future[Judged]:
         key = msgspec.json.encode(trial, enc_hook=str)
@@ -178,8 +179,8 @@ class _Fits:
     def choose(self, entrant: Entrant, dates: Dates, effort: Effort) -> Callable[[], _Choice]:
         """Begin to choose an entrant's parameters; the result waits until they are found."""
         if entrant.grid is None:
-            spec = train_spec(self._settings, entrant.model.name, dates.test[-1], effort)
-            tuning = self._pool.submit(tuned_params, spec)
+            trial = self._trial(entrant, entrant.model.params, dates.validation[0])
+            tuning = self._pool.submit(tuned_params, trial, dates.validation, effort, self._database)
 
             def tuned() -> _Choice:
                 grid = (tuning.result(),)
@@ -188,19 +189,6 @@ class _Fits:
             return tuned
         grid = entrant.grid
         return partial(_choice, entrant, grid, [self.judge(entrant, p, dates.validation) for p in grid])
-
-
-def train_spec(settings: Settings, candidate: str, first_day: str, effort: Effort) -> TrainSpec:
-    """What training a candidate in this home from this day on is asked for."""
-    return TrainSpec(
-        settings=settings,
-        candidate=candidate,
-        features=settings.features,
-        first_day=first_day,
-        seed=0,
-        out=settings.bundles,
-        effort=effort,
-    )
 
 
 def _all(futures: Sequence[Future[Judged]]) -> list[Judged]:

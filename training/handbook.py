@@ -11,7 +11,7 @@ Source: Le Borgne et al., Reproducible Machine Learning for Credit Card Fraud De
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -22,19 +22,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops.contract import Candidate, load_dotted, load_use_case
+from mlops.contract import Candidate, Effort, load_dotted, load_use_case
 from mlops.errors import ConfigError, InputError
 from mlops.metrics import auc, average_precision, card_precision_at_k
 from mlops.policy import Split
+from mlops.search import check_search
 from training.dataset import load_dataset
 from training.examples import ArrayExamples
 from training.folds import folds
 from training.published import FOLDS, SINGLE, Figures
-from training.results import TrainSpec
 from training.split import split_windows
-from training.tracking import tracked_run
+from training.study import best_of, open_study
 from training.trainers import Place, trainer_for
-from training.tune import tune
+from training.tune import BUDGETS
 
 __all__ = [
     "PROTOCOL",
@@ -210,18 +210,37 @@ def judge(trial: Trial) -> Judged:
     return Judged(figures=fold.figures(scores), fit_s=seconds)
 
 
-def tuned_params(spec: TrainSpec) -> dict[str, Any]:
-    """The parameters that `training.tune` chooses for a candidate on the folds before `spec.first_day`.
+def tuned_params(trial: Trial, validation: Sequence[str], effort: Effort, database: Path) -> dict[str, Any]:
+    """The parameters that `training.tune` would choose; the folds are those loaded anyway, and one seed is tried.
+
+    Args:
+        trial: with the declared parameters; of whatever fold.
+        validation: the folds to choose on, by their first training day.
+        database: where the studies of these data lie; SQLite.
 
     Raises:
         ConfigError: a search space that does not fit the declared parameters.
-        InputError: the data have no room for a fold.
+        InputError: no feature table that has these folds.
     """
-    use_case = load_use_case(spec.settings.usecase)
-    candidate = use_case.candidate(spec.candidate)
-    tags = {"candidate": candidate.name, "framework": candidate.framework}
-    with tracked_run(spec.settings, use_case.name, f"{candidate.name}, validation folds", tags) as run:
-        return tune(spec, candidate, use_case, effort=spec.effort, run=run).params
+    search, declared = trial.model.search, trial.params
+    check_search(search, declared, f"candidate {trial.model.name}")
+
+    def measure(params: dict[str, Any]) -> Generator[float, None, None]:
+        for start in validation:
+            yield judge(msgspec.structs.replace(trial, start=start, params=declared | params)).figures.ap
+
+    with open_study(
+        database,
+        trial.model.name,
+        search,
+        {name: declared[name] for name in search},
+        larger_is_better=True,
+        seed=trial.seed,
+        lock=trial.model.name,
+    ) as study:
+        for _ in study.run(measure, BUDGETS[effort], len(validation)):
+            pass
+        return declared | best_of(study.within(BUDGETS[effort]), larger_is_better=True).params
 
 
 def mean_figures(folds_: Iterable[Figures]) -> Figures:

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from mlops.contract import Candidate
 from mlops.errors import ConfigError
+from mlops.search import Int
 from mlops.settings import Settings
 from pipelines.bench_handbook import HandbookBench, bench_handbook
 from pipelines.handbook_ceiling import ceiling_figures
@@ -115,19 +116,31 @@ def pool() -> Iterator[Executor]:
         yield threads
 
 
-def tree_rows(home: Path, pool: Executor, *, features: str) -> list[Row]:
+def tree_rows(home: Path, pool: Executor, *, features: str = "ours", tuned: bool = False) -> list[Row]:
     tree = Candidate(
         name="tree",
         framework="scikit-learn",
         builder="training.handbook_models:decision_tree",
         params={"depth": 1},
+        search={"depth": Int(1, 12)},
     )
-    grid = tuple({"depth": depth} for depth in (1, 3, 12))
+    grid = None if tuned else tuple({"depth": depth} for depth in (1, 3, 12))
     entrant = Entrant(model=tree, features=features, names=("load", "machine_count_1d"), grid=grid)
-    return table_rows(example.settings(home), [entrant], DAYS, "standard", pool=pool, say=lambda _: None)
+    return table_rows(
+        example.settings(home),
+        [entrant],
+        DAYS,
+        "standard",
+        pool=pool,
+        database=home / "studies.db",
+        say=lambda _: None,
+    )
 
 
-def test_what_is_chosen_does_not_depend_on_the_test_folds(tmp_path: Path, pool: Executor) -> None:
+@pytest.mark.parametrize(("features", "tuned"), [("published", False), ("ours", False), ("ours", True)])
+def test_what_is_chosen_does_not_depend_on_the_test_folds(
+    tmp_path: Path, pool: Executor, features: str, tuned: bool
+) -> None:
     rows = []
     for name in ("asis", "turned"):
         home = tmp_path / name
@@ -136,9 +149,10 @@ def test_what_is_chosen_does_not_depend_on_the_test_folds(tmp_path: Path, pool: 
             failed = pq.read_table(home / "features").sort_by("event")["failed"].to_numpy().copy()
             failed[28 * 60 :] = ~failed[28 * 60 :]
             example.rewrite(home / "features", failed=failed)
-        rows.append(tree_rows(home, pool, features="published")[1])
+        rows.append(tree_rows(home, pool, features=features, tuned=tuned)[1])
     asis, turned = rows
     assert (asis.params, asis.validation) == (turned.params, turned.validation)
+    assert asis.params["ap"] != {"depth": 1}
     assert asis.auc > 0.7 > 0.5 > turned.auc
 
 
