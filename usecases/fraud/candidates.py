@@ -38,7 +38,7 @@ CANDIDATES = (
         builder="usecases.fraud.models:watchful_trees",
         params={
             "silence": COMPACT.names.index("terminal_id_genuine_seen_28d"),
-            "trees": 200,
+            "trees": 100,
             "min_samples_leaf": 5,
             "max_features": 1.0,
             "min_gain": 2e-6,
