@@ -83,7 +83,7 @@ def bench_handbook(
     """Run both tables, and write `out`/handbook.json.
 
     Args:
-        events: a file or folder of events in the published layout, or another that the use case knows.
+        events: a path or URI of events in the published layout, or another that the use case knows.
         effort: "quick" is one fold, a few models and no search; "full" searches the published grids whole.
         home: a folder for the events, features and runs; a temporary one unless given.
         say: told what is being done.
