@@ -25,7 +25,7 @@ def extra_trees(
 
     Args:
         min_gain: by how much a split must lower the Gini impurity, weighted by its share of the events. Without a
-            limit most splits part a few genuine payments from others, at random: trees three times as large that
+            limit most splits part a few genuine payments from others, at random: trees nine times as large that
             rank worse.
     """
     from sklearn.ensemble import ExtraTreesClassifier
