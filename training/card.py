@@ -211,16 +211,17 @@ def _ablation(facts: CardFacts) -> str:
             "## Ablation by feature group\n\nNot run at effort "
             f"{facts.effort}: what the model would be worth without a group of its features was not looked into."
         )
-    lines = ["| without | features | loss | interval |", "|---|---:|---:|---|"]
+    lines = ["| without | features | drop | interval |", "|---|---:|---:|---|"]
     for one in facts.ablation:
-        loss = ("–", "cannot be fitted without") if one.loss is None else _loss(one.loss)
-        lines.append(f"| {one.group} | {len(one.features)} | {' | '.join(loss)} |")
-    text = "What the headline figure loses when the model is fitted again without a group; below 0, it gains."
+        drop = one.drop
+        lines.append(
+            f"| {one.group} | {len(one.features)} | {drop.value:+.4f} | {drop.low:+.4f} to {drop.high:+.4f} |"
+        )
+    text = (
+        "How far the headline figure drops when the model is fitted again with a constant in a group's place; below 0, "
+        "it rises."
+    )
     return "\n".join(["## Ablation by feature group", "", text, "", *lines])
-
-
-def _loss(loss: Interval) -> tuple[str, str]:
-    return f"{loss.value:+.4f}", f"{loss.low:+.4f} to {loss.high:+.4f}"
 
 
 def _features(use_case: UseCase, candidate: Candidate) -> str:

@@ -99,6 +99,6 @@ EVALUATION = ClassificationEvaluation(
     ),
 )
 ABLATION = (
-    Ablated(group="calendar", features=("is_night", "is_weekend"), loss=interval(0.012, -0.001, 0.024)),
-    Ablated(group="sequence by card", features=("amount_1", "amount_2"), loss=None),
+    Ablated(group="calendar", features=("is_night", "is_weekend"), drop=interval(0.012, -0.001, 0.024)),
+    Ablated(group="sequence by card", features=("amount_1", "amount_2"), drop=interval(0.05, 0.03, 0.07)),
 )

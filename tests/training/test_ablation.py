@@ -65,8 +65,22 @@ def test_without_what_tells_a_failure_the_model_is_worth_less(data: Dataset, win
     }
     assert list(found) == ["own values", "calendar", "history by machine"]
     assert found["own values"].features == ("load",)
-    assert found["own values"].loss.low > 0.1
-    assert found["calendar"].loss.value < found["own values"].loss.value
+    assert found["own values"].drop.low > 0.1
+    assert found["calendar"].drop.value < found["own values"].drop.value
+
+
+def test_a_model_that_knows_a_feature_by_its_place_is_fitted_without_any_group(
+    data: Dataset, windows: Windows
+) -> None:
+    last = data.features.shape[1] - 1
+    placed = msgspec.structs.replace(
+        USE_CASE.candidates[0],
+        builder="usecases.fraud.models:watchful_trees",
+        params={"trees": 5, "silence": last},
+    )
+    scores = data.features[:, 0]
+    found = ablate(USE_CASE, placed, data, windows, scores, seed=0, place=QUIET)
+    assert [one.group for one in found] == ["own values", "calendar", "history by machine"]
 
 
 def test_with_one_group_there_is_nothing_to_leave_out(data: Dataset, windows: Windows) -> None:

@@ -117,7 +117,7 @@ def test_importance_and_ablation_are_bars_where_they_were_computed() -> None:
     page = report(facts)[1]
     assert page.index("75.0%") < page.index("25.0%")
     assert "+0.0120" in page
-    assert "cannot be fitted without" in page
+    assert "sequence by card, 2 features" in page
     assert "Not run" not in page
 
 

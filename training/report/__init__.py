@@ -147,14 +147,11 @@ def _importance(importance: Mapping[str, float]) -> list[tuple[str, _Bar]]:
     ]
 
 
-def _ablation(facts: CardFacts) -> list[tuple[str, int, _Bar | None]]:
-    losses = [one.loss for one in facts.ablation or () if one.loss is not None]
-    low = min([0.0, *(loss.low for loss in losses)])
-    high = max([0.0, *(loss.high for loss in losses)])
-    return [
-        (one.group, len(one.features), None if one.loss is None else _bar(one.loss, "+.4f", low, high))
-        for one in facts.ablation or ()
-    ]
+def _ablation(facts: CardFacts) -> list[tuple[str, int, _Bar]]:
+    drops = [one.drop for one in facts.ablation or ()]
+    low = min([0.0, *(drop.low for drop in drops)])
+    high = max([0.0, *(drop.high for drop in drops)])
+    return [(one.group, len(one.features), _bar(one.drop, "+.4f", low, high)) for one in facts.ablation or ()]
 
 
 def _bar(one: Interval, form: str, low: float, high: float) -> _Bar:
