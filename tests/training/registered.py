@@ -22,7 +22,7 @@ from training.gate import Verdict
 from training.registry import champion
 from training.results import TrainResult
 
-__all__ = ["House", "Models", "promote_and_die", "promote_slowly", "refused"]
+__all__ = ["House", "Models", "promote_and_die", "promote_slowly", "refused", "roll_back_and_die"]
 
 WRITES = (
     "set_registered_model_tag",
@@ -57,6 +57,7 @@ class Models:
             bundle=bundle,
             digest=digest,
             evaluation=bundle / "evaluation.json",
+            evaluation_digest="",
             seconds=0.0,
         )
 
@@ -130,6 +131,17 @@ def refused(verdict: Verdict) -> Verdict:
 
 def promote_and_die(settings: Settings, version: str, writes: int) -> None:
     """In a process of its own: promote, and be killed right before the write of this number."""
+    _die_before(writes)
+    registry.promote(settings, version, by="the one that died", why="it was better")
+
+
+def roll_back_and_die(settings: Settings, writes: int) -> None:
+    """In a process of its own: roll back, and be killed right before the write of this number."""
+    _die_before(writes)
+    registry.rollback(settings, by="the one that died", why="it was worse")
+
+
+def _die_before(writes: int) -> None:
     done = 0
 
     def counted(write: Any) -> Any:
@@ -147,7 +159,6 @@ def promote_and_die(settings: Settings, version: str, writes: int) -> None:
         patch.setattr(tracking.MlflowClient, name, counted(getattr(tracking.MlflowClient, name)))
     for name in ("_copy", "write_deployment"):
         patch.setattr(champion, name, counted(getattr(champion, name)))
-    registry.promote(settings, version, by="the one that died", why="it was better")
 
 
 def promote_slowly(settings: Settings, version: str, start: float) -> str:

@@ -6,6 +6,7 @@ import getpass
 import os
 import textwrap
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from mlops.errors import ConfigError
 from mlops.settings import Settings
 from tests.training.registered import House, Models, refused
 from training import registry, tracking
+from training.gate import Verdict
 from training.registry import champion
 from training.registry.record import said
 
@@ -157,6 +159,46 @@ def test_a_champion_that_is_judged_again_stays_the_champion(house: House) -> Non
     assert house.status().stages == {"champion": (version,)}
     house.settings.pointer.unlink()
     assert house.promote(version) == (version, None)
+
+
+def test_what_the_champion_was_promoted_on_stays_when_it_is_judged_again(house: House) -> None:
+    result, verdict = house.train()
+    version = registry.register(house.settings, result, verdict)
+    house.promote(version)
+    registry.register(house.settings, result, refused(verdict))
+    run = tracking.client(house.settings).get_run(result.run_id)
+    path = Path(run.info.artifact_uri.removeprefix("file://")) / "verdict.json"
+    assert msgspec.json.decode(path.read_bytes(), type=Verdict) == verdict
+    assert run.data.tags["gate"] == "admitted"
+
+
+def test_a_version_that_is_refused_again_says_why_it_is_now(house: House) -> None:
+    result, verdict = house.train()
+    first = refused(verdict)
+    version = registry.register(house.settings, result, first)
+    registry.register(house.settings, result, first)  # said once
+    other = msgspec.structs.replace(
+        first, checks=(msgspec.structs.replace(first.checks[0], text="Refused: it is slow."),)
+    )
+    registry.register(house.settings, result, other)
+    steps = registry.history(house.settings, version)
+    assert [step.why for step in steps if step.stage == "archived"] == [
+        "Refused: two frauds.",
+        "Refused: it is slow.",
+    ]
+    with pytest.raises(ConfigError, match=r"the gate refused it; Refused: it is slow\."):
+        registry.promote(house.settings, version)
+
+
+def test_the_champion_before_may_have_been_deleted(house: House) -> None:
+    house.promote(house.register(0))
+    second = house.register(1)
+    house.promote(second)
+    tracking.client(house.settings).delete_model_version("machines", "1")
+    house.settings.pointer.unlink()
+    assert house.promote(second) == (second, None)
+    with pytest.raises(ConfigError, match="no version '1' of model 'machines'"):
+        house.rollback()
 
 
 def test_an_alias_that_was_moved_by_other_means_shows_and_is_not_believed(house: House) -> None:

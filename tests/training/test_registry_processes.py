@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from mlops.errors import ConfigError, SetupError
 from mlops.settings import Settings
-from tests.training.registered import House, promote_and_die, promote_slowly
+from tests.training.registered import House, promote_and_die, promote_slowly, roll_back_and_die
 from training import registry
 from training.registry import lock
 
@@ -76,6 +76,49 @@ def test_whatever_write_a_promotion_is_killed_before_promoting_again_brings_it_t
     assert house.status().differences == ()
     assert {("1", "1", False), ("1", "1", True), ("2", "1", True)} == set(seen)
     assert len(seen) >= 8  # bundle, record, alias, two steps of two tags each, challenger, pointer
+
+
+def test_whatever_write_a_rollback_is_killed_before_rolling_back_again_brings_it_to_its_end(
+    house: House, processes: ForkServerContext
+) -> None:
+    first = house.register(0)
+    house.promote(first)
+    second = house.register(1)
+    house.promote(second)
+    snapshot = Snapshot(house.settings)
+    seen = []
+    for writes in range(99):
+        process = processes.Process(target=roll_back_and_die, args=(house.settings, writes))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        status = house.status()
+        seen.append((status.champion, status.deployment.champion.version))
+        assert house.rollback(by="the one that mended it") == (first, second)
+        assert house.status().differences == ()
+        assert house.steps(first) == ["candidate", "challenger", "champion", "archived", "champion"]
+        assert house.steps(second) == ["candidate", "challenger", "champion", "archived"]
+        took = "the one that died" if status.champion == first else "the one that mended it"
+        assert registry.history(house.settings, first)[-1].by == took
+        snapshot.restore()
+    assert {("2", "2"), ("1", "2")} == set(seen)
+    assert len(seen) >= 6  # record, alias, two steps of two tags each, pointer
+    assert house.rollback() == (second, first)  # one that came to its end is undone
+
+
+def test_a_promotion_that_was_killed_is_finished_before_a_challenger_is_withdrawn(
+    house: House, processes: ForkServerContext
+) -> None:
+    first = house.register(0)
+    process = processes.Process(target=promote_and_die, args=(house.settings, first, 3))  # after the alias
+    process.start()
+    process.join()
+    assert house.status().challenger == first
+    registry.withdraw_challenger(house.settings)
+    assert house.steps(first) == ["candidate", "challenger", "champion"]
+    assert house.status().challenger is None
 
 
 def test_a_promotion_after_one_that_was_killed_is_refused_unless_judged_against_that_one(

@@ -51,7 +51,8 @@ def register(settings: Settings, result: TrainResult, verdict: Verdict, *, by: s
 
     It is a candidate. Admitted, it becomes the challenger, and an earlier challenger a candidate again; refused, it is
     archived with the refusals, so that the record is whole. Called again for a run, it gives the version that the run
-    has. What was rejected stays rejected, and the champion stays the champion, whatever a verdict says now.
+    has. What was rejected stays rejected, and the champion stays the champion, whatever a verdict says now: such a
+    verdict is written nowhere, as what stands is what it was rejected or promoted on.
 
     Raises:
         ConfigError: the verdict is about another run.
@@ -60,30 +61,30 @@ def register(settings: Settings, result: TrainResult, verdict: Verdict, *, by: s
     if verdict.run_id != result.run_id:
         raise ConfigError(f"the verdict is about run {verdict.run_id}", where=f"run {result.run_id}")
     name, outcome = result.use_case, ADMITTED if verdict.admitted else "refused"
-    with tracking.connected(settings) as mlflow:
-        _log_verdict(mlflow, verdict, outcome)
-        with one_registrar(settings, name):
-            _ensure_model(mlflow, name)
-            settle(mlflow, name)
-            tags = {
-                GATE: outcome,
-                "candidate": result.name,
-                "framework": result.framework,
-                DIGEST: result.digest,
-                AGAINST: verdict.champion or NOBODY,
-            }
-            held = _entered(mlflow, name, verdict, tags, said(settings, by, "it was trained"))
-            version, champion = str(held.version), champion_of(mlflow, name)
-            if (champion is None or str(champion.version) != version) and _rejected(held) is None:
-                for key, value in tags.items():
-                    mlflow.set_model_version_tag(name, version, key, value)
-                if verdict.admitted:
-                    _challenge(mlflow, name, version, said(settings, by, "the gate admitted it"))
-                else:
-                    _step_back(mlflow, name, version)
-                    why = " ".join(verdict.refusals)
-                    enter(mlflow, name, version, "archived", "register", said(settings, by, why))
-            return version
+    with tracking.connected(settings) as mlflow, one_registrar(settings, name):
+        _ensure_model(mlflow, name)
+        settle(mlflow, name)
+        tags = {
+            GATE: outcome,
+            "candidate": result.name,
+            "framework": result.framework,
+            DIGEST: result.digest,
+            AGAINST: verdict.champion or NOBODY,
+        }
+        held = _entered(mlflow, name, verdict, tags, said(settings, by, "it was trained"))
+        version, champion = str(held.version), champion_of(mlflow, name)
+        if (champion is None or str(champion.version) != version) and _rejected(held) is None:
+            _log_verdict(mlflow, verdict, outcome)
+            mlflow.update_model_version(name, version, _description(verdict))
+            for key, value in tags.items():
+                mlflow.set_model_version_tag(name, version, key, value)
+            if verdict.admitted:
+                _challenge(mlflow, name, version, said(settings, by, "the gate admitted it"))
+            else:
+                _step_back(mlflow, name, version)
+                why = " ".join(verdict.refusals)
+                enter(mlflow, name, version, "archived", "register", said(settings, by, why))
+        return version
 
 
 def withdraw_challenger(settings: Settings, *, by: str = "", why: str = "") -> None:
@@ -94,6 +95,7 @@ def withdraw_challenger(settings: Settings, *, by: str = "", why: str = "") -> N
     """
     name = model_name(settings)
     with tracking.connected(settings) as mlflow, one_registrar(settings, name):
+        settle(mlflow, name)
         if (version := aliased(mlflow, name, CHALLENGER)) is not None:
             _withdraw(mlflow, name, version, said(settings, by, why))
 
@@ -142,9 +144,13 @@ def _entered(mlflow: MlflowClient, name: str, verdict: Verdict, tags: dict[str, 
         source=f"{run.info.artifact_uri}/bundle",
         run_id=verdict.run_id,
         tags=tags | first_tags(told),
-        description=textwrap.shorten(" ".join(check.text for check in verdict.checks), _DESCRIPTION),
+        description=_description(verdict),
     )
     return mlflow.get_model_version(name, made.version)
+
+
+def _description(verdict: Verdict) -> str:
+    return textwrap.shorten(" ".join(check.text for check in verdict.checks), _DESCRIPTION)
 
 
 def _challenge(mlflow: MlflowClient, name: str, version: str, told: Said) -> None:

@@ -1,6 +1,6 @@
 """Who answers: promotion and rolling back, which copy the bundle, move the alias and write the pointer, in this order.
 
-Wherever it is interrupted, promoting the same version again brings it to its end.
+Wherever either is interrupted, asking for the same again brings it to its end.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from training.registry.record import (
     Switch,
     Transition,
     champion_of,
+    last_switch,
     record_switch,
     said,
     settle,
@@ -87,6 +88,9 @@ def promote(settings: Settings, version: str, *, by: str = "", why: str = "") ->
 def rollback(settings: Settings, *, by: str = "", why: str = "") -> Deployment:
     """Make the champion before the present one the champion again. Called twice, it undoes itself.
 
+    Called after one that was interrupted once it had taken effect, but before the pointer said so, it finishes that
+    one: who asks again because the first was killed does not want the replaced champion back.
+
     Raises:
         ConfigError: there was none, or it was rejected since.
         BundleError, InputError, SetupError: as for `promote`.
@@ -95,6 +99,10 @@ def rollback(settings: Settings, *, by: str = "", why: str = "") -> Deployment:
     with tracking.connected(settings) as mlflow, one_registrar(settings, name) as confirm:
         settle(mlflow, name)
         champion = champion_of(mlflow, name)
+        pointer = _pointer(settings, repair=True)
+        told = said(settings, by, why)
+        if champion is not None and _half_done(champion, last_switch(mlflow, name), pointer):
+            return _switch(settings, mlflow, champion, champion, pointer, told, "roll back", confirm)
         before = None if champion is None else before_this(champion)
         if champion is None or before is None:
             raise ConfigError(
@@ -111,9 +119,18 @@ def rollback(settings: Settings, *, by: str = "", why: str = "") -> Deployment:
                 where=f"model {name}",
                 todo="train a new one: mlops train",
             )
-        pointer = _pointer(settings, repair=True)
-        told = said(settings, by, why)
         return _switch(settings, mlflow, held, champion, pointer, told, "roll back", confirm)
+
+
+def _half_done(champion: Any, switch: Switch | None, pointer: Deployment | None) -> bool:
+    """Whether going back to the champion has taken effect, and serving does not know yet."""
+    return (
+        switch is not None
+        and switch.action == "roll back"
+        and switch.version == str(champion.version)
+        and pointer is not None
+        and pointer.champion.version == switch.replaced
+    )
 
 
 def before_this(champion: Any) -> str | None:
@@ -171,10 +188,10 @@ def _previous(settings: Settings, mlflow: MlflowClient, name: str, version: str 
     """The champion before as the pointer names it, with its bundle beside the pointer, too."""
     if version is None:
         return None
-    held = entry(settings, mlflow, name, version)
     try:
+        held = entry(settings, mlflow, name, version)
         _publish(settings, opened(settings, held), deployed(held))
-    except BundleError:  # it cannot answer again, and `rollback` will say why
+    except (BundleError, ConfigError):  # spoilt or deleted: it cannot answer again, and `rollback` will say why
         return None
     return deployed(held)
 

@@ -130,7 +130,7 @@ def bundle_of(settings: Settings, version: str) -> Bundle:
 
 
 def feature_names(settings: Settings) -> dict[str, tuple[str, ...]]:
-    """The feature names of every registered bundle, by the digest of its manifest.
+    """The feature names of every registered bundle, by the digest over all its files.
 
     Raises:
         BundleError: a bundle is not what was signed.

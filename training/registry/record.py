@@ -107,9 +107,12 @@ def enter(
     said: Said,
     replaced: str | None = None,
 ) -> None:
-    """Let a version come into a stage, and record it; what a killed process recorded is not recorded twice."""
+    """Let a version come into a stage, and record it; what a killed process recorded is not recorded twice.
+
+    It is the same step only for the same reason: a version may be refused again, for another.
+    """
     taken = transitions(mlflow.get_model_version(name, version))
-    if not taken or (taken[-1].stage, taken[-1].action) != (stage, action):
+    if not taken or (taken[-1].stage, taken[-1].action, taken[-1].why) != (stage, action, said.why):
         step = Transition(version=version, stage=stage, action=action, replaced=replaced, **_of(said))
         for key, value in _step(len(taken), step).items():
             mlflow.set_model_version_tag(name, version, key, value)
