@@ -74,13 +74,14 @@ class Golden(_Part, frozen=True, kw_only=True):
 
 
 class Manifest(_Part, frozen=True, kw_only=True):
-    """`manifest.json`."""
+    """`manifest.json`. `trained_until` is the last day of training, ISO date; empty where events have no time."""
 
     name: str
     candidate: str
     framework: str
     created_at: str
     run_id: str
+    trained_until: str = ""
     metrics: dict[str, float] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = ["EFFORTS", "Candidate", "Effort", "UseCase", "load_dotted", "load_use
 Effort = Literal["quick", "standard", "full"]
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 Calibration = Literal["", "sigmoid", "isotonic"]
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,13 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         where = f"use case {self.name}"
+        for name in (self.name, *(candidate.name for candidate in self.candidates)):
+            if not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"{name!r} is no name: files are called by it",
+                    where=where,
+                    todo="use letters, digits, hyphens and underscores",
+                )
         if not self.candidates:
             raise ConfigError("no candidates", where=where)
         for name in (self.label.column, self.card, self.amount):
@@ -116,6 +125,8 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("no candidate for effort quick", where=where, todo="let one be trained always")
         for candidate in self.candidates:
             check_search(candidate.search, candidate.params, f"candidate {candidate.name}")
+            if candidate.calibration:
+                self._check_calibration(f"{where}, candidate {candidate.name}")
             own = self.features_of(candidate).features
             if other := [name for f in own if f not in self.features.features for name in f.names]:
                 raise ConfigError(
@@ -123,6 +134,17 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
                     where=where,
                     todo="add it to the use case's features: the feature table holds those",
                 )
+
+    def _check_calibration(self, where: str) -> None:
+        split = self.policy.split
+        if self.task != "classification":
+            raise ConfigError("a quantity is not calibrated", where=where, todo="leave out `calibration`")
+        if not (split.delay_days if isinstance(split, Split) else split.validation):
+            raise ConfigError(
+                "no events to calibrate on: none lie between training and test",
+                where=where,
+                todo="leave out `calibration`, or give the split in policy.yaml a delay or a validation share",
+            )
 
     def _check_slices(self, where: str) -> None:
         for one in self.slices:
@@ -148,7 +170,15 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def _check_split(self, where: str) -> None:
-        by_time = isinstance(self.policy.split, Split)
+        split = self.policy.split
+        by_time = isinstance(split, Split)
+        if isinstance(split, Split) and split.delay_days < self.label.delay_days:
+            raise ConfigError(
+                f"labels are known after {self.label.delay_days} days, and the split waits {split.delay_days}: "
+                "models would be trained on labels that nobody has yet",
+                where=where,
+                todo=f"set `delay_days: {self.label.delay_days}` or more in policy.yaml",
+            )
         if by_time and not self.events.time:
             raise ConfigError(
                 "the events have no time to split them by",

@@ -6,6 +6,7 @@ no others. What imports a heavy framework runs in worker processes, so that one 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ import pyarrow.dataset as ds
 
 from mlops.contract import EFFORTS, Effort, load_use_case
 from mlops.deployment import Deployment, bundle_path, read_deployment
-from mlops.errors import InputError
+from mlops.errors import InputError, MlopsError
 from mlops.layout import Layout
 from mlops.policy import Split
 from mlops.settings import Settings
@@ -56,6 +57,7 @@ __all__ = [
 ]
 
 RELEASE = "release.json"
+_LOG = logging.getLogger(__name__)
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +219,7 @@ def train(
 ) -> tuple[TrainResult, ...]:
     """Train the use case's candidates, each in a worker process, on the days from `first_day`.
 
-    Where the split is at random there is no first day.
+    Where the split is at random there is no first day. A candidate that cannot be trained is left out, with a warning.
 
     Args:
         table: the feature table, the home's own unless given.
@@ -225,8 +227,9 @@ def train(
         only: train these candidates, whatever effort they are for.
 
     Raises:
-        InputError: no such candidate, a first day where there is none, or the home's features were computed from
-            other events than it holds now.
+        ConfigError: no such candidate.
+        InputError: the home's features were computed from other events than it holds now.
+        MlopsError: none can be trained; that of the first candidate.
     """
     use_case = load_use_case(settings.usecase)
     if table is None:
@@ -236,8 +239,6 @@ def train(
             raise InputError(
                 "were computed from other events", where=settings.features, todo="run mlops features"
             )
-    if first_day and not isinstance(use_case.policy.split, Split):
-        raise InputError("events are split at random, not by day", where="first day", todo="name none")
     worth = EFFORTS[: EFFORTS.index(effort) + 1]
     names = only or [c.name for c in use_case.candidates if c.effort in worth]
     for name in names:
@@ -255,7 +256,18 @@ def train(
         )
         for name in dict.fromkeys(names)
     ]
-    return tuple(pool.map(train_candidate, specs))
+    training = {spec.candidate: pool.submit(train_candidate, spec) for spec in specs}
+    results, failures = [], {}
+    for name, future in training.items():
+        try:
+            results.append(future.result())
+        except MlopsError as error:
+            failures[name] = error
+    if not results:
+        raise next(iter(failures.values()))
+    for name, failure in failures.items():
+        _LOG.warning("candidate %s was left out: %s", name, failure)
+    return tuple(results)
 
 
 def release(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from mlops.bundle import Bundle, open_bundle
 from mlops.contract import UseCase
-from mlops.errors import InputError
+from mlops.errors import BundleError, InputError
 from mlops.model import Floats, Model
 from mlops.policy import Gate, Split
 from mlops.slices import SliceRows, cut
@@ -32,6 +34,7 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields:
         digest: of its bundle.
+        trained_until: its last day of training, ISO date; empty where events have no time.
         compared: its headline figure, and whether the candidate is better.
         scores: [n].
         data, rows: its features' data set, and where the events stand in it [n].
@@ -39,6 +42,7 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     digest: str
+    trained_until: str
     compared: Compared
     scores: Floats
     data: Dataset
@@ -80,10 +84,18 @@ def gather(
         public_key: verifies both bundles.
 
     Raises:
-        BundleError: a bundle cannot be read, or is not what was signed.
+        BundleError: a bundle cannot be read, is not what was signed, or is not that of this run.
         InputError: the feature table does not hold the champion's features or the events of the evaluation.
     """
-    evaluation = pq.read_table(result.evaluation, columns=["id", "label", "score"])
+    own = open_bundle(result.bundle, public_key=public_key)
+    content = result.evaluation.read_bytes()
+    if own.digest != result.digest or hashlib.sha256(content).hexdigest() != result.evaluation_digest:
+        raise BundleError(
+            "is not what this run wrote: another training has replaced it",
+            where=result.bundle.parent,
+            todo="train again, one training a home at a time",
+        )
+    evaluation = pq.read_table(pa.BufferReader(content), columns=["id", "label", "score"])
     ids, labels, scores = (evaluation[name].to_numpy() for name in ("id", "label", "score"))
     held = None
     if champion is not None:
@@ -94,7 +106,7 @@ def gather(
         use_case=use_case,
         labels=labels,
         scores=scores,
-        bundle=open_bundle(result.bundle, public_key=public_key),
+        bundle=own,
         newest=_newest(features, use_case),
         champion=held,
     )
@@ -125,7 +137,13 @@ def _champion(
         details=use_case.label.details,
     )
     return Champion(
-        digest=bundle.digest, compared=compared, scores=theirs, data=data, rows=rows, slices=tuple(parts)
+        digest=bundle.digest,
+        trained_until=bundle.manifest.trained_until,
+        compared=compared,
+        scores=theirs,
+        data=data,
+        rows=rows,
+        slices=tuple(parts),
     )
 
 

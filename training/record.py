@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +115,7 @@ def write_record(trained: Trained, spec: TrainSpec, run: Run) -> TrainResult:
         bundle=folder / "bundle",
         digest=digest,
         evaluation=evaluation,
+        evaluation_digest=hashlib.sha256(evaluation.read_bytes()).hexdigest(),
         seconds=trained.seconds,
         effort=spec.effort,
         params=trained.candidate.params,
@@ -206,6 +208,7 @@ def _write_bundle(target: Path, trained: Trained, spec: TrainSpec, facts: CardFa
             "framework": candidate.framework,
             "created_at": facts.created_at,
             "run_id": facts.run_id,
+            "trained_until": _trained_until(use_case.policy.split, spec.first_day),
             "metrics": figures.metrics(),
         },
     )

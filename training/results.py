@@ -48,6 +48,7 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
         onnx_max_abs_diff: as `training.parity` measures it.
         bundle, digest: the signed bundle and the digest of its manifest.
         evaluation: Parquet, one row a test event: id, event_time, day, card, amount, as far as there are, label, score.
+        evaluation_digest: its SHA-256.
         unlabelled: events left out because their label is not known.
         seconds: of the fit, without tuning and evaluation.
         params: what was trained with, tuned or declared.
@@ -69,6 +70,7 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
     bundle: Path
     digest: str
     evaluation: Path
+    evaluation_digest: str
     seconds: float
     effort: Effort = "quick"
     params: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops.contract import Candidate, UseCase, load_dotted, load_use_case
+from mlops.errors import InputError
 from mlops.model import Model
+from mlops.policy import Split
 from mlops.reasons import choose_reference
 from mlops.shapley import Explainer
 from mlops.signing import ensure_keys
@@ -46,6 +49,12 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
     use_case = load_use_case(spec.settings.usecase)
     candidate = use_case.candidate(spec.candidate)
     features = use_case.features_of(candidate)
+    if isinstance(use_case.policy.split, Split) != bool(spec.first_day):
+        raise InputError(
+            "events are split by day" if not spec.first_day else "events are split at random, not by day",
+            where="first day",
+            todo="name the first day of training" if not spec.first_day else "name none",
+        )
     policy, task = use_case.policy, task_for(use_case.task)
     data, windows = load_windows(spec.features, use_case, first_day=spec.first_day, features=features)
     task.check_labels(windows.examples.labels)
@@ -64,7 +73,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         history: list[tuple[str, float, int]] = []
         place = Place(
             log=lambda *entry: history.append(entry),
-            checkpoints=spec.settings.home / "checkpoints" / name.replace(" ", "-"),
+            checkpoints=spec.settings.home / "checkpoints" / f"{use_case.name} {name} {spec.seed}",
         )
         started = time.perf_counter()
         predict, model = _fit(spec, use_case, candidate, data, windows, place)
@@ -112,7 +121,9 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
             ablation=_ablate(spec, use_case, candidate, data, windows, scores, place),
             seconds=seconds,
         )
-        return write_record(trained, spec, run)
+        result = write_record(trained, spec, run)
+        shutil.rmtree(place.checkpoints, ignore_errors=True)
+        return result
 
 
 def _fit(

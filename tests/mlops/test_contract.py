@@ -8,7 +8,7 @@ import pytest
 from mlops.contract import Candidate, load_dotted, load_use_case
 from mlops.errors import ConfigError
 from mlops.features import FeatureSet, Rolling, Sum, Value
-from mlops.policy import Costs, Policy, RandomSplit
+from mlops.policy import Costs, Policy, RandomSplit, Split
 from mlops.schema import Column, EventSchema, Label
 from mlops.search import Float
 from mlops.slices import Slice
@@ -114,6 +114,8 @@ def candidates(*changes: dict[str, object]) -> tuple[Candidate, ...]:
             "candidate one reads rooms, which the use case does not declare",
         ),
         (candidates({"search": {"c": Float(0.1, 10.0)}}), "c"),
+        (candidates({"name": "a/b"}), "'a/b' is no name"),
+        (candidates({"calibration": "sigmoid"}), "a quantity is not calibrated"),
     ],
 )
 def test_candidates_that_cannot_be_trained_are_refused(found: tuple[Candidate, ...], message: str) -> None:
@@ -133,3 +135,18 @@ def test_a_candidate_is_found_by_its_name() -> None:
     assert use_case.features_of(use_case.candidate("two")) == RENT.features
     with pytest.raises(ConfigError, match=r"no candidate 'three'.*choose one of one, two"):
         use_case.candidate("three")
+
+
+def test_calibration_needs_events_between_training_and_test() -> None:
+    unwaited = Policy(split=RandomSplit(train=0.6, validation=0.0, test=0.4))
+    changes = {"features": FeatureSet((Value(column="amount"),)), "slices": (), "card": ""}
+    with pytest.raises(ConfigError, match="no events to calibrate on"):
+        msgspec.structs.replace(
+            FRAUD, candidates=candidates({"calibration": "isotonic"}), policy=unwaited, **changes
+        )
+
+
+def test_a_split_that_does_not_wait_for_labels_is_refused() -> None:
+    hasty = msgspec.structs.replace(FRAUD.policy, split=Split(train_days=7, delay_days=6, test_days=7))
+    with pytest.raises(ConfigError, match="labels are known after 7 days, and the split waits 6"):
+        msgspec.structs.replace(FRAUD, policy=hasty)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import msgspec
+
+from mlops.policy import Split
 from training.checks import Check, not_judged
+from training.dataset import parse_day
 from training.evidence import Evidence
 from training.tasks import task_for
 
@@ -21,4 +27,17 @@ def champion(evidence: Evidence) -> list[Check]:
         return [
             not_judged("champion", evidence.gate.champion_margin, "there is no champion to be better than")
         ]
-    return [evidence.champion.compared.check]
+    compared = evidence.champion.compared.check
+    if (seen := evidence.champion.trained_until) and seen >= (first := _first_test_day(evidence)):
+        text = (
+            f"Refused: the champion was trained until {seen}, and the test days begin on {first}; days that neither "
+            "has seen are asked for."
+        )
+        return [msgspec.structs.replace(compared, passed=False, text=text)]
+    return [compared]
+
+
+def _first_test_day(evidence: Evidence) -> str:
+    split = evidence.use_case.policy.split
+    assert isinstance(split, Split), "only such a split has training days"
+    return str(parse_day(evidence.result.first_day) + timedelta(split.train_days + split.delay_days))

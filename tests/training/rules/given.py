@@ -114,6 +114,7 @@ def with_champion(evidence: Evidence, scores: np.ndarray) -> Evidence:
     )  # fmt: skip
     parts = cut(use_case.slices, columns_of(data, rows))
     champion = Champion(
+        trained_until="",
         digest="champion", compared=compared, scores=theirs, data=data, rows=rows, slices=tuple(parts)
     )
     return msgspec.structs.replace(evidence, champion=champion)
@@ -143,6 +144,7 @@ def _evidence(
         "bundle": folder,
         "digest": "candidate",
         "evaluation": folder / "evaluation.parquet",
+        "evaluation_digest": "",
         "seconds": 1.0,
         "importance": {"load": 0.3, "rpm": 0.7},
         "trained_until": "2018-05-10",
