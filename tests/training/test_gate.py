@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mlops.errors import InputError, IntegrityError
+from mlops.errors import BundleError, InputError, IntegrityError
 from mlops.metrics import Interval
 from mlops.spread import Spread
 from tests.training import example
@@ -149,6 +149,15 @@ def test_a_champion_that_was_tampered_with_is_not_compared_with(
     (forged.bundle / "model.onnx").write_bytes(b"")
     with pytest.raises(IntegrityError):
         judged(trees, features, public_key, champion=forged)
+
+
+def test_what_another_training_has_replaced_is_not_judged(
+    trees: TrainResult, retrained: TrainResult, features: Path, public_key: Path
+) -> None:
+    for name in ("bundle", "evaluation"):
+        mixed = msgspec.structs.replace(trees, **{name: getattr(retrained, name)})
+        with pytest.raises(BundleError, match="another training has replaced it"):
+            judged(mixed, features, public_key)
 
 
 def test_features_of_other_events_than_the_evaluations_are_refused(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import pytest
 
 from tests.training.rules.given import EVENTS, classified, gate, measured, with_champion
 from training.rules.performance import champion, performance
@@ -43,3 +45,15 @@ def test_a_clearly_better_candidate_passes_and_an_equal_one_does_not(tmp_path: P
     (noise,) = champion(with_champion(evidence, noisy(evidence.scores, 0.02)))
     assert noise.observed is not None
     assert not noise.passed  # a little better, within noise
+
+
+@pytest.mark.parametrize(("trained_until", "passed"), [("2018-05-12", True), ("2018-05-13", False)])
+def test_days_that_the_champion_was_trained_on_do_not_count(
+    tmp_path: Path, trained_until: str, passed: bool
+) -> None:
+    judged = with_champion(classified(tmp_path), 1 - classified(tmp_path).scores)
+    assert judged.champion is not None
+    known = msgspec.structs.replace(judged.champion, trained_until=trained_until)
+    (found,) = champion(msgspec.structs.replace(judged, champion=known))
+    assert found.passed is passed
+    assert passed or "was trained until 2018-05-13, and the test days begin on 2018-05-13" in found.text
