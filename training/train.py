@@ -71,9 +71,10 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         tuned = tune(spec, candidate, use_case, effort=spec.effort, run=run)
         candidate = msgspec.structs.replace(candidate, params=tuned.params)
         history: list[tuple[str, float, int]] = []
+        checkpoints = spec.settings.home / "checkpoints" / f"{use_case.name} {name} {spec.seed}"
         place = Place(
             log=lambda *entry: history.append(entry),
-            checkpoints=spec.settings.home / "checkpoints" / f"{use_case.name} {name} {spec.seed}",
+            checkpoints=checkpoints,
         )
         started = time.perf_counter()
         predict, model = _fit(spec, use_case, candidate, data, windows, place)
@@ -122,7 +123,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
             seconds=seconds,
         )
         result = write_record(trained, spec, run)
-        shutil.rmtree(place.checkpoints, ignore_errors=True)
+        shutil.rmtree(checkpoints, ignore_errors=True)
         return result
 
 
