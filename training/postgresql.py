@@ -31,7 +31,7 @@ def reach(uri: str) -> str | None:
     Raises:
         SetupError: the database cannot be reached.
     """
-    with _connected(uri) as connection:
+    with _connected(uri) as connection, _answers(uri):
         if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
             return None
         revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -49,18 +49,21 @@ def locked(uri: str, name: str, *, patience_s: float) -> Iterator[Callable[[], N
         SetupError: the database cannot be reached, or another held the lock for `patience_s`.
     """
     with _connected(uri) as connection:
-        connection.execute(text(f"SET lock_timeout = {round(patience_s * 1000)}"))
-        try:
-            connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), {"name": name})
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != _LOCKED:
-                raise
-            raise SetupError(
-                f"another process has held the lock {name!r} for {patience_s:.0f} s",
-                where=without_password(uri),
-                todo="wait for it, or end it; pg_locks names its session",
-            ) from None
-        yield lambda: _still(connection)
+        with _answers(uri):
+            connection.execute(text(f"SET lock_timeout = {round(patience_s * 1000)}"))
+            try:
+                connection.execute(
+                    text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), {"name": name}
+                )
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != _LOCKED:
+                    raise
+                raise SetupError(
+                    f"another process has held the lock {name!r} for {patience_s:.0f} s",
+                    where=without_password(uri),
+                    todo="wait for it, or end it; pg_locks names its session",
+                ) from None
+        yield lambda: _still(uri, connection)
 
 
 def unreachable(uri: str, error: BaseException) -> SetupError:
@@ -73,8 +76,9 @@ def unreachable(uri: str, error: BaseException) -> SetupError:
     )
 
 
-def _still(connection: Connection) -> None:
-    connection.execute(text("SELECT 1"))
+def _still(uri: str, connection: Connection) -> None:
+    with _answers(uri):
+        connection.execute(text("SELECT 1"))
 
 
 @contextmanager
@@ -82,8 +86,16 @@ def _connected(uri: str) -> Iterator[Connection]:
     engine = create_engine(
         uri, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": _CONNECT_S}
     )
+    with _answers(uri):
+        connection = engine.connect()
+    with connection:
+        yield connection
+
+
+@contextmanager
+def _answers(uri: str) -> Iterator[None]:
+    """Around statements of ours: what a caller's own statements raise says nothing about the connection."""
     try:
-        with engine.connect() as connection:
-            yield connection
+        yield
     except DBAPIError as error:
         raise unreachable(uri, error) from None

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from mlops.errors import ConfigError, SetupError
 from mlops.settings import Settings
@@ -261,6 +262,16 @@ def test_a_held_lock_is_waited_for_and_then_told(
     ):
         house.promote(version)
     assert house.promote(version) == (version, None)
+
+
+def test_an_error_of_whoever_holds_the_lock_is_not_told_as_a_lost_database(server: PostgresqlServer) -> None:
+    from training.postgresql import locked
+
+    with (
+        pytest.raises(ProgrammingError, match='relation "nowhere" does not exist'),
+        locked(uri(server, "postgres"), "a lock", patience_s=1),
+    ):
+        admin(server, "SELECT * FROM nowhere")
 
 
 def test_a_lock_that_was_lost_stops_a_promotion_before_the_alias_moves(

@@ -191,7 +191,8 @@ def _previous(settings: Settings, mlflow: MlflowClient, name: str, version: str 
     try:
         held = entry(settings, mlflow, name, version)
         _publish(settings, opened(settings, held), deployed(held))
-    except (BundleError, ConfigError):  # spoilt or deleted: it cannot answer again, and `rollback` will say why
+    except (BundleError, ConfigError):
+        # Spoilt or deleted: it cannot answer again, and `rollback` will say why.
         return None
     return deployed(held)
 
