@@ -102,6 +102,11 @@ def report(settings: Settings, json_: bool) -> None:
 @click.pass_obj
 def status(settings: Settings, json_: bool) -> None:
     """Which model should answer, which one does, and where the two differ."""
+    from pipelines.tables import status_table
     from training import registry
 
-    show(registry.status(settings), json_)
+    found = registry.status(settings)
+    if json_:
+        show(found, json_=True)
+    else:
+        print(status_table(found), end="")

@@ -13,6 +13,7 @@ from pipelines.bench_handbook import HandbookBench
 from pipelines.demo_results import Summary
 from pipelines.lifecycle import Release, RunResult
 from training.published import Figures
+from training.registry import Status
 from training.results import TrainResult
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "plain_table",
     "release_table",
     "run_table",
+    "status_table",
 ]
 
 
@@ -104,6 +106,31 @@ def handbook_table(result: HandbookBench) -> str:
         f"Best on the validation folds: {best.model}, trained in {result.winner_train_s:.0f} s; in all "
         f"{result.seconds:.0f} s."
     )
+
+
+def status_table(found: Status) -> str:
+    """Who should answer, who does, and where the two differ."""
+    table = plain_table(f"Model {found.name}", "", "")
+    table.add_row("champion", f"version {found.champion}" if found.champion else "none")
+    if (changed := found.changed) is not None:
+        table.add_row(
+            "", f"{changed.action} by {changed.by}, {changed.at}" + f": {changed.why}" * bool(changed.why)
+        )
+    table.add_row("challenger", f"version {found.challenger}" if found.challenger else "none")
+    if (deployment := found.deployment) is not None:
+        held = deployment.champion
+        table.add_row(
+            "answers", f"version {held.version}, {held.candidate} ({held.framework}), {held.digest[:12]}"
+        )
+        if (before := deployment.previous) is not None:
+            table.add_row(
+                "before it", f"version {before.version}, {before.candidate}: mlops rollback goes back to it"
+            )
+    for stage, versions in found.stages.items():
+        table.add_row(f"stage {stage}", f"version{'s' * (len(versions) > 1)} {', '.join(versions)}")
+    for difference in found.differences:
+        table.add_row("differs", difference)
+    return as_text(table)
 
 
 def monitor_table(result: MonitorResult) -> str:

@@ -76,6 +76,6 @@ def test_rejecting_the_champion_or_an_unknown_version_is_refused_in_one_line(
 
 def test_the_status_tells_in_words(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     assert mlops("status") == 0
-    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert (lines["champion"], lines["challenger"], lines["differences"]) == ("2", "3", "none")
-    assert lines["stages"] == "challenger: 3, champion: 2, archived: 1"
+    told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert {"champion version 2", "challenger version 3", "stage archived version 1"} <= set(told)
+    assert not [line for line in told if line.startswith("differs")]
