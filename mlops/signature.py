@@ -12,8 +12,10 @@ https://github.com/in-toto/attestation/tree/main/spec/v1, https://github.com/sig
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,6 +35,8 @@ _PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _HASHES: dict[int, hashes.HashAlgorithm] = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
 _AGAIN = "fetch the bundle again from where it was written, or train and promote anew"
 _OLD_SIGNATURE = "manifest.sig"
+_MOST_OF_SIGNATURE, _MOST = 2**20, 2**30  # bytes
+_NO_FILE = "is not a file but a link, a folder or a device"
 
 
 class _Outer(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -108,18 +112,22 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 def verify(folder: Path, public_key: Path) -> Signed:
     """Read a signed folder, all of it or nothing: signature, then names, then each file's digest. Nothing is parsed.
 
+    Only files are read, and no more than 1 MiB of a signature and 1 GiB of all files: whoever can write into the folder
+    can neither keep the reader waiting nor fill its memory.
+
     Raises:
         ConfigError: the public key cannot be read, or is of a kind that signs no bundles.
-        BundleError: the folder, or a file in it, is missing or cannot be read.
+        BundleError: the folder, or a file in it, is missing or cannot be read, or is larger than that.
         IntegrityError: it was signed with another key, or is not what was signed: altered, or something was added.
     """
     key = load_public_key(public_key)
     statement = _statement(folder, key, public_key)
     listed = {resource.name: resource.digest for resource in statement.predicate.resources}
     _check_names(folder, listed)
-    files = {}
+    files, room = {}, _MOST
     for name, digest in listed.items():
-        files[name] = _read(folder / name)
+        files[name] = _read(folder / name, room)
+        room -= len(files[name])
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise IntegrityError("is not the file that was signed", where=folder / name, todo=_AGAIN)
     return Signed(digest=statement.subject[0].digest.sha256, files=files)
@@ -127,14 +135,14 @@ def verify(folder: Path, public_key: Path) -> Signed:
 
 def _statement(folder: Path, key: ec.EllipticCurvePublicKey, public_key: Path) -> _Statement:
     path = folder / SIGNATURE
-    if not path.exists() and (folder / _OLD_SIGNATURE).exists():
+    if not os.path.lexists(path) and (folder / _OLD_SIGNATURE).exists():
         raise BundleError(
             f"signed as by an older version, in {_OLD_SIGNATURE}",
             where=folder,
             todo="train and promote again",
         )
     try:
-        bundle = msgspec.json.decode(_read(path), type=_SigstoreBundle)
+        bundle = msgspec.json.decode(_read(path, _MOST_OF_SIGNATURE), type=_SigstoreBundle)
         payload = _decode(bundle.dsse_envelope.payload)
         signature = _decode(bundle.dsse_envelope.signatures[0].sig)
     except (msgspec.DecodeError, ValueError) as error:
@@ -185,7 +193,7 @@ def _check_names(folder: Path, listed: Mapping[str, str]) -> None:
         raise BundleError("was signed, and is missing", where=folder / name, todo=_AGAIN)
     for name in sorted(expected):
         if not found[name]:
-            raise IntegrityError("is not a file but a link or a folder", where=folder / name, todo=_AGAIN)
+            raise IntegrityError(_NO_FILE, where=folder / name, todo=_AGAIN)
 
 
 def _decode(text: str) -> bytes:
@@ -196,8 +204,22 @@ def _decode(text: str) -> bytes:
     return data
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int) -> bytes:
+    """A file's content, up to `most` bytes; what is in its place is neither followed nor waited for."""
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise IntegrityError(_NO_FILE, where=path, todo=_AGAIN)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(min(found.st_size, most) + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise IntegrityError(_NO_FILE, where=path, todo=_AGAIN) from None
         raise BundleError(f"cannot be read: {error.strerror}", where=path, todo=_AGAIN) from None
+    if len(data) > most:
+        raise BundleError("is larger than anything that is read here", where=path, todo=_AGAIN)
+    return data

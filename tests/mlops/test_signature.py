@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from model_signing import hashing, signing, verifying
 
+from mlops import signature
 from mlops.errors import BundleError, IntegrityError
 from mlops.signature import SIGNATURE, verify
 from mlops.signer import sign
@@ -198,6 +201,47 @@ def test_what_the_library_refuses_we_refuse(folder: Path, keys: Path, spoil: Cal
     with pytest.raises(BundleError) as refused:
         read(folder, keys)
     assert refused.value.where and refused.value.todo
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def endless(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def listener(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one, contextlib.chdir(path.parent):  # a short path: they have to be
+        one.bind(path.name)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("name", [SIGNATURE, "model.onnx"])
+@pytest.mark.parametrize("put", [pipe, endless, listener, Path.mkdir], ids=lambda put: put.__name__)
+def test_what_is_no_file_is_neither_waited_for_nor_read(
+    folder: Path, keys: Path, name: str, put: Callable[[Path], None]
+) -> None:
+    (folder / name).unlink()
+    put(folder / name)
+    with pytest.raises(IntegrityError, match=f"{name}: is not a file but a link, a folder or a device"):
+        read(folder, keys)
+
+
+def test_no_more_is_read_than_a_bundle_may_hold(
+    folder: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(map(len, CONTENT.values()))
+    monkeypatch.setattr(signature, "_MOST", size)
+    assert read(folder, keys) == CONTENT
+    monkeypatch.setattr(signature, "_MOST", size - 1)
+    with pytest.raises(BundleError, match="is larger than anything that is read here"):
+        read(folder, keys)
+    monkeypatch.undo()
+    with (folder / SIGNATURE).open("ab") as file:  # JSON may end in spaces
+        file.write(b" " * 2**20)
+    with pytest.raises(BundleError, match=f"{SIGNATURE}: is larger than anything"):
+        read(folder, keys)
 
 
 def test_what_the_library_overlooks_we_refuse(folder: Path, keys: Path) -> None:
