@@ -14,9 +14,12 @@ telemetry_off()  # ONNX Runtime reads the switch when it is imported
 import onnxruntime as ort  # noqa: E402
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors  # noqa: E402
 
-__all__ = ["Floats", "Model", "open_model"]
+__all__ = ["ROWS", "Floats", "Model", "open_model"]
 
 Floats = NDArray[np.float32]
+
+ROWS = 16_384
+"""How many rows are scored at once: an isotonic calibration compares each with each of its hundreds of steps."""
 
 # ONNX Runtime's exceptions have no base class of their own; a wrong name of an input is a ValueError.
 _REFUSALS = (
@@ -57,11 +60,14 @@ class Model:
             )
 
     def __call__(self, features: Floats) -> Floats:
-        """Scores [n] of features [n, f].
+        """Scores [n] of features [n, f], however many: what a graph makes on the way is of `ROWS` rows at most.
 
         Raises:
             BundleError: the graph does not take so many features.
         """
+        if len(features) > ROWS:
+            blocks = [features[start : start + ROWS] for start in range(0, len(features), ROWS)]
+            return np.concatenate([self(block) for block in blocks])
         try:
             scores: Floats = self._session.run(["score"], {"features": features})[0]
         except _REFUSALS as error:

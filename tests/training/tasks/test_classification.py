@@ -115,6 +115,31 @@ def test_test_days_of_one_class_are_refused(data: Dataset, windows: Windows) -> 
         evaluate(knowing(data, genuine), data, msgspec.structs.replace(windows, test=genuine))
 
 
+def test_one_positive_to_test_on_has_figures_and_it_is_the_gate_that_refuses(
+    data: Dataset, windows: Windows
+) -> None:
+    positives = windows.test[data.label[windows.test] == 1]
+    others = windows.test[data.label[windows.test] == 0]
+    few = msgspec.structs.replace(windows, test=np.sort(np.append(others, positives[:1])))
+    found = evaluate(knowing(data, few.test), data, few)
+    assert (found.positives, found.ap.value, found.auc.value) == (1, 1, 1)
+    refused = {one.name: one.passed for one in TASK.checks(found, USE_CASE.policy.gate, USE_CASE.label)}
+    assert not refused["test_positives"]
+
+
+def test_positives_that_are_drawn_together_have_figures(data: Dataset, windows: Windows) -> None:
+    """All on one card's day: every third draw holds none."""
+    positive = data.label == 1
+    day, card = data.day.copy(), data.card.copy()
+    day[positive & (day >= day[windows.test].min())] = day[windows.test].max()
+    card[positive] = card[0]
+    joint = msgspec.structs.replace(data, day=day, card=card)
+    found = evaluate(knowing(joint, windows.test), joint, windows)
+    assert found.positives > 10
+    assert found.card_precision_interval is not None
+    assert found.expected.low < found.expected.high
+
+
 @pytest.mark.parametrize(
     ("positives", "events", "message"),
     [

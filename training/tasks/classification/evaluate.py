@@ -67,9 +67,9 @@ def evaluate(
     ]
     cards = None
     if data.card is not None and data.day is not None:
-        found = data.day[rows], data.card[rows], label, score
-        cards = metrics.card_precision_at_k(*found, policy.top_k)
-        statistics.append(metrics.card_statistic(*found, cluster, policy.top_k))
+        by_card = data.day[rows], data.card[rows], label, score
+        cards = metrics.card_precision_at_k(*by_card, policy.top_k)
+        statistics.append(metrics.card_statistic(*by_card, cluster, policy.top_k))
     decided = _decided(label, score, data, rows, decisions, policy)
     if decided is not None:
         statistics.append(metrics.totals({"cost": decided.each}, cluster))
@@ -78,7 +78,9 @@ def evaluate(
         "confidence": policy.gate.confidence,
         "seed": seed,
     }
-    intervals = {k: v for one in metrics.bootstrap(statistics, cluster, **drawn) for k, v in one.items()}
+    # With few positives many draws hold none; `test_positives` is what refuses, not a figure that is missing.
+    found = metrics.bootstrap(statistics, cluster, most_undefined=1.0, **drawn)
+    intervals = {name: one for part in found for name, one in part.items()}
     baseline, baseline_ap = _best_single_feature(data, rows)
     share = float(label.mean())
     return ClassificationEvaluation(
