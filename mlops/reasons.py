@@ -50,8 +50,13 @@ class ReasonCodes:
                 todo="train again",
             )
         self.explainer = Explainer(model, np.array(bundle.reference, np.float32))
-        self._typical = np.median(self.explainer.reference, axis=0)
         self._words = _words(bundle.features)
+        self._typical = [
+            _range(column.tolist(), flag=unit == "0/1")
+            for column, (_, unit, _) in zip(
+                self.explainer.reference.T, bundle.features.describe(), strict=True
+            )
+        ]
 
     def __call__(self, row: Floats, top: int = 3) -> tuple[Reason, ...]:
         """The `top` features that moved the score of a row [f] to where it is, the strongest first.
@@ -73,7 +78,7 @@ class ReasonCodes:
     def _reason(self, at: int, value: float, contribution: float) -> Reason:
         words, unit = self._words[at]
         text = (
-            f"{words} is {value:.6g}{unit}, typically {self._typical[at]:.6g}: "
+            f"{words} is {value:.6g}{unit}, typically {self._typical[at]}: "
             f"{'raises' if contribution > 0 else 'lowers'} the score by {abs(contribution):.3g}"
         )
         return Reason(feature=self._names[at], value=value, contribution=contribution, text=text)
@@ -114,6 +119,12 @@ def choose_reference(features: Floats, scores: Floats, k: int = REFERENCE_ROWS) 
         distance = (np.abs(rows - np.median(rows, axis=0)) / spread).sum(axis=1)
         chosen.append(part[np.argmin(distance)])
     return features[chosen]
+
+
+def _range(values: list[float], *, flag: bool) -> str:
+    """What a feature is in the reference rows: they are few, and their median may be what no row can have."""
+    low, high = (f"{value:.6g}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} {'or' if flag else 'to'} {high}"
 
 
 def _words(features: FeatureSet) -> list[tuple[str, str]]:

@@ -5,7 +5,8 @@ Fraud Detection, 2022, chapter 5): a model is trained on some days, tested on da
 the cards whose fraud was known on a test day are not looked at any more: they would be blocked.
 
 At random, what an event is for follows from a hash of its id, class by class. So it does not depend on the order of
-the events, and changes for next to none of them when others come: a champion is not tested on what it was trained on.
+the events. The borders are ranks, so when others come a few events change sides: a champion is tested on hardly any
+that it was trained on.
 """
 
 from __future__ import annotations

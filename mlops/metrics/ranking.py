@@ -50,7 +50,7 @@ class Ranking:
     def figures(self, weights: NDArray[np.integer]) -> dict[str, Floats]:
         """`ap` and `auc` [rounds] of weights [rounds, n] that stand in `order`; NaN where the draw does not allow one.
 
-        Ap is Σ (Rₙ − Rₙ₋₁) Pₙ; auc counts, for each positive, the others below it, and half of those beside it.
+        Ap is Σ (Rₙ − Rₙ₋₁) Pₙ; auc counts, for each positive, the others below it, and half of those tied with it.
         """
         running = np.cumsum(weights, axis=1, dtype=np.int64)
         events = running[:, self._last]

@@ -30,7 +30,7 @@ PARITY = Parity(rows=2_000, max_abs_diff=6.6e-7)
 
 
 class Tags(HTMLParser):
-    """Collects the tags of a page, and sees to it that they are closed in order."""
+    """Collects the tags of a page, and sees to it that they are closed in order, and no paragraph holds another."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -40,6 +40,7 @@ class Tags(HTMLParser):
         assert not self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag != "p" or "p" not in self._open
         self.tags.append((tag, dict(attrs)))
         if tag not in ("meta", "link", "wbr", "br", "hr"):
             self._open.append(tag)

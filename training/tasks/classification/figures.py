@@ -35,7 +35,7 @@ class ClassificationEvaluation(msgspec.Struct, frozen=True, kw_only=True, tag="c
         auc, ap: areas under the ROC and the precision-recall curve.
         brier, calibration_error: of the scores as probabilities; `brier_constant` is the Brier score of the share of
             positives, given to every event. The error has no interval: resampling can only add to it.
-        expected: positives that the scores add up to, as a multiple of those that there are.
+        expected: the expected/observed ratio, positives that the scores add up to over those that there are.
         reliability: the reliability curve, bins of rising scores.
         card_precision, card_precision_interval: card precision@k; None for a use case without cards.
         cost, cost_interval, cost_approve_all: of the decisions, and of approving everything, in currency; None without

@@ -30,8 +30,8 @@ def judge_slices(
     decisions: Decisions | None,
     **drawn: Any,
 ) -> tuple[SliceFigures, ...]:
-    """`ap`, `auc`, `expected` (positives that the scores add up to, as a multiple of those that there are) and, with
-    decisions, `stopped` and `false_alarms`: the shares of positives and of others that are not approved.
+    """`ap`, `auc`, `expected` (positives that the scores add up to over those that there are) and, with decisions,
+    `stopped` and `false_alarms`: the shares of positives and of others that are not approved.
 
     By kind of positive nothing is `expected`: scores do not say of which kind they are.
 

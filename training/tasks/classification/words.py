@@ -21,7 +21,7 @@ def card_parts(evaluation: ClassificationEvaluation, decisions: Decisions | None
     columns = [
         SliceColumn(key="ap", title="average precision", form=".3f"),
         SliceColumn(key="auc", title="AUC", form=".3f"),
-        SliceColumn(key="expected", title=f"expected {label.positives}", form=".2f"),
+        SliceColumn(key="expected", title=f"expected/observed {label.positives}", form=".2f"),
     ]
     if decisions is not None:
         columns += [
@@ -74,8 +74,8 @@ def _calibration(evaluation: ClassificationEvaluation, label: Label) -> str:
         "## Calibration",
         "",
         f"The scores of the test events add up to {expected.value * evaluation.positives:,.0f} {label.positives}, "
-        f"where there are {evaluation.positives:,}: {_interval(expected, '.2f')} times as many. Each bin below holds "
-        "events with about the same sum of scores.",
+        f"where there are {evaluation.positives:,}: an expected/observed ratio of {_interval(expected, '.2f')}. Each "
+        "bin below holds events with about the same sum of scores.",
         "",
         f"| scores | events | {label.positives} | mean score | share observed | interval |",
         "|---|---:|---:|---:|---:|---|",
