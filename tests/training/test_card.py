@@ -37,7 +37,7 @@ def card(package: str = "usecases.fraud", facts: CardFacts = FACTS, **decisions:
         "| Brier score | 0.00456 | 0.00399 to 0.00501 | the share of frauds alone has 0.00794 |",
         "| expected calibration error | 0.00123 |",
         "| 6.6e-07 |  | at most so far apart over 2,000 rows |",
-        "add up to 120 frauds, where there are 96: 1.25 (90% interval 1.10 to 1.40) times",
+        "add up to 120 frauds, where there are 96: an expected/observed ratio of 1.25 (90% interval 1.10 to 1.40)",
         "| 0.0001 to 0.2500 | 11,900 | 20 | 0.0042 | 0.0017 | 0.0010 to 0.0025 |",
         "| night | night | 3,000 | 40 | 0.500 (0.400 to 0.600) | – | – | 75% (70% to 80%) | – |",
         "| night | day | 9,000 | 5 | – | – | – | – | – |",
