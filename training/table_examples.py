@@ -105,7 +105,9 @@ class TableExamples:
             return
         rng = np.random.default_rng([seed, epoch])
         days = rng.permutation(len(self._days)).tolist()
-        room = max(self._buffer_rows, size) + max(self._counts)
+        half = self._buffer_rows // 2
+        # What is left after batches were given is less than half a buffer and a batch; then a day comes to it.
+        room = half + max(size, half) + max(self._counts)
         features, labels = np.empty((room, self.n_features), np.float32), np.empty(room, self.labels.dtype)
         held, left = 0, len(self)
         for found, known in self._read(days):
@@ -116,7 +118,7 @@ class TableExamples:
                 continue
             order = rng.permutation(held)
             # Half of the buffer stays, so that the rows of a day meet those of days that are read later.
-            out = (held - self._buffer_rows // 2) // size * size if left else held
+            out = (held - half) // size * size if left else held
             for start in range(0, out, size):
                 rows = order[start : min(start + size, out)][rank::world]
                 yield features[rows], labels[rows]

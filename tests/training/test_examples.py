@@ -77,6 +77,16 @@ def test_what_does_not_fit_into_the_buffer_is_seen_once_an_epoch_in_another_orde
     assert sorted(rows_of(list(streamed.blocks()))) == everything
 
 
+@pytest.mark.parametrize(
+    ("buffer_rows", "size"), [(100, 100), (101, 77), (150, 149), (1, 1), (1, 500), (64, 33), (90, 600)]
+)
+def test_batches_may_be_as_large_as_the_buffer_or_larger(tmp_path: Path, buffer_rows: int, size: int) -> None:
+    folder = example.write_feature_table(tmp_path / "short days", per_day=60)
+    found = epoch(in_table(folder, buffer_rows=buffer_rows), size)
+    assert sorted(rows_of(found)) == sorted(rows_of(epoch(in_memory(folder))))
+    assert {len(y) for _, y in found[:-1]} <= {size}
+
+
 def test_the_rows_of_a_day_are_spread_over_many_batches(folder: Path) -> None:
     streamed = in_table(folder, buffer_rows=900)
     day = {tuple(row) for row in streamed.arrays()[0][:300].tolist()}
