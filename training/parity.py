@@ -108,21 +108,23 @@ def _drawn(features: Floats, rows: int, rng: np.random.Generator) -> Floats:
 def _extremes(
     features: Floats, rows: int, missing: Sequence[float | None], rng: np.random.Generator
 ) -> Floats:
-    """Rows with one feature at an extreme, and one row each with all of them there."""
+    """Rows with one feature at an extreme, and one row each with all of them there, a row of a new card among them."""
     low, high = features.min(axis=0), features.max(axis=0)
     with np.errstate(over="ignore"):
         huge = np.minimum(_HUGE * np.maximum(np.abs(high), 1), _LARGEST)
         tiny = np.where(low < 0, np.maximum(_HUGE * np.minimum(low, -1), -_LARGEST), 0)
     levels = [np.zeros_like(low), low, high, huge, tiny]
     if missing:
-        levels.append(np.array([0 if value is None else value for value in missing]))
+        levels.append(np.array([np.nan if value is None else value for value in missing]))
     values = np.stack(levels).astype(np.float32)
     found = _drawn(features, rows, rng)
-    columns = rng.integers(0, features.shape[1], rows)
-    found[np.arange(rows), columns] = values[rng.integers(0, len(values), rows), columns]
-    whole = values[: min(rows, 3)]
-    found[: len(whole)] = whole
-    return found
+    chosen, columns = rng.integers(0, len(values), rows), rng.integers(0, features.shape[1], rows)
+    there = np.zeros(found.shape, np.bool_)
+    there[np.arange(rows), columns] = True
+    whole = min(rows, len(values))
+    chosen[:whole], there[:whole] = np.arange(whole), True
+    extreme = values[chosen]
+    return np.where(there & ~np.isnan(extreme), extreme, found)  # what is never missing stays as it is
 
 
 def _at_splits(features: Floats, rows: int, graph: bytes, rng: np.random.Generator) -> Floats:

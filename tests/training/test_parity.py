@@ -76,6 +76,20 @@ def test_a_fresh_sample_has_each_feature_at_its_extremes_and_at_what_stands_for_
     assert np.isfinite(sample).all()
 
 
+def test_a_fresh_sample_has_rows_that_are_extreme_throughout_and_one_of_a_new_card() -> None:
+    rows = {tuple(row) for row in fresh_sample(ROWS, 200, seed=0, missing=(-3.0, -7.0)).tolist()}
+    low, high = ROWS.min(axis=0), ROWS.max(axis=0)
+    huge, tiny = np.float32(1e6) * high, np.float32(1e6) * low
+    for extreme in ([0, 0], low, high, huge, tiny, [-3, -7]):
+        assert tuple(np.float32(extreme).tolist()) in rows
+
+
+def test_what_is_never_missing_stays_as_it_was_where_all_else_is_missing() -> None:
+    sample = fresh_sample(ROWS, 60, seed=0, missing=(None, -7.0))
+    (new,) = sample[sample[:, 1] == -7]
+    assert new[0] in ROWS[:, 0]
+
+
 def test_features_that_are_never_negative_stay_so() -> None:
     assert fresh_sample(np.abs(ROWS), 2_000, seed=0, graph=serving_graph(graph())).min() == 0
 
