@@ -21,17 +21,17 @@ from mlops.contract import UseCase
 from mlops.errors import InputError
 from mlops.features import FeatureSet
 from mlops.policy import RandomSplit, Split
+from mlops.schema import Task
 from training.dataset import Dataset, open_table, parse_day
 from training.examples import ArrayExamples, Examples
 from training.split import Windows, load_windows, split_windows
+from training.tasks import task_for
 
 __all__ = ["COUNT", "Fold", "first_event_day", "folds", "load_folds"]
 
 COUNT = 4
 
-_HELD_BYTES = (
-    256 << 20
-)  # training features that a fold keeps in memory; larger ones are read again for each fit
+_HELD_BYTES = 256 << 20  # training features that a fold keeps in memory; more are read again for each fit
 
 
 class Fold(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,12 +89,13 @@ def load_folds(
         features: those to read; those of the use case unless given.
 
     Raises:
-        InputError: the data begin too late for a single fold, or a fold has no labelled events.
+        InputError: the data begin too late for a single fold, or a fold has no labelled events, too few to learn from,
+            or no positive to judge by.
     """
     split = use_case.policy.split
     if isinstance(split, RandomSplit):
         data, windows = load_windows(folder, use_case, features=features)
-        return _resplit(data, windows, split, count)
+        return _resplit(data, windows, split, count, use_case.task)
     begin = first_event_day(folder, use_case)
     starts = folds(first_day, split, begin, count=count)
     if not starts:
@@ -114,26 +115,39 @@ def _load(folder: Path, use_case: UseCase, start: str, features: FeatureSet | No
         raise InputError(
             f"{error.what} of the fold that begins on {start}", where=error.where, todo=error.todo
         ) from None
-    return _fold(start, data, windows)
+    return _fold(start, data, windows, use_case.task)
 
 
-def _fold(name: str, data: Dataset, windows: Windows) -> Fold:
-    examples = windows.examples
+def _fold(name: str, data: Dataset, windows: Windows, task: Task) -> Fold:
+    examples, judged = windows.examples, data.label[windows.test]
+    _check_labels(name, examples.labels, judged, task)
     if len(examples) * examples.n_features * 4 <= _HELD_BYTES:
         examples = ArrayExamples(*examples.arrays())
-    return Fold(
-        name=name, examples=examples, features=data.features[windows.test], labels=data.label[windows.test]
-    )
+    return Fold(name=name, examples=examples, features=data.features[windows.test], labels=judged)
 
 
-def _resplit(data: Dataset, windows: Windows, split: RandomSplit, count: int) -> list[Fold]:
+def _check_labels(name: str, trained: NDArray[Any], judged: NDArray[Any], task: Task) -> None:
+    where = f"fold {name}"
+    try:
+        task_for(task).check_labels(trained)
+    except InputError as error:
+        raise InputError(error.what, where=where, todo=error.todo) from None
+    if task == "classification" and not (judged == 1).any():
+        raise InputError(
+            f"no positive among the {len(judged):,} labelled events to judge by",
+            where=where,
+            todo="choose another first day, or take effort quick",
+        )
+
+
+def _resplit(data: Dataset, windows: Windows, split: RandomSplit, count: int, task: Task) -> list[Fold]:
     """The training share, split at random again: as large a part is judged on as the final test share is to it."""
     training = _take(data, windows.train)
     part = split.test / (split.train + split.test)
     found = []
     for number in range(1, count + 1):
         inner = RandomSplit(train=1 - part, validation=0.0, test=part, seed=split.seed + number)
-        found.append(_fold(f"split {number}", training, split_windows(training, inner)))
+        found.append(_fold(f"split {number}", training, split_windows(training, inner), task))
     return found
 
 

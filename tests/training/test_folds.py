@@ -128,3 +128,17 @@ def test_columns_of_events_follow_their_rows(tmp_path: Path) -> None:
     (fold,) = load_folds(flats.write_feature_table(tmp_path / "features"), use_case, count=1)
     rent = 500 + 40 * fold.features[:, 0] + 40 * fold.features[:, 1]
     assert np.corrcoef(rent, fold.labels)[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        (range(1_000, 1_300), r"fold 2018-05-13: no positive among the \d+ labelled events to judge by"),
+        (range(200, 500), r"fold 2018-05-10: all 300 labelled events to train on are of one class"),
+    ],
+)
+def test_a_fold_without_positives_is_named(tmp_path: Path, without: range, words: str) -> None:
+    folder = example.write_feature_table(tmp_path / "features", days=24, per_day=100)
+    example.rewrite(folder, failed=[n not in without and n % 2 == 0 for n in range(2_400)])
+    with pytest.raises(InputError, match=words):
+        load_folds(folder, example.USE_CASE, first_day=FINAL_DAY)
