@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.training.rules.given import classified, gate
+from training.rules import budgets
 from training.rules.budgets import latency, size
 
 
@@ -18,6 +21,15 @@ def test_a_row_is_scored_within_the_budget_or_the_model_is_refused(tmp_path: Pat
     assert refused.passed is False
     assert refused.text.startswith("Refused: one row takes ")
     assert "at most 1e-06 ms is asked for" in refused.text
+
+
+@pytest.mark.parametrize(("enough", "rounds"), [(0.0, 2), (1e9, 5)])
+def test_the_rounds_that_were_made_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, enough: float, rounds: int
+) -> None:
+    monkeypatch.setattr(budgets, "_ENOUGH_S", enough)
+    (check,) = latency(classified(tmp_path))
+    assert f"the best of {rounds} rounds" in check.text
 
 
 def test_all_files_of_a_bundle_count(tmp_path: Path) -> None:
