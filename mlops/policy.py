@@ -82,7 +82,7 @@ class Gate(_Strict, frozen=True, kw_only=True):
         max_latency_ms: 99th percentile of scoring one row, in milliseconds.
         max_bundle_mb: of the bundle's files, in megabytes.
         max_importance: the largest share of the scores' movement that may be one feature's.
-        max_spread: standard deviation of the headline figure over folds or seeds, as a share of its mean.
+        max_spread: standard deviation of the headline figure over seeds of the fit, as a share of its mean.
         max_age_days: how many days the training days may end before those that the split allows.
     """
 

@@ -14,11 +14,12 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields:
         folds: on each validation fold, the latest first.
-        seeds: the mean over these folds, for each of several seeds of the fit.
+        seeds: the mean over these folds, for each of several seeds of the fit, one after the other; None where it
+            diverged on a fold.
     """
 
     folds: tuple[float, ...]
-    seeds: tuple[float, ...]
+    seeds: tuple[float | None, ...]
 
     @property
     def over_folds(self) -> float:
@@ -27,5 +28,6 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def over_seeds(self) -> float:
-        """The standard deviation over the seeds, 0 for fewer than two."""
-        return statistics.stdev(self.seeds) if len(self.seeds) > 1 else 0.0
+        """The standard deviation over the seeds that it did not diverge with, 0 for fewer than two."""
+        found = [value for value in self.seeds if value is not None]
+        return statistics.stdev(found) if len(found) > 1 else 0.0

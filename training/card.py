@@ -189,7 +189,7 @@ def _training(candidate: Candidate, facts: CardFacts) -> str:
         text += f" Scores are calibrated ({candidate.calibration}) on events that it was not trained on."
     if facts.spread is not None:
         folds, seeds = (
-            " ".join(f"{value:.4g}" for value in values) or "none"
+            " ".join("divergence" if value is None else f"{value:.4g}" for value in values) or "none"
             for values in (facts.spread.folds, facts.spread.seeds)
         )
         text += f" Models trained alike reached {folds} on validation folds, and {seeds} with other seeds."

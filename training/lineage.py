@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 
+from mlops.contract import Candidate, load_dotted
 from mlops.features import FeatureSet
 
-__all__ = ["Lineage", "lineage_of"]
+__all__ = ["Lineage", "code_digest", "lineage_of"]
 
 _ROOT = Path(__file__).parent.parent
 _LOCKS = ("all.txt", "torch.txt")
+_PLATFORM = ("mlops", "training")
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,37 @@ def lineage_of(features: FeatureSet, fingerprint: str, seed: int) -> Lineage:
         features_digest=hashlib.sha256(msgspec.json.encode(features)).hexdigest(),
         seed=seed,
     )
+
+
+def code_digest(use_case: str, candidate: Candidate) -> str:
+    """SHA-256 of all code that a fit follows from: what was half done by other code is not to be gone on with.
+
+    That is the platform's, that of the packages (or modules) of the use case, of the candidate's builder and of its
+    trainer, and the packages' lock files. Formatting and comments count.
+
+    Args:
+        use_case: its package.
+
+    Raises:
+        ConfigError: no such use case, builder or trainer.
+    """
+    named = (f"{use_case}:USE_CASE", candidate.builder, candidate.framework)
+    places = [_ROOT / name for name in _PLATFORM] + [_place_of(name) for name in named if ":" in name]
+    digest = hashlib.sha256(_lock_digest().encode())
+    for place in places:
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(place)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _place_of(dotted: str) -> Path:
+    """The folder of the package that this lies in; the file of a module that lies in none."""
+    load_dotted(dotted)
+    module = sys.modules[dotted.partition(":")[0]]
+    assert module.__file__ is not None, dotted
+    file = Path(module.__file__)
+    return file.parent if module.__package__ else file
 
 
 def _commit() -> str:

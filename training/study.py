@@ -10,6 +10,7 @@ seed, from how many trials ended before it, and from what those found. A trial t
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import optuna
-from filelock import FileLock
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -35,6 +36,8 @@ from mlops.search import Choice, Float, Int, Space
 from mlops.storage import replace_file
 
 __all__ = ["Budget", "Study", "Trial", "best_of", "open_study"]
+
+log = logging.getLogger(__name__)
 
 _STARTUP_TRIALS = 8  # drawn at random before the sampler has enough to go by
 _UNPRUNED_TRIALS = 4  # completed before a median means anything
@@ -209,10 +212,10 @@ def open_study(
 ) -> Iterator[Study]:
     """The study of this name; made, and the database with it, if there is none.
 
-    Processes that name one `lock` wait for each other, and for those that were killed they do not.
+    Processes that name one `lock` wait for each other, and say so; for those that were killed they do not.
     """
     _make_database(database)
-    with FileLock(database.with_name(f"{database.stem}-{lock}.lock")):
+    with _alone(FileLock(database.with_name(f"{database.stem} {lock}.lock")), name):
         storage = _storage(database)
         try:
             study = optuna.create_study(
@@ -234,6 +237,14 @@ def best_of(trials: list[Trial], *, larger_is_better: bool) -> Trial:
         (trial for trial in trials if trial.value is not None),
         key=lambda trial: (sign * (trial.value or 0.0), -trial.index),
     )
+
+
+def _alone(lock: FileLock, study: str) -> AcquireReturnProxy:
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("%s: waits for another process that tunes this candidate", study)
+        return lock.acquire()
 
 
 def _affordable(ended: list[Trial], budget: Budget) -> bool:

@@ -21,7 +21,7 @@ from training import tracking
 from training.ablation import Ablated, ablate
 from training.calibration import fit_calibration
 from training.dataset import Dataset
-from training.lineage import lineage_of
+from training.lineage import code_digest, lineage_of
 from training.parity import compare, fallbacks, fresh_sample
 from training.record import Trained, evenly, write_record
 from training.results import TrainResult, TrainSpec
@@ -75,6 +75,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         place = Place(
             log=lambda *entry: history.append(entry),
             checkpoints=checkpoints,
+            code=code_digest(spec.settings.usecase, candidate),
         )
         started = time.perf_counter()
         predict, model = _fit(spec, use_case, candidate, data, windows, place)

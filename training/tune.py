@@ -7,8 +7,7 @@ MLflow below the candidate's own.
 from __future__ import annotations
 
 import hashlib
-import inspect
-import sys
+import math
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,9 +23,9 @@ from mlops.spread import Spread
 from mlops.tables import read_feature_table
 from training import tracking
 from training.folds import Fold, load_folds
+from training.lineage import code_digest
 from training.results import TrainSpec
 from training.study import Budget, Study, Trial, best_of, open_study
-from training.tasks import task_for
 from training.trainers import Fit, Place, trainer_for
 
 if TYPE_CHECKING:
@@ -99,8 +98,6 @@ def tune(spec: TrainSpec, candidate: Candidate, use_case: UseCase, *, effort: Ef
         return Tuned(params=candidate.params, metric=headline.name)
     features = use_case.features_of(candidate)
     folds = load_folds(spec.features, use_case, first_day=spec.first_day, features=features)
-    for fold in folds:
-        task_for(use_case.task).check_labels(fold.examples.labels)
     fit = trainer_for(candidate.framework)
     builder = load_dotted(candidate.builder)
 
@@ -110,7 +107,7 @@ def tune(spec: TrainSpec, candidate: Candidate, use_case: UseCase, *, effort: Ef
 
     start = {name: candidate.params[name] for name in candidate.search}
     budget = BUDGETS[effort] if candidate.search else Budget(trials=1, seconds=0)
-    name, identity = _identity(spec, candidate, use_case, folds, fit, builder, headline)
+    name, identity = _identity(spec, candidate, use_case, folds, headline)
     with open_study(
         spec.settings.home / "tuning.db",
         name,
@@ -118,7 +115,7 @@ def tune(spec: TrainSpec, candidate: Candidate, use_case: UseCase, *, effort: Ef
         start,
         larger_is_better=headline.larger_is_better,
         seed=spec.seed,
-        lock=candidate.name,
+        lock=f"{use_case.name} {candidate.name}",
     ) as study:
         study.remember("identity", identity.decode())
         for trial in study.within(budget):
@@ -161,22 +158,16 @@ def _measure(
 def _spread(
     study: Study, best: Trial, measure: Callable[..., Generator[float, None, None]], seed: int
 ) -> Spread:
-    assert best.value is not None
     seeds = [best.value]
     for other in range(seed + 1, seed + SEEDS):
-        again = partial(_mean_again, measure, best, other)
-        seeds.append(study.remembered(f"trial {best.index}, seed {other}", again))
+        value = study.remembered(f"trial {best.index}, seed {other}", partial(_mean, measure, best, other))
+        seeds.append(value if math.isfinite(value) else None)
     return Spread(folds=best.folds, seeds=tuple(seeds))
 
 
-def _mean_again(measure: Callable[..., Generator[float, None, None]], best: Trial, seed: int) -> float:
-    """The mean over the folds with another seed. A fit that draws nothing shows it on the first of them."""
-    found: list[float] = []
-    for value in measure(best.params, seed):
-        if not found and value == best.folds[0]:
-            return float(np.mean(best.folds))
-        found.append(value)
-    return float(np.mean(found))
+def _mean(measure: Callable[..., Generator[float, None, None]], best: Trial, seed: int) -> float:
+    """The mean over the folds with another seed; not finite where the fit diverges."""
+    return float(np.mean(list(measure(best.params, seed))))
 
 
 def _identity(
@@ -184,8 +175,6 @@ def _identity(
     candidate: Candidate,
     use_case: UseCase,
     folds: list[Fold],
-    fit: Fit,
-    builder: Callable[..., Any],
     headline: Headline,
 ) -> tuple[str, bytes]:
     """The name of a study, and all that would make its trials wrong if it were otherwise, as JSON."""
@@ -202,18 +191,13 @@ def _identity(
             "builder": candidate.builder,
             "params": candidate.params,
             "search": candidate.search,
-            "code": [_code(builder), _code(fit)],
+            "code": code_digest(spec.settings.usecase, candidate),
             "metric": headline.name,
             "seed": spec.seed,
         }
     )
     digest = hashlib.sha256(identity).hexdigest()[:16]
     return " ".join(filter(None, (use_case.name, candidate.name, spec.first_day, digest))), identity
-
-
-def _code(function: Callable[..., Any]) -> str:
-    """The digest of the file that a function stands in."""
-    return hashlib.sha256(inspect.getsource(sys.modules[function.__module__]).encode()).hexdigest()
 
 
 def _record(spec: TrainSpec, run: Run, trial: Trial, candidate: Candidate, headline: Headline) -> None:
@@ -258,7 +242,7 @@ def _tell(spec: TrainSpec, run: Run, tuned: Tuned, study: str) -> None:
             "tuning_seconds": tuned.seconds,
         },
         history=[("tuning_fold", value, step) for step, value in enumerate(folds)]
-        + [("tuning_seed", value, step) for step, value in enumerate(seeds)],
+        + [("tuning_seed", value, step) for step, value in enumerate(seeds) if value is not None],
         datasets=[],
     )
     tracking.client(spec.settings).set_tag(run.info.run_id, "tuning_study", study)

@@ -95,12 +95,12 @@ def test_ablation_importance_and_spread_are_told_where_they_were_looked_into() -
         FACTS,
         ablation=ABLATION,
         importance={"is_night": 0.125, "amount": 0.875},
-        spread=Spread(folds=(0.61, 0.65), seeds=(0.62, 0.63)),
+        spread=Spread(folds=(0.61, 0.65), seeds=(0.62, None, 0.63)),
         effort="standard",
     )
     text = card(facts=facts)
     assert "| calendar | 2 | +0.0120 | -0.0010 to +0.0240 |" in text
     assert "| sequence by card | 2 | +0.0500 | +0.0300 to +0.0700 |" in text
     assert text.index("| `amount` | 87.5% |") < text.index("| `is_night` | 12.5% |")
-    assert "reached 0.61 0.65 on validation folds, and 0.62 0.63 with other seeds" in text
+    assert "reached 0.61 0.65 on validation folds, and 0.62 divergence 0.63 with other seeds" in text
     assert "Not run" not in text

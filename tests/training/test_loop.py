@@ -51,10 +51,10 @@ class Line:
 
 
 def fitted(
-    network: Line, folder: Path | None = None, *, about: str = "this", **epochs: Any
+    network: Line, folder: Path | None = None, *, about: str = "this", code: str = "", **epochs: Any
 ) -> list[tuple[str, float, int]]:
     logged: list[tuple[str, float, int]] = []
-    place = Place(log=lambda *entry: logged.append(entry), checkpoints=folder)
+    place = Place(log=lambda *entry: logged.append(entry), checkpoints=folder, code=code)
     rows = Epochs(**{"epochs": 6, "batch_size": 90, **epochs})
     train(network, ArrayExamples(X, Y), rows, seed=3, place=place, about=about)
     return logged
@@ -121,10 +121,11 @@ def test_a_file_that_is_no_checkpoint_is_passed_over_with_a_word(
     assert "is no checkpoint" in caplog.text
 
 
-def test_a_checkpoint_of_another_fit_is_passed_over_with_a_word(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("other", [{"about": "another"}, {"code": "another"}])
+def test_a_checkpoint_of_another_fit_or_other_code_is_passed_over_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: dict[str, str]
 ) -> None:
-    fitted(Line(), tmp_path, about="another")
+    fitted(Line(), tmp_path, **other)
     network = Line()
     with caplog.at_level(logging.WARNING):
         fitted(network, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
+from filelock import FileLock
 
 from mlops.errors import ConfigError
 from mlops.search import Choice, Float, Int
@@ -227,3 +229,19 @@ def test_optuna_s_own_tools_read_the_database(tmp_path: Path) -> None:
     read = optuna.load_study(study_name="a study", storage=f"sqlite:///{tmp_path}/tuning.db")
     assert len(read.trials) == 3
     assert isinstance(read.best_value, float)
+
+
+def test_who_waits_for_another_process_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    database = tmp_path / "tuning.db"
+    one = Budget(trials=1, seconds=0.0)
+    found: list[list[Trial]] = []
+    waiting = threading.Thread(target=lambda: found.append(study_of(database, budget=one)))
+    with FileLock(tmp_path / "tuning x.lock"):
+        waiting.start()
+        patience = time.monotonic() + 30
+        while "waits for another process" not in caplog.text and time.monotonic() < patience:
+            time.sleep(0.01)
+        assert "a study: waits for another process that tunes this candidate" in caplog.text
+        assert not found
+    waiting.join(timeout=60)
+    assert len(found) == 1

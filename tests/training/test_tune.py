@@ -12,16 +12,18 @@ import msgspec
 import numpy as np
 import optuna
 import pytest
+from filelock import FileLock
 from sklearn.tree import DecisionTreeClassifier as Classifier
 
 from mlops import metrics, regression
 from mlops.contract import Candidate, Effort, UseCase
-from mlops.errors import ConfigError, InputError
+from mlops.errors import InputError
 from mlops.policy import Split
-from mlops.search import Choice, Float, Int
+from mlops.search import Float, Int
 from mlops.settings import Settings
+from mlops.spread import Spread
 from tests.training import example, flats, tuned
-from training import tracking
+from training import lineage, study, tracking
 from training import tune as tuning
 from training.folds import load_folds
 from training.results import TrainSpec
@@ -281,31 +283,71 @@ def test_quantities_are_tuned_for_the_least_error_on_splits_at_random(
     assert found.spread.folds[0] < regression.rmse(fold.labels, np.full(len(fold.labels), fold.labels.mean()))
 
 
-@pytest.mark.parametrize("effort", ["quick", "standard"])
-def test_a_search_that_does_not_fit_is_refused_at_every_effort(
-    settings: Settings, table: Path, effort: Effort
-) -> None:
-    use_case = changed_candidate(search={"depth": Choice((2, None))})
-    with pytest.raises(ConfigError, match="candidate stump: depth = 1 is not within Choice"):
-        tune_it(spec_of(settings, table), use_case, effort)
-
-
 def test_data_without_room_for_a_fold_are_refused(settings: Settings, table: Path) -> None:
     with pytest.raises(InputError, match="no days to choose parameters on"):
         tune_it(spec_of(settings, table, first_day="2018-05-09"))
     assert not (settings.home / "tuning.db").exists()
 
 
-def test_a_fit_that_draws_nothing_is_not_repeated_on_every_fold(
+def test_a_fit_that_draws_something_on_a_later_fold_only_has_a_spread(
     settings: Settings, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitted: list[Any] = []
+    folds = load_folds(table, tuned.USE_CASE, first_day=tuned.FIRST_DAY)
+    monkeypatch.setattr(tuned, "tree", _EqualAtFirst(folds[0].examples.arrays()[0]))
+    found = tune_it(spec_of(settings, table, "settled"))
+    assert found.spread is not None
+    assert len(set(found.spread.seeds)) == 3
+
+
+class _EqualAtFirst:
+    """Trees whose depth follows from the seed, unless they are fitted to these examples."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        self._features = features
+
+    def __call__(self, *, seed: int, n_features: int, depth: int) -> Any:
+        first = self._features
+
+        class Tree(Classifier):  # type: ignore[misc]
+            def fit(self, features: Any, labels: Any) -> Any:
+                self.max_depth = depth if np.array_equal(features, first) else 1 + seed
+                return super().fit(features, labels)
+
+        return Tree(random_state=0)
+
+
+def test_a_seed_that_makes_the_fit_diverge_is_told_and_survives_json(
+    settings: Settings, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = tuning._measure
     monkeypatch.setattr(
-        tuned,
-        "DecisionTreeClassifier",
-        lambda **kw: fitted.append(kw) or Classifier(**kw | {"random_state": 0}),
+        tuning, "_measure", lambda *given: float("nan") if given[-1] == 2 else measured(*given)
     )
     found = tune_it(spec_of(settings, table, "settled"))
     assert found.spread is not None
-    assert set(found.spread.seeds) == {found.value}
-    assert len(fitted) == 4 + 1 + 1
+    assert found.spread.seeds == (found.value, found.spread.seeds[1], None)
+    assert found.spread.over_seeds >= 0
+    assert msgspec.json.decode(msgspec.json.encode(found.spread), type=Spread) == found.spread
+
+
+def test_trials_of_other_code_are_not_taken_up(
+    settings: Settings, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few(monkeypatch)
+    tune_it(spec_of(settings, table))
+    (tmp_path / "other" / "training").mkdir(parents=True)
+    (tmp_path / "other" / "training" / "loop.py").write_text("EPOCHS = 3")
+    monkeypatch.setattr(lineage, "_ROOT", tmp_path / "other")
+    tune_it(spec_of(settings, table))
+    assert len(optuna.get_all_study_names(f"sqlite:///{settings.home}/tuning.db")) == 2
+
+
+def test_candidates_of_one_name_in_two_use_cases_do_not_wait_for_each_other(
+    settings: Settings, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few(monkeypatch)
+    locks: list[Path] = []
+    monkeypatch.setattr(study, "FileLock", lambda path: locks.append(path) or FileLock(path))
+    for name in ("one", "other"):
+        tune_it(spec_of(settings, table), msgspec.structs.replace(tuned.USE_CASE, name=name))
+    assert len({path for path in locks if "stump" in path.name}) == 2

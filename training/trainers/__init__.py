@@ -40,10 +40,14 @@ class Fitted(Protocol):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a fit may write: metrics by step, and checkpoints to go on from after it was killed, if it keeps any."""
+    """Where a fit may write: metrics by step, and checkpoints to go on from after it was killed, if it keeps any.
+
+    `code` is a digest of the code that it follows from: a checkpoint of other code is not gone on from.
+    """
 
     log: Log
     checkpoints: Path | None = None
+    code: str = ""
 
 
 class Fit(Protocol):

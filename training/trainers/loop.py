@@ -76,7 +76,7 @@ class _Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 def about(
     builder: Builder, params: Mapping[str, Any], examples: Examples, task: Task, seed: int, structure: str
 ) -> str:
-    """A digest of all that a fit follows from; a checkpoint with another one is of another fit."""
+    """A digest of all that a fit follows from but code; a checkpoint with another one is of another fit."""
     name = f"{getattr(builder, '__module__', '')}:{getattr(builder, '__qualname__', '')}"
     what = [name, dict(sorted(params.items())), examples.fingerprint(), task, seed, structure]
     return hashlib.sha256(msgspec.json.encode(what)).hexdigest()
@@ -105,6 +105,7 @@ def train(
     if epochs.patience:
         examples, apart = examples.held_out(max(_HELD_OUT, math.ceil(len(examples) / _HELD_OUT_ROWS)))
     file = place.checkpoints / CHECKPOINT if place.checkpoints and team.rank == 0 else None
+    about = f"{about} {place.code}"
     state = _resumed(network, file, about, team)
     for entry in state.history:
         place.log(*entry)
