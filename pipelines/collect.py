@@ -55,7 +55,7 @@ def collect(
         labels_out: the labels table: id, label, `known_at`.
         served_out: decision_id, the event's columns but the label and its details, its features by name (a feature
             that is a column of the event stands there once), score, decision, version, bundle, scored_at.
-        names: the feature names of each bundle that decided, in order, by the digest of its manifest.
+        names: the feature names of each bundle that decided, in order, by the digest over all its files.
 
     Raises:
         InputError: there is no decision, a line does not parse, or a bundle is not in `names`.

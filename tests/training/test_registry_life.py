@@ -98,6 +98,26 @@ def test_what_is_rejected_is_archived_and_never_promoted(house: House) -> None:
     assert registry.reject(house.settings, version, by="ben") == done
 
 
+def test_a_rejection_that_was_interrupted_is_finished_in_the_words_of_whoever_began_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = house.register()
+    write = tracking.MlflowClient.set_model_version_tag
+
+    def interrupted(client: tracking.MlflowClient, name: str, version: str, key: str, value: str) -> None:
+        if key == "stage":
+            raise KeyboardInterrupt
+        write(client, name, version, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking.MlflowClient, "set_model_version_tag", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            registry.reject(house.settings, version, by="ana", why="it leaks")
+    assert registry.reject(house.settings, version, by="ben").by == "ana"
+    assert house.status().stages == {"archived": (version,)}
+    assert house.steps(version) == ["candidate", "challenger", "archived"]
+
+
 def test_the_champion_cannot_be_rejected(house: House) -> None:
     version = house.register()
     house.promote(version)

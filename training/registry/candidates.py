@@ -118,9 +118,8 @@ def reject(settings: Settings, version: str, *, by: str = "", why: str = "") -> 
                 where=f"model {name}, version {version}",
                 todo="promote another, or go back with `mlops rollback`; then reject it",
             )
-        if _rejected(held) is None:
-            _step_back(mlflow, name, version)
-            enter(mlflow, name, version, "archived", "reject", said(settings, by, why))
+        _step_back(mlflow, name, version)
+        enter(mlflow, name, version, "archived", "reject", _rejected(held) or said(settings, by, why))
         switch = last_switch(mlflow, name)
         if switch is not None and switch.version == version:  # begun and given up
             record_switch(mlflow, name, None)
