@@ -17,11 +17,13 @@ from mlops.model import Model, open_model
 from mlops.settings import Settings
 from tests.training import example
 from tests.training.example import FIRST_DAY, USE_CASE, write_feature_table
-from training import tracking
+from training import tracking, train
 from training.dataset import load_dataset
+from training.lineage import code_digest
 from training.results import TrainResult
 from training.split import split_windows
 from training.train import train_candidate
+from training.trainers import Place
 
 FRAMEWORKS = ["trees", "torch", "keras"]
 
@@ -181,3 +183,20 @@ def test_a_use_case_without_cards_and_amounts_is_trained_as_well(
     assert found.figures.card_precision is None
     assert found.figures.auc.value > 0.9
     assert "card" not in pq.read_table(found.evaluation).column_names
+
+
+class _Begun(Exception):
+    """Instead of a fit."""
+
+
+def test_a_fit_is_told_which_code_it_follows_from(
+    home: Path, features: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(*arguments: object, place: Place, **more: object) -> None:
+        raise _Begun(place.code)
+
+    monkeypatch.setattr(train, "trainer_for", lambda framework: begin)
+    spec = example.spec(home, features, "torch")
+    code = code_digest(spec.settings.usecase, USE_CASE.candidate("torch"))
+    with pytest.raises(_Begun, match=code):
+        train_candidate(spec)
