@@ -46,7 +46,7 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
     Fields:
         figures: on the test events.
         onnx_max_abs_diff: as `training.parity` measures it.
-        bundle, digest: the signed bundle and the digest of its manifest.
+        bundle, digest: the signed bundle and the digest over all its files.
         evaluation: Parquet, one row a test event: id, event_time, day, card, amount, as far as there are, label, score.
         evaluation_digest: its SHA-256.
         unlabelled: events left out because their label is not known.
