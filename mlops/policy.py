@@ -104,7 +104,7 @@ class Gate(_Strict, frozen=True, kw_only=True):
     max_latency_ms: Limit = 5.0
     max_bundle_mb: Limit = 100.0
     max_importance: Share = 0.9
-    max_spread: Limit = 0.25
+    max_spread: Limit = 0.1
     max_age_days: NotNegative = 30
 
 

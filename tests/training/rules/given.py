@@ -115,7 +115,12 @@ def with_champion(evidence: Evidence, scores: np.ndarray) -> Evidence:
     parts = cut(use_case.slices, columns_of(data, rows))
     champion = Champion(
         trained_until="",
-        digest="champion", compared=compared, scores=theirs, data=data, rows=rows, slices=tuple(parts)
+        digest="champion",
+        compared=compared,
+        scores=theirs,
+        data=data,
+        rows=rows,
+        slices=tuple(parts),
     )
     return msgspec.structs.replace(evidence, champion=champion)
 

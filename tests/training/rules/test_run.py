@@ -43,7 +43,7 @@ def test_a_model_that_is_made_of_one_feature_is_refused(
             "over 4 folds by 81.3%, the chance in their events included",
         ),
         ((0.7, 0.7), (0.2, 0.9, 0.4), False, "over 3 seeds"),
-        ((0.7,), (0.2, 0.9, 0.4), False, "(standard deviation); at most 25.0% over seeds"),
+        ((0.7,), (0.2, 0.9, 0.4), False, "(standard deviation); at most 10.0% over seeds"),
         ((-21.0, -19.5), (-20.0, -19.0), True, "over 2 seeds"),
         ((0.0, 0.0), (0.0, 0.0), None, "is 0 on every fold"),
         ((0.7, 0.7), (0.7,), None, "one seed was tried"),
