@@ -23,7 +23,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     """Two models with one lineage, candidate, effort and parameters are the same, on one kind of CPU.
 
     Fields:
-        commit: of the checkout that this code lies in, `-dirty` after it if files differ from it or are not in it; empty
+        commit: of the checkout that this code lies in, `-dirty` after it if files differ from it or are new; empty
             outside of one.
         lock_digest: SHA-256 of the files that pin the packages; empty where they are not there.
         data_fingerprint: of the feature table.
