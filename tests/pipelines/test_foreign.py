@@ -312,7 +312,7 @@ def test_a_separator_that_nobody_would_guess_is_given(read: Read, tmp_path: Path
         ("table.xlsx", zipped(**{"[Content_Types].xml": b"<a/>"}), "an office document is not read"),
         ("escape.zip", zipped(**{"../../a.csv": csv_text()}), "holds a file that leads out of it: ../../a.csv"),
         ("latin.csv", csv_text().replace(b"TX_FRAUD", b"H\xe4ndler"), "no UTF-8 text; name its encoding: --encoding"),
-        ("packed.parquet.gz", gzip.compress(b"PAR1 and so on"), "compressed Parquet"),
+        ("packed.parquet.gz", gzip.compress(b"PAR1 and so on", mtime=0), "compressed Parquet"),
         ("long.csv", b"a" * 300_000, "neither Parquet nor CSV"),
     ],
 )  # fmt: skip

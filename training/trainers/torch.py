@@ -65,7 +65,9 @@ class _Fitted:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            warnings.filterwarnings("ignore", "The tensor attributes .* were assigned during export")  # of a GRU
+            warnings.filterwarnings(
+                "ignore", "The tensor attributes .* were assigned during export"
+            )  # of a GRU
             program = torch.onnx.export(
                 self._scorer,
                 (torch.zeros(2, self._n_features),),
