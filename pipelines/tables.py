@@ -128,7 +128,7 @@ def status_table(found: Status) -> str:
             )
     for stage, versions in found.stages.items():
         table.add_row(f"stage {stage}", f"version{'s' * (len(versions) > 1)} {', '.join(versions)}")
-    for difference in found.differences:
+    for difference in found.differences or ("nowhere",):
         table.add_row("differs", difference)
     return as_text(table)
 
