@@ -104,6 +104,8 @@ def cut(
         kinds = positive if source in details else None
         for label, rows in _parts(one, values):
             own = rows if kinds is None else rows & kinds
+            if label == MISSING and kinds is not None and (own == kinds).all():
+                continue  # nothing is known of any kind
             if own.any():
                 held = own if kinds is None else own | ~kinds
                 found.append(SliceRows(name=one.name, value=label, rows=held))

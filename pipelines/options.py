@@ -46,7 +46,13 @@ PATH = click.Path(path_type=Path)
 DATE = _Date()
 PLACE = "PATH|URI"
 as_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
-seed_option = click.option("--seed", default=0, show_default=True, help="Of everything that is drawn.")
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),  # what scikit-learn takes
+    default=0,
+    show_default=True,
+    help="Of everything that is drawn.",
+)
 effort_option = click.option(
     "--effort",
     type=click.Choice(EFFORTS),

@@ -81,7 +81,9 @@ def release_table(results: Sequence[TrainResult], release: Release) -> str:
         )
     refusals = [f"{name}: {text}" for name, v in release.verdicts.items() for text in v.refusals]
     best = (
-        f"Best: {release.candidate}, version {release.version}." if release.version else "None was admitted."
+        f"Best: {release.candidate}, version {release.version}."
+        if release.version
+        else "None was admitted, so no version is the challenger now."
     )
     return as_text(table) + "\n".join([*refusals, best])
 

@@ -192,7 +192,7 @@ def _training(candidate: Candidate, facts: CardFacts) -> str:
             " ".join("divergence" if value is None else f"{value:.4g}" for value in values) or "none"
             for values in (facts.spread.folds, facts.spread.seeds)
         )
-        text += f" Models trained alike reached {folds} on validation folds, and {seeds} with other seeds."
+        text += f" On the validation folds such models reached {folds}; with one seed and another, {seeds} in the mean."
     return text
 
 
@@ -255,7 +255,8 @@ def _reproduce(package: str, candidate: Candidate, facts: CardFacts) -> str:
             *lines,
             "",
             f"`MLOPS_USECASE={package} mlops train{since} --candidate {candidate.name} --seed {facts.seed} --effort "
-            f"{facts.effort}` trains the same. Data and features are the same everywhere; figures are the same on one "
-            "kind of CPU and may differ in the third digit on another.",
+            f"{facts.effort}` trains the same, in a home whose feature table has this fingerprint. Data and features "
+            "are the same everywhere; figures are the same on one kind of CPU, and may differ in the third digit on "
+            "another. Above effort quick the search ends by the clock, so parameters may differ.",
         ]
     )

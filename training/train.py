@@ -58,7 +58,8 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
     policy, task = use_case.policy, task_for(use_case.task)
     data, windows = load_windows(spec.features, use_case, first_day=spec.first_day, features=features)
     task.check_labels(windows.examples.labels)
-    ensure_keys(spec.settings.keys, make=not spec.settings.signing_key)
+    # New keys would leave a champion behind that nobody can verify any more.
+    ensure_keys(spec.settings.keys, make=not (spec.settings.signing_key or spec.settings.pointer.exists()))
     lineage = lineage_of(features, data.table.fingerprint, spec.seed)
     name = " ".join(filter(None, (candidate.name, spec.first_day)))
     tags = {

@@ -52,6 +52,12 @@ def test_a_kind_of_positive_stands_among_all_that_is_not_positive() -> None:
     assert found == {"a": [0, 1, 3, 4], "b": [0, 2, 3]}
 
 
+def test_where_the_kind_of_no_positive_is_known_there_are_no_parts() -> None:
+    scenario = Slice(name="scenario", column="scenario")
+    positive = np.array([False, True, True])
+    assert parts(scenario, np.full(3, np.nan), positive=positive, details=("scenario",)) == {}
+
+
 def test_a_slice_of_what_the_data_does_not_have_has_no_parts() -> None:
     assert cut((Slice(name="region", column="region"),), {"amount": np.zeros(3)}) == []
 

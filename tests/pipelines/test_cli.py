@@ -71,6 +71,7 @@ def test_each_step_of_the_lifecycle_is_a_command() -> None:
         (["simulate", "{tmp}/w", "--set", "customers=many"], "customers"),
         (["simulate", "{tmp}/w", "--set", "colour=red"], "no knob colour"),
         (["--usecase", "usecases.nothing", "features"], "usecases.nothing"),
+        (["train", "--seed", "-1"], "--seed"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

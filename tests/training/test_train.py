@@ -159,6 +159,20 @@ def test_no_key_is_made_in_a_folder_that_a_setting_names(
     assert not settings.artifacts.exists()
 
 
+def test_no_key_is_made_where_a_champion_was_signed_with_another(settings: Settings, features: Path) -> None:
+    settings.pointer.parent.mkdir(parents=True)
+    settings.pointer.write_text("{}")
+    with pytest.raises(ConfigError, match="no such key"):
+        train_candidate(example.spec(settings.home, features))
+    assert not settings.keys.exists()
+
+
+def test_a_split_by_day_needs_a_first_day(settings: Settings, features: Path) -> None:
+    timeless = msgspec.structs.replace(example.spec(settings.home, features), first_day="")
+    with pytest.raises(InputError, match="name the first day of training"):
+        train_candidate(timeless)
+
+
 def test_unlabelled_events_are_left_out_and_reported(settings: Settings) -> None:
     folder = write_feature_table(settings.features, unlabelled=300)
     found = train_candidate(example.spec(settings.home, folder))
