@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from pyspark.sql import SparkSession
 
 from mlops.quiet import telemetry_off
+from mlops.settings import Settings
+from pipelines.spark import session as spark_session
+from pipelines.spark import stop
 
 # Node ids, or their beginnings, of tests that may skip, each with the reason. A skip that is not here fails the run.
 ALLOWED_SKIPS: dict[str, str] = {}
@@ -39,6 +43,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in os.environ.keys() & {f"MLOPS_{field.upper()}" for field in WHERE_THINGS_ARE}:
             patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """A local session with two threads: the one that all tests of a process share, as there can be no second."""
+    settings = Settings(home=tmp_path_factory.mktemp("spark"), spark_master="local[2]", spark_memory="1g")
+    yield spark_session(settings)
+    stop()
 
 
 def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -34,6 +34,7 @@ _LEAST_SLOPE = (
     0.01  # of scores that fall where they should rise: they keep their order, and say next to nothing
 )
 _STEEPEST = 20.0  # times the rounding of a sum of float32, 3e-7, stays under 1e-5
+_NEAR = 1e-6  # a score that lies no further from 0 or 1 is there: no line to it would rise by what a float tells
 _RAW = "uncalibrated_score"
 
 
@@ -203,6 +204,8 @@ def _fit_isotonic(scores: Doubles, labels: Doubles) -> Isotonic:
     )
     y[-1] = min(y[-1], max(1 - 0.5 / (n[-1] + 1), (1 + y[-2]) / 2 if len(y) > 1 else 0))
     # Beyond the outer centres nothing is known; a line that is all but flat keeps the order there.
+    x[0] = 0 if x[0] < _NEAR else x[0]
+    x[-1] = 1 if x[-1] > 1 - _NEAR else x[-1]
     if x[0] > 0:
         x, y = np.append(0, x), np.append(max(0.9 * y[0], y[0] - _STEEPEST * x[0]), y)
     if x[-1] < 1:

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 import pytest
+from pyspark.sql import SparkSession
 
 from mlops.contract import load_use_case
 from mlops.settings import Settings
@@ -27,7 +28,6 @@ from pipelines.ports import free_port
 from pipelines.replay import Recording, replay
 from pipelines.retrain import compute_live_features, due_request, retrain
 from pipelines.server import running_server
-from pipelines.spark import stop
 from pipelines.view import View
 from pipelines.watching import collect_logs, compare_served, monitor_served, write_reports
 from pipelines.workers import workers
@@ -46,10 +46,9 @@ ANSWER = {"usecases.breast_cancer": "score", "tests.e2e.diabetes": "prediction"}
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Executor]:
+def pool(spark: SparkSession) -> Iterator[Executor]:
     with workers(1) as pool:
         yield pool
-    stop()
 
 
 def test_the_second_use_case_is_under_100_lines() -> None:

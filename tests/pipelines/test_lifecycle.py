@@ -53,7 +53,7 @@ def write_tables(
         table = table.append_column(name, pa.array(np.zeros(len(times))))
     for folder, columns in ((settings.events, FRAUD.events.columns), (settings.features, ())):
         folder.mkdir(parents=True)
-        names = [c.name for c in columns] or table.column_names
+        names = [c.name for c in columns if not c.optional] or table.column_names
         pq.write_table(table.select(names), folder / "part-0.parquet")
     events = EventTable(
         rows=len(times),
