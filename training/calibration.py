@@ -34,7 +34,9 @@ _LEAST_SLOPE = (
     0.01  # of scores that fall where they should rise: they keep their order, and say next to nothing
 )
 _STEEPEST = 20.0  # times the rounding of a sum of float32, 3e-7, stays under 1e-5
-_NEAR = 1e-6  # a score that lies no further from 0 or 1 is there: no line to it would rise by what a float tells
+_NEAR = (
+    1e-6  # a score that lies no further from 0 or 1 is there: no line to it would rise by what a float tells
+)
 _RAW = "uncalibrated_score"
 
 
