@@ -1,0 +1,132 @@
+"""A request, a response, a route: what every handler of the service takes and gives.
+
+A handler is a plain function. It gives a `Response`, or an awaitable of one where it has to wait; what it raises of
+`mlops.errors` becomes a problem document (RFC 9457), and so does every other failure, without its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from serving.state import State
+
+__all__ = ["HEADERS", "Handler", "Problem", "Request", "Response", "Route", "Scope", "json_response", "problem"]
+
+Scope = Literal["score", "labels", "admin"]
+"""What a key may be allowed to do."""
+
+HEADERS = (b"authorization", b"x-api-key", b"x-request-id", b"content-type", b"content-encoding")
+"""The headers that a request keeps besides those of the protocol."""
+
+_encode = msgspec.json.encode
+
+
+class Request:
+    """A whole request: its body is there.
+
+    Fields:
+        path: decoded, without the query; query: as it was sent.
+        headers: those of `HEADERS`, by their lower-case names.
+        id: what the log and the answer call it.
+        caller: the name of the key it came with; empty where none is asked for.
+        peer: the address it came from.
+    """
+
+    __slots__ = ("body", "caller", "headers", "id", "match", "method", "path", "peer", "query", "started")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        peer: str = "",
+        started: float = 0.0,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.peer = peer
+        self.started = started
+        self.id = ""
+        self.caller = ""
+        self.match = ""
+        """What the last part of the path was, where the route ends in one."""
+
+    def flag(self, name: bytes) -> bool:
+        """Whether the query says `name=true`."""
+        return bool(self.query) and name + b"=true" in self.query.split(b"&")
+
+
+class Response:
+    """Status, body, its type, and more headers, as bytes."""
+
+    __slots__ = ("body", "headers", "status", "type")
+
+    def __init__(
+        self,
+        body: bytes,
+        status: int = 200,
+        type: bytes = b"application/json",
+        headers: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.type = type
+        self.headers = headers
+
+
+class Problem(Exception):
+    """An answer with a problem document that no error of the platform stands for, such as 404 or 413.
+
+    Args:
+        more: further members of the document.
+        headers: further headers of the answer.
+    """
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[bytes, bytes] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.more = more
+
+
+Handler = Callable[["State", Request], Response | Awaitable[Response]]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a handler answers.
+
+    Fields:
+        path: a last part in braces, as in `/v1/decisions/{id}`, stands for any text without a slash.
+        scope: what a key must be allowed; None where none is asked for.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope | None
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A value as JSON."""
+    return Response(_encode(value), status)
+
+
+def problem(
+    status: int, detail: str, *, headers: Mapping[bytes, bytes] | None = None, **more: Any
+) -> Response:
+    """A problem document (RFC 9457)."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(_encode(document | more), status, b"application/problem+json", headers)

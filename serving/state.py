@@ -1,0 +1,35 @@
+"""What the handlers of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from serving.access import Access
+from serving.batcher import Batcher
+from serving.follower import Follower
+from serving.metrics import WorkerMetrics
+from serving.options import Options
+from serving.shared import Shared
+
+__all__ = ["State"]
+
+
+class State(msgspec.Struct, kw_only=True):
+    """One worker's parts.
+
+    Fields:
+        draining: set once the process was told to end: readiness turns, answers close their connections.
+        following: the task that looks at the pointer.
+    """
+
+    options: Options
+    follower: Follower
+    batcher: Batcher
+    access: Access
+    metrics: WorkerMetrics
+    shared: Shared
+    draining: bool = False
+    following: asyncio.Task[Any] | None = None
