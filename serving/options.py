@@ -1,9 +1,10 @@
-"""What the server is told: on its command line, or by an environment variable `MLOPS_SERVING_<NAME>` for each option."""
+"""What the server is told: on its command line, or for each option by a variable `MLOPS_SERVING_<NAME>`."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ PREFIX = "MLOPS_SERVING_"
 STORE = "MLOPS_STORE"
 """The variable of the store's URI, which may hold a password; the platform's other commands read it, too."""
 
-_LOOPBACK = ("127.", "::1", "localhost")
+_LOOPBACK = re.compile(r"127(\.\d+){3}|::1|localhost")
 _FALSE = {"", "0", "false", "no", "off"}
 _MB = 2**20
 
@@ -106,7 +107,7 @@ def options_of(arguments: Sequence[str] | None = None, env: Mapping[str, str] | 
 
 
 def _check_keys(options: Options) -> None:
-    local = options.host.startswith(_LOOPBACK)
+    local = _LOOPBACK.fullmatch(options.host)
     if options.no_keys and not local:
         raise ConfigError(
             f"--no-keys lets everybody in who reaches {options.host}",
@@ -228,7 +229,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--pointer", help="the deployment file to follow")
-    add("--store", help=f"the online store: a folder or redis://host:port; with a password better as ${STORE}")
+    add(
+        "--store", help=f"the online store: a folder or redis://host:port; with a password better as ${STORE}"
+    )
     add("--decisions", help="folder of the decision and label logs")
     add("--public-key", help="PEM file that verifies bundles")
     add("--audit", help="folder of the log of administrative calls (that of the decisions)")
