@@ -22,7 +22,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     `event` holds the canonical columns, event time as ISO 8601 in UTC; `features` are in the order of the
     bundle whose manifest has the digest `bundle`. `score` is what the model gave: a probability, or the quantity
     that it predicts. `decision` is None where the bundle has no thresholds. `scored_at` is the wall clock, ISO 8601
-    in UTC.
+    in UTC. `caller` is the name of the API key that asked.
     """
 
     decision_id: str
@@ -34,17 +34,20 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     decision: str | None
     version: str
     bundle: str
+    caller: str = ""
 
 
 class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The truth about one event: 1 or 0, or the quantity that was to be predicted.
 
     `known_at` is when it was known (ISO 8601, UTC): in event time, or by the clock where events have no time.
+    `received_at` is when the server took it, by the wall clock: of several about one event the last holds.
     """
 
     event_id: int | str
     label: int | float
     known_at: str
+    received_at: str = ""
 
 
 Record = TypeVar("Record", Decision, LabelRecord)
