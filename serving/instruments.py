@@ -35,6 +35,7 @@ __all__ = [
     "SCORE",
     "SIZE",
     "STAGES",
+    "STORE_ASKED",
     "STORE_BYTES",
     "STORE_EVENTS",
     "STORE_UP",
@@ -94,9 +95,9 @@ class Instrument:
         self.labels = {label: tuple(values) for label, values in (labels or {}).items()}
         self.shown = frozenset(shown)
         self.width = width
-        self.start = ALL[-1].end if ALL else 0
+        self.start: int = ALL[-1].end if ALL else 0
         self.values = list(product(*self.labels.values()))
-        self.end = self.start + width * len(self.values)
+        self.end: int = self.start + width * len(self.values)
         self._places: dict[tuple[str | int, ...], int] = {}
         for i, values in enumerate(self.values):
             self._places[values] = self.start + width * i
@@ -157,17 +158,11 @@ class Histogram(Instrument):
     ) -> None:
         self.bounds = tuple(map(float, bounds))
         super().__init__(name, help, labels=labels, shown=shown, width=len(bounds) + 2)
-        self._series = {
-            values: Series(place, self.bounds)
-            for values, place in zip(self.values, range(self.start, self.end, self.width), strict=True)
-        }
+        self._series = {place: Series(place, self.bounds) for place in self._places.values()}
 
     def of(self, *values: str | int) -> Series:
         """The series of these label values, for `metrics.observe`; see `Counter.at`."""
-        return (
-            self._series.get(values)
-            or self._series[self.values[(self._place(values) - self.start) // self.width]]
-        )
+        return self._series[self._place(values)]
 
 
 ROUTES = (
@@ -255,6 +250,7 @@ DRAINING = Gauge("mlops_draining", "1 while the worker finishes what it has and 
 MODEL_REFUSED = Gauge("mlops_model_refused", "1 while the pointer names a bundle that was refused.")
 LOG_FREE_BYTES = Gauge("mlops_log_free_bytes", "Free space where those logs are written.", together=True)
 STORE_UP = Gauge("mlops_store_up", "1 if the online store can be reached.")
+STORE_ASKED = Gauge("mlops_store_asked_timestamp_seconds", "When the store was asked last, since the epoch.")
 STORE_EVENTS = Gauge("mlops_store_events", "Events in the online store.", together=True)
 STORE_BYTES = Gauge("mlops_store_bytes", "Size of the online store.", together=True)
 PROCESS_START = Gauge("process_start_time_seconds", "When the process started, since the epoch.")

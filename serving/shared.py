@@ -11,6 +11,9 @@ import mmap
 import os
 import struct
 import tempfile
+from itertools import accumulate
+
+from mlops.errors import SetupError
 
 __all__ = ["AREAS", "Shared"]
 
@@ -22,6 +25,7 @@ _NOTE = 8192
 _LENGTH = struct.Struct("<I")
 _CELLS = sum(AREAS.values()) * _DOUBLE
 _PART = _CELLS + _NOTE
+_BEGINS = dict(zip(AREAS, accumulate(AREAS.values(), initial=0), strict=False))
 
 
 class Shared:
@@ -30,15 +34,27 @@ class Shared:
     Args:
         descriptor: of the block; it is inherited, and made by `create`.
         workers: how many parts there are. The supervisor has one more, the last.
-        worker: whose part is `mine`.
+        worker: whose part is `mine`; the supervisor is `workers`.
+
+    Raises:
+        SetupError: the block has not so many parts.
     """
 
     def __init__(self, descriptor: int, workers: int, worker: int) -> None:
+        if not 0 <= worker <= workers or os.fstat(descriptor).st_size != _PART * (workers + 1):
+            raise SetupError(f"the shared block is not one of {workers} workers with a worker {worker}")
         self.descriptor = descriptor
         self.workers = workers
         self.worker = worker
         self._map = mmap.mmap(descriptor, _PART * (workers + 1))
-        self._view = memoryview(self._map)
+        view = memoryview(self._map)
+        self._parts = {
+            area: [
+                view[start : start + size * _DOUBLE].cast("d")
+                for start in range(_BEGINS[area] * _DOUBLE, len(view), _PART)
+            ]
+            for area, size in AREAS.items()
+        }
 
     @classmethod
     def create(cls, workers: int) -> Shared:
@@ -51,18 +67,13 @@ class Shared:
         os.ftruncate(descriptor, _PART * (workers + 1))
         return cls(descriptor, workers, workers)
 
-    def mine(self, area: str) -> memoryview:
+    def mine(self, area: str) -> memoryview[float]:
         """This process's numbers in an area, to be changed in place."""
-        return self.parts(area)[self.worker]
+        return self._parts[area][self.worker]
 
-    def parts(self, area: str) -> list[memoryview]:
+    def parts(self, area: str) -> list[memoryview[float]]:
         """The numbers of each worker in an area, the supervisor's last."""
-        start = sum(size for name, size in AREAS.items() if list(AREAS).index(name) < list(AREAS).index(area))
-        begin, end = start * _DOUBLE, (start + AREAS[area]) * _DOUBLE
-        return [
-            self._view[_PART * part + begin : _PART * part + end].cast("d")
-            for part in range(self.workers + 1)
-        ]
+        return self._parts[area]
 
     def write_note(self, text: bytes) -> None:
         """Replace this process's note. A reader may see half of it while it is written, but never for longer.
@@ -81,7 +92,8 @@ class Shared:
         for part in range(self.workers + 1):
             at = _PART * part + _CELLS
             (length,) = _LENGTH.unpack_from(self._map, at)
-            found.append(self._map[at + _LENGTH.size : at + _LENGTH.size + length])
+            begin = at + _LENGTH.size
+            found.append(self._map[begin : begin + length])
         return found
 
     def clear(self) -> None:

@@ -1,0 +1,78 @@
+"""The gauges that nothing sets in passing: what a worker asks of itself, its disk and its store now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops.errors import SetupError
+from serving.instruments import (
+    DRAINING,
+    LOG_FREE_BYTES,
+    MODEL_REFUSED,
+    PROCESS_CPU,
+    PROCESS_FDS,
+    PROCESS_MAX_FDS,
+    PROCESS_RESIDENT,
+    QUEUE_EVENTS,
+    QUEUE_LIMIT,
+    STORE_ASKED,
+    STORE_BYTES,
+    STORE_EVENTS,
+    STORE_UP,
+)
+from serving.store import OnlineStore
+
+if TYPE_CHECKING:
+    from serving.state import State
+
+__all__ = ["STORE_SECONDS", "refresh"]
+
+STORE_SECONDS = 5.0
+"""How often the store is asked: it may be across a network."""
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_FDS = Path("/proc/self/fd")
+_MEMORY = Path("/proc/self/statm")
+
+
+def refresh(state: State) -> None:
+    """Set a worker's gauges; to be called in its event loop, twice a second. The store is asked in a thread."""
+    cells = state.metrics.cells
+    cells[QUEUE_EVENTS.at()] = state.batcher.events
+    cells[QUEUE_LIMIT.at()] = state.batcher.limit
+    cells[DRAINING.at()] = state.draining
+    cells[MODEL_REFUSED.at()] = state.follower.refused is not None
+    times = os.times()
+    cells[PROCESS_CPU.at()] = times.user + times.system
+    cells[PROCESS_MAX_FDS.at()] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if _MEMORY.exists():
+        cells[PROCESS_FDS.at()] = len(os.listdir(_FDS))
+        cells[PROCESS_RESIDENT.at()] = int(_MEMORY.read_bytes().split()[1]) * _PAGE_BYTES
+    cells[LOG_FREE_BYTES.at()] = _free_bytes(state.options.decisions)
+    service, now = state.follower.service, time.time()
+    if service is not None and abs(now - cells[STORE_ASKED.at()]) >= STORE_SECONDS:
+        cells[STORE_ASKED.at()] = now
+        asyncio.get_running_loop().run_in_executor(None, _ask, service.store, cells)
+
+
+def _ask(store: OnlineStore, cells: memoryview[float]) -> None:
+    try:
+        store.server_run()
+        cells[STORE_EVENTS.at()] = store.count("events")
+        cells[STORE_BYTES.at()] = store.size_bytes()
+    except SetupError:
+        cells[STORE_UP.at()] = 0.0
+    else:
+        cells[STORE_UP.at()] = 1.0
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    space = os.statvfs(folder)
+    return space.f_bavail * space.f_frsize
