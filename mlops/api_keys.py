@@ -129,6 +129,7 @@ def revoke_key(path: Path, name: str) -> None:
     Raises:
         ConfigError: there is no key of that name, or no such file.
     """
+    load_keys(path)  # before its folder is locked, which would make one
     with one_writer(path.parent):
         there = load_keys(path)
         if all(known.name != name for known in there):

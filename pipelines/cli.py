@@ -14,7 +14,8 @@ from pipelines.command_line import cli
 from pipelines.commands_bench import bench, doctor
 from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
-from pipelines.commands_model import train
+from pipelines.commands_keys import keys
+from pipelines.commands_model import score, train
 from pipelines.commands_new import new_usecase
 from pipelines.commands_registry import copy_record, history, promote, reject, rollback
 from pipelines.commands_serving import replay, serve
@@ -41,7 +42,9 @@ for command in (
     rollback,
     history,
     copy_record,
+    score,
     serve,
+    keys,
     replay,
     store,
 ):
