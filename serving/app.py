@@ -1,225 +1,199 @@
-"""The HTTP interface. Everything that does not fit is answered with a problem document (RFC 9457)."""
+"""From a request to its handler and back, and one worker's life: accept, answer, follow the pointer, drain.
+
+Everything that does not fit is answered with a problem document (RFC 9457).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from http import HTTPStatus
-from typing import Any, TypeVar
-
-import msgspec
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
+import re
+import resource
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+from time import perf_counter
 
 from mlops.errors import ConflictError, InputError, SetupError
-from serving.events import decode_json
-from serving.follower import MAX_EVENTS, MAX_LABELS, Follower
-from serving.service import Answer, Service
+from serving import admin_routes, health_routes, page_routes, scoring_routes
+from serving.gauges import refresh
+from serving.http import Problem, Request, Response, Route, problem
+from serving.instruments import REJECTED, REQUEST_SECONDS, REQUESTS
+from serving.protocol import Connections, Limits
+from serving.state import State
 
-__all__ = ["create_app"]
+__all__ = ["ROUTES", "App", "begin_drain", "serve"]
 
-MAX_BODY_BYTES = 8 * 2**20
-T = TypeVar("T")
-_encode = msgspec.json.encode
-_answer = msgspec.json.Decoder(Answer)
+ROUTES: tuple[Route, ...] = (
+    *scoring_routes.ROUTES,
+    *health_routes.ROUTES,
+    *admin_routes.ROUTES,
+    *page_routes.ROUTES,
+)
+
+_OTHER = "other"
+_TICK_S = 0.5
+_SPARE_FILES = 64
+_MOST_CONNECTIONS = 10_000
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,64}")
 _log = logging.getLogger("serving")
 
 
-def create_app(follower: Follower, *, poll_seconds: float) -> Starlette:
-    """The application; while it runs, it looks at the pointer every `poll_seconds`."""
+class App:
+    """Gives each request to the handler of its route, and each failure its document."""
 
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        _put_next(follower, follower.check())
-        task = asyncio.create_task(_follow(follower, poll_seconds))
-        task.add_done_callback(_report)
-        app.state.following = task
-        try:
-            yield
-        finally:
+    def __init__(self, state: State, routes: Sequence[Route] = ROUTES) -> None:
+        self._state = state
+        self._routes: dict[str, dict[str, Route]] = {}
+        self._prefixes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            prefix, brace, _ = route.path.partition("{")
+            table = self._prefixes if brace else self._routes
+            table.setdefault(prefix, {})[route.method] = route
+        self._seconds = {route.path: REQUEST_SECONDS.of(route.path) for route in routes}
+        self._seconds[_OTHER] = REQUEST_SECONDS.of(_OTHER)
+        self._ids = f"{uuid.uuid4().hex[:16]}-"
+        self._numbers = count()
+
+    def __call__(self, request: Request) -> Response | Awaitable[Response]:
+        """The response to a request.
+
+        Raises:
+            Exception: what `failed` makes a document of.
+        """
+        self._name(request)
+        route = self._find(request)
+        if route.scope is not None:
+            self._state.access.check(request, route.scope)
+        if request.headers and request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise Problem(415, "the body must not be compressed", headers={b"accept-encoding": b"identity"})
+        return route.handler(self._state, request)
+
+    def failed(self, request: Request, error: BaseException) -> Response:
+        """The document of a failure. What nobody foresaw is logged, and its words are kept from the peer."""
+        if not request.id:
+            self._name(request)
+        if isinstance(error, Problem):
+            reason = error.more.get("reason")
+            if reason is not None:
+                self._state.metrics.cells[REJECTED.at(reason)] += 1
+            more = {name: value for name, value in error.more.items() if name != "reason"}
+            return problem(error.status, error.detail, headers=error.headers, **more)
+        if isinstance(error, InputError):
+            field = {"field": error.where} if error.where else {}
+            return problem(409 if isinstance(error, ConflictError) else 422, error.line(), **field)
+        if isinstance(error, SetupError):
+            self._state.metrics.cells[REJECTED.at("store")] += 1
+            _log.error("%s", error, extra={"request_id": request.id})
+            return problem(503, str(error), headers={b"retry-after": b"1"})
+        _log.error("the service failed", exc_info=error, extra={"request_id": request.id})
+        return problem(500, "the service failed; its log says why")
+
+    def answered(self, request: Request, response: Response) -> None:
+        """Count an answer."""
+        cells, path = self._state.metrics.cells, request.route
+        cells[REQUESTS.at(path, response.status)] += 1
+        self._state.metrics.observe(self._seconds[path], perf_counter() - request.started)
+
+    def _name(self, request: Request) -> None:
+        given = request.headers.get(b"x-request-id") if request.headers else None
+        if given and _REQUEST_ID.fullmatch(given):
+            request.id = given.decode("ascii")
+        else:
+            request.id = f"{self._ids}{next(self._numbers):x}"
+
+    def _find(self, request: Request) -> Route:
+        path = request.path
+        methods = self._routes.get(path)
+        if methods is None:
+            prefix, slash, last = path.rpartition("/")
+            methods = self._prefixes.get(prefix + slash) if last else None
+            if methods is None:
+                raise Problem(404, "there is nothing at this path; /docs shows what there is")
+            request.match = last
+        route = methods.get(request.method)
+        if route is None and request.method == "HEAD":
+            route = methods.get("GET")
+        request.route = next(iter(methods.values())).path if route is None else route.path
+        if route is None:
+            allowed = ", ".join(sorted(methods)).encode()
+            raise Problem(405, f"{request.method} is not allowed here", headers={b"allow": allowed})
+        return route
+
+
+async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[], None]) -> None:
+    """Answer on a socket that listens, until `begin_drain` and what is in hand then is answered."""
+    options, loop = state.options, asyncio.get_running_loop()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    app = App(state)
+    connections = Connections(
+        app,
+        app.failed,
+        app.answered,
+        Limits(
+            body_bytes=options.max_body_bytes,
+            timeout_s=options.timeout_seconds,
+            idle_s=options.idle_seconds,
+            connections=max(1, min(_MOST_CONNECTIONS, files - _SPARE_FILES)),
+        ),
+    )
+    state.connections = connections
+    _put_next(state)
+    state.following = loop.create_task(_follow(state))
+    state.following.add_done_callback(_report)
+    ticking = loop.create_task(_tick(state))
+    server = await loop.create_server(connections, sock=listener, backlog=2048)
+    on_ready()
+    try:
+        await state.told_to_end.wait()
+        connections.drain()
+        await asyncio.sleep(options.drain_seconds)
+        server.close()
+        until = loop.time() + options.grace_seconds
+        while connections.open and loop.time() < until:
+            connections.close_idle()
+            await asyncio.sleep(0.01)
+        if connections.open:
+            _log.warning("%d requests were not answered in time", len(connections.open))
+            connections.abort()
+    finally:
+        server.close()
+        for task in (state.following, ticking):
             task.cancel()
             await asyncio.wait([task])  # unlike `await task` it does not raise what ended the task
-            follower.close()
-
-    app = Starlette(
-        routes=[
-            Route("/v1/score", score, methods=["POST"]),
-            Route("/v1/labels", labels, methods=["POST"]),
-            Route("/v1/model", model),
-            Route("/livez", livez),
-            Route("/readyz", readyz),
-        ],
-        lifespan=lifespan,
-        exception_handlers={
-            ConflictError: _conflict,
-            InputError: _input_error,
-            SetupError: _setup_error,
-            HTTPException: _http_error,
-            ClientDisconnect: _disconnected,
-            Exception: _own_fault,
-        },
-    )
-    app.state.follower = follower
-    return app
+        state.follower.close()
 
 
-async def score(request: Request) -> Response:
-    """One event → one answer; a list of at most 100 → a list of answers in its order."""
-    service = _service(request)
-    raw = decode_json(await _body(request))
-    reader = service.scorer.reader
-    with_features = b"features=true" in request.scope["query_string"].split(b"&")
-    if isinstance(raw, list):
-        answers = service.score(_each(raw, reader.event, MAX_EVENTS, "events"))
-    else:
-        answers = service.score([reader.event(raw)])
-    if not with_features:
-        answers = [_encode(_answer.decode(answer)) for answer in answers]
-    return _json(b"[" + b",".join(answers) + b"]" if isinstance(raw, list) else answers[0])
+def begin_drain(state: State) -> None:
+    """Turn readiness, let each connection end with its next answer, and end when all is answered."""
+    state.draining = True
+    state.told_to_end.set()
 
 
-async def labels(request: Request) -> Response:
-    """A list of at most 1,000 labels → how many were applied, and the ids held for events that did not come yet."""
-    service = _service(request)
-    raw = decode_json(await _body(request))
-    if not isinstance(raw, list):
-        raise InputError("the body must be a list of labels")
-    unknown = service.label(_each(raw, service.scorer.reader.label, MAX_LABELS, "labels"))
-    return _json(_encode({"accepted": len(raw) - len(unknown), "unknown": unknown}))
-
-
-async def model(request: Request) -> Response:
-    """What answers now."""
-    scorer = _service(request).scorer
-    manifest = scorer.bundle.manifest
-    described = scorer.bundle.features.describe()
-    return _json(
-        _encode(
-            {
-                "name": manifest.name,
-                "version": scorer.version,
-                "framework": manifest.framework,
-                "task": scorer.bundle.schema.task,
-                "digest": scorer.bundle.digest,
-                "features": [
-                    {"name": name, "unit": unit, "description": text} for name, unit, text in described
-                ],
-            }
-        )
-    )
-
-
-async def livez(request: Request) -> Response:
-    """The process answers."""
-    return _json(b'{"status":"alive"}')
-
-
-async def readyz(request: Request) -> Response:
-    """200 if a model answers, the store can be reached and the pointer is followed, else 503; and why not."""
-    follower: Follower = request.app.state.follower
-    service = follower.service
-    following = not request.app.state.following.done()
-    unreachable = await asyncio.to_thread(_why_unreachable, service) if service else None
-    ready = service is not None and unreachable is None and following
-    state = {
-        "status": "ready" if ready else "not ready",
-        "following": following,
-        "version": service.scorer.version if service else None,
-        "digest": service.scorer.bundle.digest if service else None,
-        "refused": follower.refused,
-        "store": unreachable,
-    }
-    return _json(_encode(state), 200 if ready else 503)
-
-
-def _why_unreachable(service: Service) -> str | None:
-    try:
-        service.store.server_run()
-    except SetupError as error:
-        return error.line()
-    return None
-
-
-async def _follow(follower: Follower, poll_seconds: float) -> None:
+async def _follow(state: State) -> None:
     while True:
-        await asyncio.sleep(poll_seconds)
-        _put_next(follower, await asyncio.to_thread(follower.check))
+        await asyncio.sleep(state.options.poll_seconds)
+        scorer = await asyncio.to_thread(state.follower.check)
+        if scorer is not None:
+            state.follower.put(scorer)
 
 
-def _put_next(follower: Follower, scorer: Any) -> None:
+def _put_next(state: State) -> None:
+    scorer = state.follower.check()
     if scorer is not None:
-        follower.put(scorer)
+        state.follower.put(scorer)
+
+
+async def _tick(state: State) -> None:
+    while True:
+        state.access.refresh()
+        refresh(state)
+        if state.connections is not None:
+            state.connections.sweep()
+        await asyncio.sleep(_TICK_S)
 
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         _log.critical("the pointer is not followed any more", exc_info=error)
-
-
-def _service(request: Request) -> Service:
-    service: Service | None = request.app.state.follower.service
-    if service is None:
-        raise HTTPException(503, "no model is deployed yet; /readyz says why")
-    return service
-
-
-def _each(raw: list[Any], read: Callable[[Any, str], T], limit: int, what: str) -> list[T]:
-    if len(raw) > limit:
-        raise InputError(f"{len(raw)} {what} in one request", todo=f"send at most {limit}")
-    return [
-        read(item, f"[{place}]" if type(item) is not dict else f"[{place}].")
-        for place, item in enumerate(raw)
-    ]
-
-
-async def _body(request: Request) -> bytes:
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise HTTPException(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _json(data: bytes, status: int = 200) -> Response:
-    return Response(data, status, media_type="application/json")
-
-
-def _problem(status: int, detail: str, **more: Any) -> Response:
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Response(_encode(document | more), status, media_type="application/problem+json")
-
-
-async def _input_error(request: Request, error: Exception, status: int = 422) -> Response:
-    assert isinstance(error, InputError)
-    return _problem(status, error.line(), **({"field": error.where} if error.where else {}))
-
-
-async def _conflict(request: Request, error: Exception) -> Response:
-    return await _input_error(request, error, 409)
-
-
-async def _setup_error(request: Request, error: Exception) -> Response:
-    _log.error("%s", error)
-    return _problem(503, str(error))
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    response = _problem(error.status_code, error.detail)
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _disconnected(request: Request, error: Exception) -> Response:
-    return _problem(400, "the client went away")
-
-
-async def _own_fault(request: Request, error: Exception) -> Response:
-    return _problem(500, "the service failed; its log says why")

@@ -99,11 +99,11 @@ class EventReader:
     their digits, and an id may be written as a number or as text.
 
     An event that comes without an id gets one, if the schema's events are numbered and ids are text. Every error is an
-    `InputError` whose `where` is the field. `id` is the name of the events' id.
+    `InputError` whose `where` is the field. `id` and `time` are the names of those columns; time may be none.
     """
 
     def __init__(self, schema: Schema) -> None:
-        self.id, self._time = schema.events.id, schema.events.time
+        self.id, self.time = schema.events.id, schema.events.time
         columns = [c for c in schema.events.columns if c.name not in schema.label.columns]
         self._columns = [(c.name, c.nullable, _check(c, schema)) for c in columns]
         self._names = {c.name for c in columns}
@@ -111,9 +111,9 @@ class EventReader:
         self._numbered = schema.events.numbered and self.id not in schema.whole_number_ids
         self._check_id = _check(schema.events.column(self.id), schema)
         self._check_label = _label_check(schema)
-        if not self._time:
+        if not self.time:
             return
-        moment = schema.events.column(self._time)
+        moment = schema.events.column(self.time)
         self._low = -math.inf if moment.minimum is None else time_us(f"{moment.minimum}T00:00")
         self._high = math.inf if moment.maximum is None else time_us(f"{moment.maximum}T00:00")
         self._range = f"must be between {moment.minimum} and {moment.maximum}"
@@ -123,11 +123,11 @@ class EventReader:
         if type(raw) is not dict:
             raise InputError(f"must be an object with the event's fields, not {_kind(raw)}", where=at or None)
         values: dict[str, Any] = {}
-        moment = 0 if self._time else _now_us()
+        moment = 0 if self.time else _now_us()
         for name, nullable, check in self._columns:
             value = raw.get(name)
             try:
-                if name == self._time and value is not None:
+                if name == self.time and value is not None:
                     moment = time_us(value)
                     if not self._low <= moment <= self._high:
                         raise ValueError(self._range)
@@ -152,7 +152,7 @@ class EventReader:
             raise InputError(f"must be an object with a label's fields, not {_kind(raw)}", where=at or None)
         field = ""
         try:
-            for field in ("event_id", "label", "known_at") if self._time else ("event_id", "label"):
+            for field in ("event_id", "label", "known_at") if self.time else ("event_id", "label"):
                 if raw.get(field) is None:
                     raise ValueError("is empty" if field in raw else "is missing")
             if unknown := raw.keys() - {"event_id", "label", "known_at"}:

@@ -15,7 +15,17 @@ import msgspec
 if TYPE_CHECKING:
     from serving.state import State
 
-__all__ = ["HEADERS", "Handler", "Problem", "Request", "Response", "Route", "Scope", "json_response", "problem"]
+__all__ = [
+    "HEADERS",
+    "Handler",
+    "Problem",
+    "Request",
+    "Response",
+    "Route",
+    "Scope",
+    "json_response",
+    "problem",
+]
 
 Scope = Literal["score", "labels", "admin"]
 """What a key may be allowed to do."""
@@ -35,9 +45,23 @@ class Request:
         id: what the log and the answer call it.
         caller: the name of the key it came with; empty where none is asked for.
         peer: the address it came from.
+        started: when its first byte came, by `time.perf_counter`.
+        route: the path of the route that took it, `other` if none did; match: the last part, where that is in braces.
     """
 
-    __slots__ = ("body", "caller", "headers", "id", "match", "method", "path", "peer", "query", "started")
+    __slots__ = (
+        "body",
+        "caller",
+        "headers",
+        "id",
+        "match",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "route",
+        "started",
+    )
 
     def __init__(
         self,
@@ -59,7 +83,7 @@ class Request:
         self.id = ""
         self.caller = ""
         self.match = ""
-        """What the last part of the path was, where the route ends in one."""
+        self.route = "other"
 
     def flag(self, name: bytes) -> bool:
         """Whether the query says `name=true`."""

@@ -9,6 +9,7 @@ import numpy as np
 from mlops.bundle import Bundle
 from mlops.errors import BundleError, InputError
 from mlops.model import open_model
+from mlops.reasons import ReasonCodes
 from serving.events import EventReader
 from serving.features import OnlineFeatures
 from serving.plan import StorePlan
@@ -32,6 +33,7 @@ class Scorer:
         self.features = OnlineFeatures(bundle.features, bundle.schema, plan)
         self.reader = EventReader(bundle.schema)
         self._model = open_model(bundle)
+        self.reasons = ReasonCodes(bundle, self._model)
         golden = np.array(bundle.golden.features[:1], np.float32)
         for _ in range(_WARM_UP_RUNS):
             self._model(golden)

@@ -12,21 +12,25 @@ another one under the same id.
 from __future__ import annotations
 
 import logging
-import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from random import Random
+from time import perf_counter
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from mlops.errors import ConflictError, InputError
+from mlops.errors import ConflictError, InputError, MlopsError
 from mlops.records import Decision, LabelRecord
-from serving.codes import encode_id
+from serving.codes import MAX_ID_BYTES, encode_id
 from serving.decisions import AppendLog
 from serving.entries import Entry, EntryEncoder
 from serving.events import Event, time_us
+from serving.instruments import BATCH_EVENTS, EVENTS_SCORED, LABELS, SCORE, STAGES
+from serving.metrics import WorkerMetrics
 from serving.scorer import Scorer
 from serving.store import OnlineStore, StoreTransaction
 
@@ -37,6 +41,12 @@ RECENT = 5_000
 
 _BATCH = 1_000
 _DIGEST_BYTES = 16
+_RANDOM_DIGITS = 32
+_STAGES = tuple(STAGES.of(stage) for stage in ("features", "model", "log", "commit"))
+_TOTAL, _BATCH_EVENTS, _SCORES = STAGES.of("total"), BATCH_EVENTS.of(), SCORE.of()
+_DECIDED = {name: EVENTS_SCORED.at(name or "none") for name in ("approve", "review", "decline", None)}
+_LABELLED = LABELS.at("applied"), LABELS.at("held")
+_random_bits = Random().getrandbits  # each process has its own seed, from the system
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger("serving")
 
@@ -64,9 +74,21 @@ class AnswerWithFeatures(Answer, frozen=True, kw_only=True):
 
 
 class Service:
-    """Scores events and takes labels. `scorer` may be replaced between two calls."""
+    """Scores events and takes labels. `scorer` may be replaced between two calls.
 
-    def __init__(self, store: OnlineStore, scorer: Scorer, decisions: AppendLog, labels: AppendLog) -> None:
+    Args:
+        metrics: what is to count what it does, if anything.
+    """
+
+    def __init__(
+        self,
+        store: OnlineStore,
+        scorer: Scorer,
+        decisions: AppendLog,
+        labels: AppendLog,
+        metrics: WorkerMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics
         self.store = store
         self.scorer = scorer
         self._decisions = decisions
@@ -74,6 +96,27 @@ class Service:
         self._encode = EntryEncoder(store.plan)
         self._run = store.server_run()
         self._unsettled = False  # something is logged, but the commit failed, or nobody knows whether it did
+
+    def score_each(self, requests: Sequence[Sequence[Event]]) -> list[list[bytes] | MlopsError]:
+        """What `score` gives, or raises, for the events of each request, as if they came one after the other.
+
+        Raises:
+            SetupError: the store or the log cannot be written to; nothing is answered.
+        """
+        events = [event for request in requests for event in request]
+        try:
+            answers = iter(self.score(events))
+            return [[next(answers) for _ in request] for request in requests]
+        except InputError as error:
+            if len(requests) == 1:
+                return [error]
+        each: list[list[bytes] | MlopsError] = []
+        for request in requests:  # it is one of them that does not fit; nothing was counted
+            try:
+                each.append(self.score(request))
+            except InputError as error:
+                each.append(error)
+        return each
 
     def score(self, events: Sequence[Event]) -> list[bytes]:
         """An `AnswerWithFeatures` as JSON for each event: the first one that was ever given for its id.
@@ -86,6 +129,7 @@ class Service:
             SetupError: the store or the log cannot be written to; nothing is answered.
         """
         self._catch_up()
+        started = perf_counter()
         scorer = self.scorer
         ids = [encode_id(event.id) for event in events]
         digests = [_digest(event.values) for event in events]
@@ -114,7 +158,10 @@ class Service:
             if fresh:
                 transaction.append([entry for _, entry in fresh.values()])
                 rows = [scorer.features.compute(transaction, *pair) for pair in fresh.values()]
-                decisions = self._decide([event for event, _ in fresh.values()], rows, scorer.score(rows))
+                computed = perf_counter()
+                scores = scorer.score(rows)
+                scored = perf_counter()
+                decisions = self._decide([event for event, _ in fresh.values()], rows, scores)
                 new = {
                     id_: first[id_] + self._answer(decision)
                     for id_, decision in zip(fresh, decisions, strict=True)
@@ -123,7 +170,10 @@ class Service:
                 saved |= new
                 self._decisions.write(decisions)
                 self._unsettled = True
+                logged = perf_counter()
         self._unsettled = False
+        if fresh and self._metrics:
+            self._count(decisions, (started, computed, scored, logged, perf_counter()))
         return [saved[id_][_DIGEST_BYTES:] for id_ in ids]
 
     def label(self, labels: Sequence[LabelRecord]) -> list[int | str]:
@@ -137,7 +187,22 @@ class Service:
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             unknown = transaction.label(encoded)
             self._labels.write(labels)
+        if self._metrics:
+            self._metrics.cells[_LABELLED[0]] += len(labels) - len(unknown)
+            self._metrics.cells[_LABELLED[1]] += len(unknown)
         return [labels[position].event_id for position in unknown]
+
+    def answer(self, decision_id: str) -> bytes | None:
+        """The `AnswerWithFeatures` as JSON that was given under this decision id, as long as the store has it."""
+        try:
+            id_ = urlsafe_b64decode(decision_id[_RANDOM_DIGITS + 1 :] + "==")
+        except ValueError:
+            return None
+        with self.store.begin(lambda rehearsed: rehearsed.answers([id_])) as transaction:
+            (saved,) = transaction.answers([id_]) if 0 < len(id_) <= MAX_ID_BYTES else (None,)
+        if saved is None or f'"decision_id":"{decision_id}"'.encode() not in saved:
+            return None
+        return saved[_DIGEST_BYTES:]
 
     def recover(self, decisions: Sequence[Decision], labels: Sequence[LabelRecord]) -> int:
         """Give the store what was logged but not committed when the process died; return how many events.
@@ -156,6 +221,20 @@ class Service:
         for start in range(0, len(labels), _BATCH):
             self._set(labels[start : start + _BATCH])
         return recovered
+
+    def _count(self, decisions: Sequence[Decision], moments: tuple[float, ...]) -> None:
+        """Count a batch of decisions, and what an event of it took from one moment to the next."""
+        metrics, events = self._metrics, len(decisions)
+        assert metrics is not None
+        for series, begun, ended in zip(_STAGES, moments[:-1], moments[1:], strict=True):
+            metrics.observe(series, (ended - begun) / events, events)
+        metrics.observe(_TOTAL, (moments[-1] - moments[0]) / events, events)
+        metrics.observe(_BATCH_EVENTS, events)
+        is_score = self.scorer.bundle.schema.task == "classification"
+        for decision in decisions:
+            metrics.cells[_DECIDED[decision.decision]] += 1
+            if is_score:
+                metrics.observe(_SCORES, decision.score)
 
     def _catch_up(self) -> None:
         """Give the store what it may not know of what this process logged."""
@@ -204,7 +283,7 @@ class Service:
         now = datetime.now(UTC).isoformat()
         return [
             Decision(
-                decision_id=uuid.uuid4().hex,
+                decision_id=_decision_id(event.id),
                 event_id=event.id,
                 scored_at=now,
                 event=event.values,
@@ -233,6 +312,12 @@ class Service:
                 features=dict(zip(scorer.features.names, decision.features, strict=True)) if same else {},
             )
         )
+
+
+def _decision_id(event_id: int | str) -> str:
+    """Random digits, and the event's id: so that the answer is found under it without an index."""
+    named = urlsafe_b64encode(encode_id(event_id)).rstrip(b"=").decode()
+    return f"{_random_bits(4 * _RANDOM_DIGITS):0{_RANDOM_DIGITS}x}-{named}"
 
 
 def _encoded(label: LabelRecord) -> tuple[bytes, int | float, int]:

@@ -12,6 +12,7 @@ from serving.batcher import Batcher
 from serving.follower import Follower
 from serving.metrics import WorkerMetrics
 from serving.options import Options
+from serving.protocol import Connections
 from serving.shared import Shared
 
 __all__ = ["State"]
@@ -22,6 +23,7 @@ class State(msgspec.Struct, kw_only=True):
 
     Fields:
         draining: set once the process was told to end: readiness turns, answers close their connections.
+        told_to_end: the same, to be waited for.
         following: the task that looks at the pointer.
     """
 
@@ -32,4 +34,6 @@ class State(msgspec.Struct, kw_only=True):
     metrics: WorkerMetrics
     shared: Shared
     draining: bool = False
+    told_to_end: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     following: asyncio.Task[Any] | None = None
+    connections: Connections | None = None

@@ -1,0 +1,96 @@
+"""Events that wait to be scored: those that come at the same time are scored together, and no more than a limit wait.
+
+One transaction of the store, one run of the model and one write to the log then serve many requests. An event that is
+alone is scored at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from mlops.errors import MlopsError
+from serving.events import Event
+from serving.http import Problem
+
+__all__ = ["MAX_BATCH", "Batcher"]
+
+MAX_BATCH = 32
+"""Events of different requests that are scored together; more do not make one of them cheaper."""
+
+_FULL = "too many events wait to be scored"
+_AGAIN = {b"retry-after": b"1"}
+
+T = TypeVar("T")
+Answers = list[bytes]
+Score = Callable[[Sequence[Sequence[Event]]], "list[Answers | MlopsError]"]
+
+
+class Batcher:
+    """The queue of one worker.
+
+    Args:
+        score: what scores the events of several requests.
+        limit: how many events may wait.
+    """
+
+    def __init__(self, score: Score, limit: int) -> None:
+        self._score = score
+        self._limit = limit
+        self._waiting: deque[tuple[Sequence[Event], Callable[[Answers], Any], asyncio.Future[Any]]] = deque()
+        self.events = 0
+        """How many wait."""
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    def check(self) -> None:
+        """Refuse a request before it is looked at, if none can be taken.
+
+        Raises:
+            Problem: 503, with the time to try again.
+        """
+        if self.events >= self._limit:
+            raise Problem(503, _FULL, headers=_AGAIN, reason="queue")
+
+    def submit(self, events: Sequence[Event], shape: Callable[[Answers], T]) -> asyncio.Future[T]:
+        """What `shape` makes of the answers to a request's events, in their order, when they are there.
+
+        Raises:
+            Problem: 503: more would wait than may. A request of many is taken where none wait.
+        """
+        if self.events and self.events + len(events) > self._limit:
+            raise Problem(503, _FULL, headers=_AGAIN, reason="queue")
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._run)
+        answer: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((events, shape, answer))
+        self.events += len(events)
+        return answer
+
+    def _run(self) -> None:
+        taken, count = [], 0
+        while self._waiting and (not taken or count + len(self._waiting[0][0]) <= MAX_BATCH):
+            taken.append(self._waiting.popleft())
+            count += len(taken[-1][0])
+        self.events -= count
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._run)
+        try:
+            answers = self._score([events for events, _, _ in taken])
+        except Exception as error:  # noqa: BLE001 - each request is told; the protocol logs it
+            for _, _, future in taken:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, shape, future), answer in zip(taken, answers, strict=True):
+            if future.done():  # nobody waits any more
+                continue
+            if isinstance(answer, MlopsError):
+                future.set_exception(answer)
+            else:
+                future.set_result(shape(answer))

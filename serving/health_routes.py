@@ -1,0 +1,80 @@
+"""What is asked about the server: whether it lives, is ready, what answers, and how it does."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mlops.errors import SetupError
+from serving.http import Request, Response, Route, json_response
+from serving.metrics import CONTENT_TYPE
+from serving.scoring_routes import service_of
+from serving.service import Service
+from serving.state import State
+
+__all__ = ["ROUTES"]
+
+
+def livez(state: State, request: Request) -> Response:
+    """The process answers."""
+    return Response(b'{"status":"alive"}')
+
+
+async def readyz(state: State, request: Request) -> Response:
+    """200 if a model answers, the store can be reached, the pointer is followed and the server stays; and why not."""
+    follower = state.follower
+    service = follower.service
+    following = state.following is not None and not state.following.done()
+    unreachable = await asyncio.to_thread(_why_unreachable, service) if service else None
+    ready = service is not None and unreachable is None and following and not state.draining
+    return json_response(
+        {
+            "status": "ready" if ready else "not ready",
+            "following": following,
+            "draining": state.draining,
+            "version": service.scorer.version if service else None,
+            "digest": service.scorer.bundle.digest if service else None,
+            "refused": follower.refused,
+            "store": unreachable,
+        },
+        200 if ready else 503,
+    )
+
+
+def model(state: State, request: Request) -> Response:
+    """What answers now."""
+    scorer = service_of(state).scorer
+    manifest = scorer.bundle.manifest
+    return json_response(
+        {
+            "name": manifest.name,
+            "version": scorer.version,
+            "framework": manifest.framework,
+            "task": scorer.bundle.schema.task,
+            "digest": scorer.bundle.digest,
+            "features": [
+                {"name": name, "unit": unit, "description": text}
+                for name, unit, text in scorer.bundle.features.describe()
+            ],
+        }
+    )
+
+
+def metrics(state: State, request: Request) -> Response:
+    """All workers' metrics, for Prometheus."""
+    return Response(state.metrics.text(), 200, CONTENT_TYPE)
+
+
+ROUTES = (
+    Route(method="GET", path="/livez", handler=livez, scope=None),
+    Route(method="GET", path="/readyz", handler=readyz, scope=None),
+    Route(method="GET", path="/metrics", handler=metrics, scope=None),
+    Route(method="GET", path="/v1/model", handler=model, scope="score"),
+)
+
+
+def _why_unreachable(service: Service) -> str | None:
+    try:
+        service.store.server_run()
+    except SetupError as error:
+        return error.line()
+    return None

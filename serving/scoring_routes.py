@@ -1,0 +1,186 @@
+"""What is asked of the model: score events, score bare features, take labels, look an answer up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+
+from mlops.errors import InputError
+from serving.events import Event, decode_json, time_text
+from serving.follower import MAX_EVENTS, MAX_LABELS
+from serving.http import Problem, Request, Response, Route, json_response
+from serving.instruments import STAGES
+from serving.scorer import Scorer
+from serving.service import AnswerWithFeatures, Service
+from serving.state import State
+
+__all__ = ["MAX_REASONS", "MAX_ROWS", "ROUTES", "service_of"]
+
+MAX_REASONS = 10
+"""Events in one request that asks for reasons: each takes hundreds of scores."""
+
+MAX_ROWS = 1_000
+"""Rows of features in one request."""
+
+T = TypeVar("T")
+_PARSE = STAGES.of("parse")
+_LABELS_AT_ONCE = 100
+_FEATURES = b',"features":'
+_encode = msgspec.json.encode
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Features in the model's order, a row each."""
+
+    features: list[list[float]]
+
+
+_rows = msgspec.json.Decoder(Rows).decode
+_answer = msgspec.json.Decoder(AnswerWithFeatures).decode
+
+
+def service_of(state: State) -> Service:
+    """What answers.
+
+    Raises:
+        Problem: 503, as nothing is deployed yet.
+    """
+    service = state.follower.service
+    if service is None:
+        raise Problem(503, "no model is deployed yet; /readyz says why", headers={b"retry-after": b"1"})
+    return service
+
+
+def score(state: State, request: Request) -> Response | Awaitable[Response]:
+    """One event → one answer; a list of at most 100 → a list of answers in its order."""
+    state.batcher.check()
+    started = perf_counter()
+    service = service_of(state)
+    raw, reader = decode_json(request.body), service.scorer.reader
+    events = _each(raw, reader.event, MAX_EVENTS, "events") if isinstance(raw, list) else [reader.event(raw)]
+    if not events:
+        return Response(b"[]")
+    if state.options.max_future_seconds and reader.time:
+        _check_not_to_come(events, state.options.max_future_seconds, reader.time)
+    state.metrics.observe(_PARSE, (perf_counter() - started) / len(events), len(events))
+    join = _in_a_list if isinstance(raw, list) else _alone
+    if not request.query:
+        return state.batcher.submit(events, lambda answers: join([_plain(a) for a in answers]))
+    with_features = request.flag(b"features")
+    if not request.flag(b"reasons"):
+        shape = _whole if with_features else _plain
+        return state.batcher.submit(events, lambda answers: join([shape(a) for a in answers]))
+    if len(events) > MAX_REASONS:
+        raise InputError(f"reasons for {len(events)} events", todo=f"ask for those of at most {MAX_REASONS}")
+    return _score_with_reasons(state, events, with_features, join)
+
+
+def predict(state: State, request: Request) -> Response:
+    """Rows of features → their scores, from the model alone: nothing is counted and nothing is logged."""
+    scorer = service_of(state).scorer
+    try:
+        rows = _rows(request.body).features
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(str(error), todo='send {"features": [[…]]}') from None
+    width = len(scorer.features.names)
+    if len(rows) > MAX_ROWS:
+        raise InputError(
+            f"{len(rows)} rows in one request", todo=f"send at most {MAX_ROWS}", where="features"
+        )
+    for place, row in enumerate(rows):
+        if len(row) != width:
+            raise InputError(f"has {len(row)} features, and the model {width}", where=f"features[{place}]")
+    scores = scorer.score(rows) if rows else []
+    return json_response({"scores": scores, "model": scorer.bundle.manifest.name, "version": scorer.version})
+
+
+async def labels(state: State, request: Request) -> Response:
+    """A list of at most 1,000 labels → how many were applied, and the ids held for events that did not come yet."""
+    service = service_of(state)
+    raw = decode_json(request.body)
+    if not isinstance(raw, list):
+        raise InputError("the body must be a list of labels")
+    read = _each(raw, service.scorer.reader.label, MAX_LABELS, "labels")
+    unknown: list[int | str] = []
+    for start in range(0, len(read), _LABELS_AT_ONCE):
+        unknown += service.label(read[start : start + _LABELS_AT_ONCE])
+        await asyncio.sleep(0)  # lets events through; a label that is sent again changes nothing
+    return json_response({"accepted": len(read) - len(unknown), "unknown": unknown})
+
+
+def decision(state: State, request: Request) -> Response:
+    """A decision id → what was answered then, with the features."""
+    answer = service_of(state).answer(request.match)
+    if answer is None:
+        raise Problem(404, "no decision is known under this id: it was never made, or was forgotten since")
+    return Response(answer)
+
+
+ROUTES = (
+    Route(method="POST", path="/v1/score", handler=score, scope="score"),
+    Route(method="POST", path="/v1/predict", handler=predict, scope="score"),
+    Route(method="POST", path="/v1/labels", handler=labels, scope="labels"),
+    Route(method="GET", path="/v1/decisions/{id}", handler=decision, scope="score"),
+)
+
+
+async def _score_with_reasons(
+    state: State,
+    events: Sequence[Event],
+    with_features: bool,
+    join: Callable[[Sequence[bytes]], Response],
+) -> Response:
+    answers = await state.batcher.submit(events, list)
+    scorer = service_of(state).scorer
+    # In a thread, as it takes a millisecond each; others are scored meanwhile.
+    return join(await asyncio.to_thread(lambda: [_with_reasons(a, scorer, with_features) for a in answers]))
+
+
+def _with_reasons(answer: bytes, scorer: Scorer, with_features: bool) -> bytes:
+    """What an earlier model answered has no reasons: this one's are others."""
+    known = _answer(answer)
+    same = known.version == scorer.version and known.features
+    reasons = scorer.reasons(np.fromiter(known.features.values(), np.float32)) if same else ()
+    shown = answer if with_features else _plain(answer)
+    return shown[:-1] + b',"reasons":' + _encode(reasons) + b"}"
+
+
+def _plain(answer: bytes) -> bytes:
+    """Without the features, which come last: within text no quotation mark stands unescaped."""
+    return answer[: answer.index(_FEATURES)] + b"}"
+
+
+def _whole(answer: bytes) -> bytes:
+    return answer
+
+
+def _alone(answers: Sequence[bytes]) -> Response:
+    return Response(answers[0])
+
+
+def _in_a_list(answers: Sequence[bytes]) -> Response:
+    return Response(b"[" + b",".join(answers) + b"]")
+
+
+def _each(raw: list[Any], read: Callable[[Any, str], T], limit: int, what: str) -> list[T]:
+    if len(raw) > limit:
+        raise InputError(f"{len(raw)} {what} in one request", todo=f"send at most {limit}")
+    return [
+        read(item, f"[{place}]" if type(item) is not dict else f"[{place}].")
+        for place, item in enumerate(raw)
+    ]
+
+
+def _check_not_to_come(events: Sequence[Event], seconds: float, field: str) -> None:
+    """Refuse events from further ahead than clocks differ: all that came after them would look late."""
+    latest = int((time.time() + seconds) * 1e6)
+    for place, event in enumerate(events):
+        if event.time_us > latest:
+            at = f"[{place}]." if len(events) > 1 else ""
+            raise InputError(f"{time_text(event.time_us)} is in the future", where=f"{at}{field}")
