@@ -1,22 +1,28 @@
-"""Commands from features to a champion. Heavy imports wait until one is chosen."""
+"""Commands that make models and let them score. Heavy imports wait until one is chosen."""
 
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import click
 
 from mlops.contract import Effort
+from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import (
+    PATH,
+    PLACE,
     as_json,
     effort_option,
+    events_option,
+    layout_options,
     seed_option,
     train_from_option,
 )
 
-__all__ = ["train"]
+__all__ = ["score", "train"]
 
 
 @click.command()
@@ -51,3 +57,36 @@ def train(
         show({"candidates": results, "release": outcome}, json_=True)
     else:
         print(release_table(results, outcome))
+
+
+@click.command()
+@events_option
+@layout_options
+@click.option(
+    "--out",
+    metavar=PLACE,
+    required=True,
+    help="Folder for the scores, as Parquet; scores in it are replaced.",
+)
+@click.option(
+    "--bundle", type=PATH, help="Folder of another bundle than the champion's, signed for the same key."
+)
+@click.option("--features", "with_features", is_flag=True, help="Write each event's features, too.")
+@as_json
+@click.pass_obj
+def score(
+    settings: Settings,
+    events: str,
+    layout: Layout | None,
+    out: str,
+    bundle: Path | None,
+    with_features: bool,
+    json_: bool,
+) -> None:
+    """Score many events at once, as a server would one by one, with the home's events as their history."""
+    from pipelines import score as step
+
+    result = watched(
+        "score", step.score, settings, events, out, bundle=bundle, with_features=with_features, layout=layout
+    )
+    show(result, json_)
