@@ -81,8 +81,10 @@ class App:
             more = {name: value for name, value in error.more.items() if name != "reason"}
             return problem(error.status, error.detail, headers=error.headers, **more)
         if isinstance(error, InputError):
-            field = {"field": error.where} if error.where else {}
-            return problem(409 if isinstance(error, ConflictError) else 422, error.line(), **field)
+            status = 409 if isinstance(error, ConflictError) else 422
+            if error.where:
+                return problem(status, error.line(), field=error.where)
+            return problem(status, error.line())
         if isinstance(error, SetupError):
             self._state.metrics.cells[REJECTED.at("store")] += 1
             _log.error("%s", error, extra={"request_id": request.id})

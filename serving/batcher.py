@@ -25,6 +25,7 @@ _AGAIN = {b"retry-after": b"1"}
 
 T = TypeVar("T")
 Answers = list[bytes]
+Waiting = tuple[Sequence[Event], Callable[[Answers], Any], asyncio.Future[Any]]
 Score = Callable[[Sequence[Sequence[Event]]], "list[Answers | MlopsError]"]
 
 
@@ -39,7 +40,7 @@ class Batcher:
     def __init__(self, score: Score, limit: int) -> None:
         self._score = score
         self._limit = limit
-        self._waiting: deque[tuple[Sequence[Event], Callable[[Answers], Any], asyncio.Future[Any]]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self.events = 0
         """How many wait."""
 
@@ -73,7 +74,8 @@ class Batcher:
         return answer
 
     def _run(self) -> None:
-        taken, count = [], 0
+        taken: list[Waiting] = []
+        count = 0
         while self._waiting and (not taken or count + len(self._waiting[0][0]) <= MAX_BATCH):
             taken.append(self._waiting.popleft())
             count += len(taken[-1][0])

@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if self._headers and self._headers.pop(b"expect", None) and self._current is None:
+        if self._headers and self._headers.pop(b"expect", b"") and self._current is None:
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
