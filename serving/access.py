@@ -139,12 +139,14 @@ class Access:
             403,
             f"the API key {known.name!r} may not do this: it has no scope {scope}",
             headers={b"www-authenticate": b'Bearer error="insufficient_scope", scope="%s"' % scope.encode()},
+            reason="auth",
         )
 
 
 def _unauthorised(error: bytes, detail: str) -> Problem:
     """A 401, with the challenge of RFC 6750."""
-    return Problem(401, detail, headers={b"www-authenticate": b'Bearer realm="scoring"' + error})
+    challenge = b'Bearer realm="scoring"' + error
+    return Problem(401, detail, headers={b"www-authenticate": challenge}, reason="auth")
 
 
 def _too_many(key: ApiKey, wait: float) -> Problem:
@@ -152,4 +154,5 @@ def _too_many(key: ApiKey, wait: float) -> Problem:
         429,
         f"the API key {key.name!r} may ask {key.rate_per_second:g} times a second, and {key.burst} at once",
         headers={b"retry-after": b"%d" % max(1, math.ceil(wait))},
+        reason="rate",
     )

@@ -12,6 +12,8 @@ from serving.http import Request
 
 __all__ = ["Audit", "AuditRecord"]
 
+_DAY_S = 86_400.0
+
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line.
@@ -30,10 +32,10 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Audit:
-    """Files `audit-….jsonl` in a folder, each line on the disk before the call is answered."""
+    """Files `audit-….jsonl` in a folder, one a day and process; as with decisions, a line survives the process."""
 
     def __init__(self, folder: Path) -> None:
-        self._log = AppendLog(folder, "audit")
+        self._log = AppendLog(folder, "audit", rotate_seconds=_DAY_S)
 
     def record(self, request: Request, action: str, outcome: str) -> None:
         """Append a line.
