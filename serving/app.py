@@ -141,8 +141,8 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
         ),
     )
     state.connections = connections
-    _put_next(state)
-    state.following = loop.create_task(_follow(state))
+    await state.follower.look()
+    state.following = loop.create_task(state.follower.follow())
     state.following.add_done_callback(_report)
     ticking = loop.create_task(_tick(state))
     server = await loop.create_server(connections, sock=listener, backlog=2048)
@@ -171,20 +171,6 @@ def begin_drain(state: State) -> None:
     """Turn readiness, let each connection end with its next answer, and end when all is answered."""
     state.draining = True
     state.told_to_end.set()
-
-
-async def _follow(state: State) -> None:
-    while True:
-        await asyncio.sleep(state.options.poll_seconds)
-        scorer = await asyncio.to_thread(state.follower.check)
-        if scorer is not None:
-            state.follower.put(scorer)
-
-
-def _put_next(state: State) -> None:
-    scorer = state.follower.check()
-    if scorer is not None:
-        state.follower.put(scorer)
 
 
 async def _tick(state: State) -> None:
