@@ -1,0 +1,223 @@
+"""What the service takes and answers, as JSON Schema: the named schemas of the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlops.bundle import Bundle
+from serving.json_schema import JsonSchema, event_id_schema, event_schema, label_schema
+from serving.openapi_problems import problem_schema
+
+__all__ = ["schemas_of"]
+
+_DECISION_ID = "0f8fad5bd9cb469fa16570867728950e-AYAAAAAAAAPp"
+_NAME = {"type": "string", "description": "The model's name."}
+_VERSION = {"type": "string", "description": "Its version in the registry."}
+_NUMBER = {"type": "number"}
+_TEXT = {"type": "string"}
+_MAYBE_TEXT = {"type": ["string", "null"]}
+
+
+def schemas_of(bundle: Bundle | None, version: str, *, max_rows: int) -> dict[str, JsonSchema]:
+    """By name. Without a bundle, what depends on the event schema is an object, or anything."""
+    model = {"model": bundle.manifest.name if bundle else "fraud", "version": version or "1"}
+    row = list(bundle.reference[0]) if bundle and bundle.reference else []
+    names = bundle.features.names if bundle else ()
+    score = {
+        "type": "number",
+        "description": "What the model gives: the probability that it is a "
+        f"{bundle.schema.label.positive if bundle else 'positive'}.",
+    }
+    if not bundle or bundle.schema.task == "classification":
+        score |= {"minimum": 0, "maximum": 1}
+    else:
+        score["description"] = f"What the model predicts: the event's `{bundle.schema.label.column}`."
+    return {
+        "Event": event_schema(bundle) if bundle else _UNKNOWN_EVENT,
+        "Answer": _answer(bundle, score, model, dict(zip(names, row, strict=False))),
+        "Reason": _REASON,
+        "Label": label_schema(bundle) if bundle else _UNKNOWN_LABEL,
+        "Labelled": _object(
+            {
+                "accepted": {"type": "integer", "minimum": 0, "description": "How many were applied."},
+                "unknown": {
+                    "type": "array",
+                    "items": {"type": ["integer", "string"]},
+                    "description": "The ids of events that did not come yet; their labels are held until they do.",
+                },
+            },
+            {"accepted": 1, "unknown": []},
+        ),
+        "Rows": _rows(names, row, max_rows),
+        "Scores": _object(
+            {"scores": {"type": "array", "items": score}, "model": _NAME, "version": _VERSION},
+            {"scores": [0.0123]} | model,
+        ),
+        "Model": _model(bundle, version),
+        "Alive": _object({"status": {"const": "alive"}}, {"status": "alive"}),
+        "Readiness": _READINESS,
+        "Reloaded": _RELOADED,
+        "Problem": problem_schema(),
+    }
+
+
+def _answer(
+    bundle: Bundle | None, score: JsonSchema, model: dict[str, str], features: dict[str, float]
+) -> JsonSchema:
+    value = "prediction" if bundle and bundle.schema.task == "regression" else "score"
+    decides = bundle is not None and bundle.decisions is not None
+    event_id = event_id_schema(bundle.schema) if bundle else {"type": ["integer", "string"]}
+    properties: dict[str, JsonSchema] = {
+        "event_id": event_id,
+        "decision_id": {
+            "type": "string",
+            "description": "What the answer is called in the decision log; `GET /v1/decisions/{id}` finds it.",
+        },
+        value: score,
+        "decision": {
+            "type": "string",
+            "enum": ["approve", "review", "decline"],
+            "description": "What is least costly at this score, by the costs in the model's policy.",
+        },
+        "model": _NAME,
+        "version": _VERSION,
+        "features": {
+            "type": "object",
+            "additionalProperties": _NUMBER,
+            "description": "What the model read, by name; only if it was asked for.",
+        },
+        "reasons": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/Reason"},
+            "description": "What moved the score furthest, the strongest first; only if it was asked for.",
+        },
+    }
+    if bundle and not decides:
+        del properties["decision"]
+    whole = event_id["type"] == "integer" or not bundle
+    example = {
+        "event_id": 1001 if whole else f"{_stem(bundle)}-1001",
+        "decision_id": _DECISION_ID,
+        value: 0.0123,
+    }
+    example |= {"decision": "approve"} if "decision" in properties else {}
+    required = [name for name in properties if name not in ("features", "reasons")]
+    if not bundle:
+        required = ["event_id", "decision_id", "model", "version"]
+    return _object(properties, example | model | ({"features": features} if features else {}), required)
+
+
+def _stem(bundle: Bundle | None) -> str:
+    return bundle.schema.events.id.removesuffix("_id") if bundle else "event"
+
+
+def _rows(names: Sequence[str], row: list[float], max_rows: int) -> JsonSchema:
+    described: JsonSchema = {
+        "type": "array",
+        "items": _NUMBER,
+        "description": "One value a feature, in the order of `GET /v1/model`.",
+    }
+    if names:
+        described |= {"minItems": len(names), "maxItems": len(names)}
+    rows = {"type": "array", "items": described, "maxItems": max_rows}
+    return _object({"features": rows}, {"features": [row] if row else []}) | {"additionalProperties": False}
+
+
+def _model(bundle: Bundle | None, version: str) -> JsonSchema:
+    feature = _object({"name": _TEXT, "unit": _TEXT, "description": _TEXT})
+    example: dict[str, Any] | None = None
+    if bundle:
+        described = bundle.features.describe()
+        example = {
+            "name": bundle.manifest.name,
+            "version": version,
+            "framework": bundle.manifest.framework,
+            "task": bundle.schema.task,
+            "digest": bundle.digest,
+            "features": [{"name": name, "unit": unit, "description": text} for name, unit, text in described],
+        }
+    return _object(
+        {
+            "name": _NAME,
+            "version": _VERSION,
+            "framework": {"type": "string", "description": "What it was trained with."},
+            "task": {"type": "string", "enum": ["classification", "regression"]},
+            "digest": {
+                "type": "string",
+                "description": "The digest over all files of the bundle that is served.",
+            },
+            "features": {"type": "array", "items": feature, "description": "In the model's order."},
+        },
+        example,
+    )
+
+
+def _object(
+    properties: dict[str, JsonSchema], example: dict[str, Any] | None = None, required: Sequence[str] = ()
+) -> JsonSchema:
+    """An object with these fields, which must be there: all of them, unless `required` says which."""
+    described: JsonSchema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required or properties),
+    }
+    return described if example is None else described | {"examples": [example]}
+
+
+_UNKNOWN_EVENT: JsonSchema = {
+    "type": "object",
+    "description": "An event, by the deployed model's schema. No model is deployed yet.",
+}
+_UNKNOWN_LABEL = _object(
+    {"event_id": {"type": ["integer", "string"]}, "label": _NUMBER, "known_at": _TEXT},
+    required=["event_id", "label"],
+)
+_REASON = _object(
+    {
+        "feature": _TEXT,
+        "value": {"type": "number", "description": "The feature's value."},
+        "contribution": {"type": "number", "description": "What it adds to the score, in the score's unit."},
+        "text": {"type": "string", "description": "The same as a sentence."},
+    },
+    {
+        "feature": "amount",
+        "value": 1250.0,
+        "contribution": 0.31,
+        "text": "what is to be paid (amount) is 1250 currency, typically 12 to 80: raises the score by 0.31",
+    },
+)
+_READINESS = _object(
+    {
+        "status": {"enum": ["ready", "not ready"]},
+        "following": {"type": "boolean", "description": "Whether the deployment pointer is still followed."},
+        "version": _MAYBE_TEXT,
+        "digest": _MAYBE_TEXT,
+        "refused": {
+            "type": ["object", "null"],
+            "properties": {"version": _TEXT, "reason": _TEXT},
+            "description": "The version that the pointer names and that is not served, and why.",
+        },
+        "store": {
+            "type": ["string", "null"],
+            "description": "Why the store cannot be reached; null if it can.",
+        },
+    },
+    {
+        "status": "ready",
+        "following": True,
+        "version": "1",
+        "digest": "9f2b…",
+        "refused": None,
+        "store": None,
+    },
+)
+_RELOADED = _object(
+    {
+        "workers": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "What each worker serves now.",
+        }
+    },
+)

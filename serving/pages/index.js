@@ -1,0 +1,210 @@
+const SCORE = "/v1/score?features=true&reasons=true";
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+const TONES = { approve: "yes", review: "maybe", decline: "no" };
+const WORDS = { approve: "Approve", review: "Review", decline: "Decline" };
+let event = { properties: {}, required: [] };
+let described = { version: null, features: new Map() };
+
+const typesOf = (property) => [property.type ?? "string"].flat();
+const mayBe = (property, type) => typesOf(property).includes(type);
+
+async function begin() {
+  const answer = await showState();
+  if (answer.status !== 200) return showProblem(answer);
+  event = answer.body.components.schemas.Event;
+  const names = Object.keys(event.properties ?? {});
+  byId("score").disabled = byId("another").disabled = !names.length;
+  byId("about").textContent = names.length
+    ? "It is scored as any other: it goes into the decision log, and counts in the features of later events."
+    : "No model is deployed yet, so nobody knows what an event is made of.";
+  byId("fields").replaceChildren(...names.map(field));
+  another();
+}
+
+/** Show which model answers and whether it is ready; the answer to `/openapi.json`. */
+async function showState() {
+  const [ready, document_] = await Promise.all([ask("GET", "/readyz"), ask("GET", "/openapi.json")]);
+  const model = document_.body.info?.["x-model"];
+  const parts = [el("span", { class: `pill ${ready.status === 200 ? "yes" : "no"}` }, ready.status === 200 ? "Ready" : "Not ready")];
+  if (model) parts.push(el("span", {}, el("b", {}, model.name), " version ", el("b", {}, model.version)));
+  const { refused, store, draining, detail } = ready.body;
+  if (refused) parts.push(el("span", { class: "no" }, `Version ${refused.version} was refused: ${refused.reason}`));
+  if (store) parts.push(el("span", { class: "no" }, `Store: ${store}`));
+  if (draining) parts.push(el("span", {}, "The service is ending."));
+  if (detail) parts.push(el("span", { class: "no" }, detail));
+  byId("state").replaceChildren(...parts);
+  return document_;
+}
+
+function field(name) {
+  const property = event.properties[name];
+  const unit = property["x-unit"] ? el("span", { class: "unit" }, ` ${property["x-unit"]}`) : "";
+  const input = inputOf(name, property);
+  input.addEventListener("input", () => { clearError(name); showCurl(); });
+  return el(
+    "div",
+    { class: "field" },
+    el("label", { htmlFor: `field-${name}` }, name, unit),
+    input,
+    el("small", { id: `more-${name}` }, [property.description, event.required.includes(name) ? "" : "may be left out"].filter(Boolean).join("; ")),
+    el("span", { class: "error", id: `error-${name}` }),
+  );
+}
+
+function inputOf(name, property) {
+  const common = { id: `field-${name}`, name, "aria-describedby": `more-${name} error-${name}` };
+  const choices = property.enum ?? (mayBe(property, "boolean") ? [true, false] : null);
+  if (choices) {
+    const given = choices.filter((choice) => choice !== null && choice !== "");
+    const options = given.map((choice) => el("option", { value: String(choice) }, String(choice)));
+    return el("select", common, el("option", { value: "" }, "–"), ...options);
+  }
+  const numeric = mayBe(property, "number") || mayBe(property, "integer");
+  const mode = numeric && !mayBe(property, "string") ? "decimal" : "text";
+  return el("input", { ...common, type: "text", inputMode: mode, spellcheck: false, autocomplete: "off" });
+}
+
+/** A fresh id, the time now, and the example of every other field that has nothing in it. */
+function another() {
+  for (const [name, property] of Object.entries(event.properties ?? {})) {
+    const input = byId(`field-${name}`);
+    const example = property.examples?.[0];
+    if (name === event["x-event-id"]) input.value = freshId(property);
+    else if (name === event["x-event-time"]) input.value = `${new Date().toISOString().slice(0, 19)}Z`;
+    else if (!input.value && example !== null && example !== undefined) input.value = String(example);
+    clearError(name);
+  }
+  showCurl();
+}
+
+function freshId(property) {
+  const random = crypto.getRandomValues(new Uint32Array(2));
+  const number = BigInt(Date.now()) * 1000n + BigInt(random[0] % 1000);
+  return typesOf(property)[0] === "integer" ? String(number) : `by-hand-${number.toString(36)}${random[1].toString(36)}`;
+}
+
+/** The event as JSON. A number is sent as it was typed, with all its digits; what is no number is sent as text. */
+function body() {
+  const pairs = Object.entries(event.properties ?? {}).flatMap(([name, property]) => {
+    const text = byId(`field-${name}`).value;
+    if (text === "") return [];
+    return [`${JSON.stringify(name)}: ${literal(text, property)}`];
+  });
+  return `{${pairs.join(", ")}}`;
+}
+
+function literal(text, property) {
+  if (mayBe(property, "boolean") && ["true", "false"].includes(text)) return text;
+  if (typesOf(property)[0] !== "string" && NUMBER.test(text.trim())) return text.trim();
+  return JSON.stringify(text);
+}
+
+function showCurl() {
+  byId("curl").textContent = curlLine("POST", SCORE, { key: Boolean(byId("key").value), body: body() });
+}
+
+async function score(submitted) {
+  submitted.preventDefault();
+  for (const name of Object.keys(event.properties)) clearError(name);
+  clearError("key");
+  const key = byId("key").value.trim();
+  byId("score").disabled = true;
+  const answer = await ask("POST", SCORE, { key, body: body() });
+  byId("score").disabled = false;
+  if (answer.status !== 200) return showProblem(answer);
+  await describeFeatures(answer.body.version, key);
+  showAnswer(answer);
+}
+
+async function describeFeatures(version, key) {
+  if (described.version === version) return;
+  const model = await ask("GET", "/v1/model", { key });
+  if (model.status !== 200) return;
+  described = { version: model.body.version, features: new Map(model.body.features.map((feature) => [feature.name, feature])) };
+  await showState();
+}
+
+function showAnswer({ body: answer, took }) {
+  const value = answer.score ?? answer.prediction;
+  const parts = [el("h2", {}, "score" in answer ? "Score" : "Prediction"), verdict(answer, value)];
+  if ("score" in answer) parts.push(gauge(value));
+  parts.push(facts({ event: answer.event_id, decision: answer.decision_id, model: `${answer.model} version ${answer.version}`, took: `${took.toFixed(1)} ms` }));
+  parts.push(...reasonsOf(answer.reasons ?? []), ...featuresOf(answer.features ?? {}));
+  showResult(parts);
+  const cell = answer.decision ? el("span", { class: TONES[answer.decision] }, WORDS[answer.decision]) : "–";
+  byId("rows").prepend(el("tr", {}, el("td", { class: "mono" }, String(answer.event_id)), el("td", { class: "number" }, shown(value)), el("td", {}, cell)));
+  byId("earlier").hidden = false;
+}
+
+function verdict(answer, value) {
+  const pill = answer.decision ? el("span", { class: `pill ${TONES[answer.decision]}`, id: "decision" }, WORDS[answer.decision]) : "";
+  return el("div", { class: "verdict" }, el("span", { class: "value", id: "value" }, shown(value)), pill);
+}
+
+function gauge(value) {
+  const bar = el("i");
+  bar.style.width = `${100 * Math.min(Math.max(value, 0), 1)}%`;
+  return el("div", { class: "gauge", "aria-hidden": "true" }, bar);
+}
+
+function facts(known) {
+  const pairs = Object.entries(known).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, String(value))));
+  return el("dl", { class: "facts" }, ...pairs);
+}
+
+function reasonsOf(reasons) {
+  const most = Math.max(...reasons.map((reason) => Math.abs(reason.contribution)));
+  const items = reasons.map((reason) => {
+    const bar = el("i");
+    bar.style.width = `${(100 * Math.abs(reason.contribution)) / most}%`;
+    return el("li", { class: reason.contribution > 0 ? "raises" : "lowers" }, reason.text, el("div", { class: "track", "aria-hidden": "true" }, bar));
+  });
+  const none = el("p", { class: "quiet" }, "No feature moves this score away from the typical.");
+  return [el("h3", {}, "Reasons"), items.length ? el("ul", { class: "reasons", id: "reasons" }, ...items) : none];
+}
+
+function featuresOf(features) {
+  const rows = Object.entries(features).map(([name, value]) => {
+    const { unit = "", description = "" } = described.features.get(name) ?? {};
+    return el(
+      "tr",
+      {},
+      el("td", {}, el("span", { class: "mono" }, name), description ? el("div", { class: "soft" }, description) : ""),
+      el("td", { class: "number" }, shown(value), unit && unit !== "0/1" ? el("span", { class: "soft" }, ` ${unit}`) : ""),
+    );
+  });
+  return rows.length ? [el("h3", {}, "Features"), el("table", { id: "features" }, el("tbody", {}, ...rows))] : [];
+}
+
+/** A problem document: next to the field that it names, or else where the answer would stand. */
+function showProblem({ status, body: problem, headers }) {
+  const [, name] = /^(?:\[\d+\]\.?)?(.*)$/.exec(problem.field ?? "");
+  const input = status === 401 || status === 403 ? byId("key") : byId(`field-${name}`);
+  const wait = headers.get("retry-after");
+  const head = status ? `${status} ${problem.title ?? ""}` : problem.title;
+  const more = wait ? ` Try again in ${wait} s.` : "";
+  const detail = problem.detail ?? String(problem).slice(0, 300);
+  showResult([el("div", { class: "alert", role: "alert", id: "problem" }, el("p", {}, el("b", {}, head)), el("p", {}, detail + more))]);
+  if (!input) return;
+  input.setAttribute("aria-invalid", "true");
+  byId(input.id === "key" ? "key-error" : `error-${name}`).textContent = detail;
+  input.focus();
+}
+
+function clearError(name) {
+  const input = name === "key" ? byId("key") : byId(`field-${name}`);
+  input.removeAttribute("aria-invalid");
+  byId(name === "key" ? "key-error" : `error-${name}`).textContent = "";
+}
+
+function showResult(parts) {
+  byId("nothing").hidden = true;
+  byId("result").hidden = false;
+  byId("result").replaceChildren(...parts);
+}
+
+byId("form").addEventListener("submit", score);
+byId("another").addEventListener("click", another);
+byId("key").addEventListener("input", () => { clearError("key"); showCurl(); });
+byId("copy").append(copyButton(() => byId("curl").textContent));
+begin();
