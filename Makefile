@@ -18,8 +18,8 @@ setup: ## install everything into .venv; installs nothing when all is there
 demo: setup ## run the whole loop, from raw events to a retrained model, and say where to look
 	@$(BIN)/mlops demo
 
-serve: setup ## serve the champion over HTTP
-	@$(BIN)/mlops serve
+serve: setup ## serve the champion over HTTP, for this machine alone
+	@$(BIN)/mlops serve --no-keys
 
 test: setup ## every test that needs no root and no services
 	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)

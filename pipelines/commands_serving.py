@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import date
+from pathlib import Path
 
 import click
 
@@ -13,6 +14,7 @@ from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import (
     DATE,
+    PATH,
     as_json,
     events_option,
     layout_options,
@@ -27,16 +29,36 @@ __all__ = ["replay", "serve"]
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."
 )
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that answer."
+)
+@click.option(
+    "--keys",
+    type=PATH,
+    metavar="FILE",
+    envvar="MLOPS_SERVING_KEYS",
+    help="API keys, as `mlops keys create` makes them.",
+)
+@click.option("--no-keys", is_flag=True, help="Ask for no keys: whoever reaches it may do everything.")
 @click.pass_obj
-def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve the champion over HTTP until Ctrl-C."""
+def serve(settings: Settings, host: str, port: int, workers: int, keys: Path | None, no_keys: bool) -> None:
+    """Serve the champion over HTTP until Ctrl-C.
+
+    Other options of the server are variables, such as MLOPS_SERVING_QUEUE; see `python -m serving --help`.
+    """
     from pipelines.server import command, environment
 
     if not settings.pointer.exists():
         raise ConfigError(
             "no champion to serve", where=settings.pointer, todo="promote one: mlops run, mlops promote"
         )
-    line = command(settings, host=host, port=port)
+    if keys is None and not no_keys:
+        raise ConfigError(
+            "nothing says who may ask",
+            where="mlops serve",
+            todo="on this machine alone, say --no-keys; else make a key with `mlops keys create` and say --keys FILE",
+        )
+    line = command(settings, host=host, port=port, workers=workers, keys=None if no_keys else keys)
     os.execve(line[0], line, environment(settings))
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
@@ -14,8 +15,19 @@ from pipelines.process import running
 __all__ = ["command", "environment", "running_server"]
 
 
-def command(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) -> list[str]:
-    """The command line that serves this home's champion, in the variables of `environment`."""
+def command(
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    workers: int = 1,
+    keys: Path | None = None,
+) -> list[str]:
+    """The command line that serves this home's champion, in the variables of `environment`.
+
+    Args:
+        keys: the file of API keys; without one, everybody on this machine may ask.
+    """
     return [
         *(sys.executable, "-m", "serving"),
         *("--pointer", str(settings.pointer)),
@@ -24,6 +36,8 @@ def command(settings: Settings, *, host: str = "127.0.0.1", port: int = 8080) ->
         *("--public-key", str(settings.keys / PUBLIC_KEY)),
         *("--host", host),
         *("--port", str(port)),
+        *("--workers", str(workers)),
+        *(("--keys", str(keys)) if keys else ("--no-keys",)),
     ]
 
 
@@ -34,13 +48,14 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def running_server(settings: Settings, *, port: int) -> Iterator[str]:
-    """Start the server on loopback, yield its base URL when it is ready, and drain it at the end.
+    """Start the server on loopback, for this machine alone; yield its base URL when it is ready; drain it at the end.
 
     Raises:
         SetupError: it ended, or was not ready in time.
     """
     url = f"http://127.0.0.1:{port}"
-    line, log = command(settings, port=port), settings.home / "serving.log"
+    log = settings.home / "serving.log"
+    line = [*command(settings, port=port), "--drain-seconds", "0"]  # nobody balances load over it
     with running(
         "the scoring server",
         line,

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+import threading
 import time
-from pathlib import Path
 
 import msgspec
 
 from mlops.bundle import open_bundle
-from mlops.deployment import Deployment, bundle_path, read_deployment
-from mlops.errors import BundleError, MlopsError
+from mlops.deployment import Deployed, bundle_path, read_deployment
+from mlops.errors import BundleError, MlopsError, SetupError
 from mlops.settings import without_password
+from serving.audit import Audit
 from serving.decisions import AppendLog, last_decisions, last_labels
+from serving.instruments import MODEL_LOADS, MODEL_REFUSED
+from serving.metrics import WorkerMetrics
+from serving.options import Options
 from serving.plan import StorePlan
 from serving.scorer import Scorer
 from serving.service import RECENT, Service
+from serving.shared import Shared
 from serving.stores import open_store
 
-__all__ = ["MAX_EVENTS", "MAX_LABELS", "Follower", "Refusal"]
+__all__ = ["MAX_EVENTS", "MAX_LABELS", "Follower", "Note", "Refusal"]
 
 MAX_EVENTS = 100
 """Events in one request."""
@@ -27,6 +34,9 @@ MAX_LABELS = 1000
 """Labels in one request: other requests wait for a fraction of a second."""
 
 _RETRY_SECONDS = 5.0
+_LISTEN_SECONDS = 0.1
+_MAX_REASON = 2000
+_ASKED, _LOOKED = 0, 1  # cells of the area `control`
 _log = logging.getLogger("serving")
 
 
@@ -37,89 +47,186 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says of itself in the block that all workers share."""
+
+    pid: int
+    name: str = ""
+    version: str | None = None
+    digest: str | None = None
+    refused: Refusal | None = None
+
+
 class Follower:
     """Holds the service that answers, or none yet, and the last refusal, if what the pointer names was refused.
 
-    Args:
-        pointer: the file that promotion writes.
-        public_key: what bundles must be signed for.
-        store: URI of the online store; opened with the first bundle that is put in place.
-        decisions: folder of the decision log and the label log.
+    The store is opened with the first bundle that is put in place. `close` ends what it holds.
     """
 
-    def __init__(self, pointer: Path, public_key: Path, store: str | Path, decisions: Path) -> None:
+    def __init__(self, options: Options, metrics: WorkerMetrics, shared: Shared) -> None:
         self.service: Service | None = None
         self.refused: Refusal | None = None
-        self._pointer = pointer
-        self._public_key = public_key
-        self._store = store
-        self._decisions = decisions
-        self._logs = AppendLog(decisions, "decisions"), AppendLog(decisions, "labels")
+        self._options = options
+        self._metrics = metrics
+        self._shared = shared
+        self._control = shared.mine("control")
+        self._logs = self._open_log("decisions"), self._open_log("labels")
         self._seen: tuple[int, ...] = ()
         self._retry_at = 0.0
+        self._checking = threading.Lock()
+        self._found: Scorer | None = None
+        self.audit = Audit(options.audit)
+        """The log of administrative calls, kept beside the other two."""
+        self._write_note()
 
     def check(self) -> Scorer | None:
         """Look at the pointer; return what is to be put in place with `put`, if there is something.
 
         It may run beside requests: it changes nothing that they read. What is refused is tried again every few
-        seconds, as what was missing may have come.
+        seconds, as what was missing may have come; or now, if a worker was asked to look.
         """
-        version = "unknown"
-        seen: tuple[int, ...] = ()
-        try:
-            stat = self._pointer.stat()
-            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
-            if seen == self._seen and (self.refused is None or time.monotonic() < self._retry_at):
-                return None
-            deployment = read_deployment(self._pointer)
-            if deployment is None:
-                return None
-            version = deployment.champion.version
-            scorer = self._load(deployment)
-        except FileNotFoundError:
-            return None
-        except (MlopsError, OSError) as error:
-            reason = error.line() if isinstance(error, MlopsError) else str(error)
-            refusal = Refusal(version=version, reason=reason)
-            if refusal != self.refused:
-                _log.error("refused version %s: %s", version, reason)
-            self.refused = refusal
-            self._seen, self._retry_at = seen, time.monotonic() + _RETRY_SECONDS
-            return None
-        self._seen, self.refused = seen, None
+        with self._checking:
+            looked = time.monotonic()
+            scorer = self._check(again=self._is_asked())
+            if scorer is not None:
+                self._found = scorer
+            self._control[_LOOKED] = looked
         return scorer
 
     def put(self, scorer: Scorer) -> None:
-        """Let `scorer` answer from the next request on."""
+        """Let `scorer` answer from the next request on, unless another was found since."""
         assert self.service is not None
+        if scorer is not self._found:
+            return
         self.service.scorer = scorer
+        self._metrics.cells[MODEL_LOADS.at("loaded")] += 1
+        self._write_note()
         _log.info("version %s of %s answers", scorer.version, scorer.bundle.manifest.name)
+
+    async def look(self) -> None:
+        """Check, beside requests, and put in place what is found."""
+        scorer = await asyncio.to_thread(self.check)
+        if scorer is not None:
+            self.put(scorer)
+
+    async def follow(self) -> None:
+        """Look at the pointer every `poll_seconds`, and soon when a worker was asked to; it never ends."""
+        poll_seconds = self._options.poll_seconds
+        due = time.monotonic()
+        while True:
+            if self._is_asked() or time.monotonic() >= due:
+                await self.look()
+                due = time.monotonic() + poll_seconds
+                for log in self._logs:
+                    log.rotate_if_due()
+            await asyncio.sleep(min(_LISTEN_SECONDS, poll_seconds))
+
+    def ask(self) -> float:
+        """Have all workers look at the pointer; return what `looked` is to be asked."""
+        self._control[_ASKED] = asked = time.monotonic()
+        return asked
+
+    def looked(self, asked: float) -> list[bool]:
+        """Which workers have looked since."""
+        return [part[_LOOKED] >= asked for part in self._shared.parts("control")[: self._shared.workers]]
 
     def close(self) -> None:
         """Close the store and the logs."""
         for log in self._logs:
             log.close()
+        self.audit.close()
         if self.service is not None:
             self.service.store.close()
 
-    def _load(self, deployment: Deployment) -> Scorer:
-        champion = deployment.champion
-        bundle = open_bundle(bundle_path(self._pointer, champion), public_key=self._public_key)
+    def _open_log(self, prefix: str) -> AppendLog:
+        options = self._options
+        return AppendLog(
+            options.decisions,
+            prefix,
+            fsync=options.fsync,
+            rotate_bytes=options.rotate_bytes,
+            rotate_seconds=options.rotate_seconds,
+        )
+
+    def _is_asked(self) -> bool:
+        asked = max(part[_ASKED] for part in self._shared.parts("control"))
+        return asked > self._control[_LOOKED]
+
+    def _check(self, *, again: bool) -> Scorer | None:
+        pointer = self._options.pointer
+        version = "unknown"
+        seen: tuple[int, ...] = ()
+        try:
+            stat = pointer.stat()
+            seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            waits = self.refused is None or (time.monotonic() < self._retry_at and not again)
+            if seen == self._seen and waits:
+                return None
+            deployment = read_deployment(pointer)
+            if deployment is None:
+                raise FileNotFoundError
+            champion = deployment.champion
+            version = champion.version
+            scorer = None if self._answers(champion) else self._load(champion)
+        except FileNotFoundError:
+            if self.service is not None:
+                self._refuse(
+                    version, SetupError("is gone", where=pointer, todo="promote, or roll back").line()
+                )
+            self._seen = ()
+            return None
+        except (MlopsError, OSError) as error:
+            self._refuse(version, error.line() if isinstance(error, MlopsError) else str(error))
+            self._seen, self._retry_at = seen, time.monotonic() + _RETRY_SECONDS
+            return None
+        self._seen, self.refused = seen, None
+        self._metrics.cells[MODEL_REFUSED.at()] = 0
+        self._write_note()
+        return scorer
+
+    def _answers(self, champion: Deployed) -> bool:
+        if self.service is None:
+            return False
+        scorer = self.service.scorer
+        return (scorer.version, scorer.bundle.digest) == (champion.version, champion.digest)
+
+    def _refuse(self, version: str, reason: str) -> None:
+        refusal = Refusal(version=version, reason=reason[:_MAX_REASON])
+        if refusal != self.refused:
+            _log.error("refused version %s: %s", version, reason)
+            self._metrics.cells[MODEL_LOADS.at("refused")] += 1
+        self.refused = refusal
+        self._metrics.cells[MODEL_REFUSED.at()] = 1
+        self._write_note()
+
+    def _load(self, champion: Deployed) -> Scorer:
+        options = self._options
+        bundle = open_bundle(bundle_path(options.pointer, champion), public_key=options.public_key)
         if bundle.digest != champion.digest:
             raise BundleError(f"has the digest {bundle.digest}, not {champion.digest}", where=bundle.path)
         needed = StorePlan.of(bundle.features, bundle.schema)
         if self.service is not None:
             plan = self.service.store.plan
-            plan.check_serves(needed, bundle.schema, where=without_password(str(self._store)))
+            plan.check_serves(needed, bundle.schema, where=without_password(options.store))
             return Scorer(bundle, champion.version, plan)
-        store = open_store(self._store, needed, bundle.schema)
+        store = open_store(options.store, needed, bundle.schema)
         try:
-            service = Service(store, Scorer(bundle, champion.version, store.plan), *self._logs)
-            decisions = last_decisions(self._decisions, RECENT)
-            if recovered := service.recover(decisions, last_labels(self._decisions, RECENT)):
+            scorer = Scorer(bundle, champion.version, store.plan)
+            service = Service(store, scorer, *self._logs, self._metrics)
+            decisions = last_decisions(options.decisions, RECENT)
+            if recovered := service.recover(decisions, last_labels(options.decisions, RECENT)):
                 _log.info("recovered %d events from the decision log", recovered)
         except BaseException:
             store.close()
             raise
         self.service = service
-        return service.scorer
+        return scorer
+
+    def _write_note(self) -> None:
+        note = Note(pid=os.getpid(), refused=self.refused)
+        if self.service is not None:
+            scorer = self.service.scorer
+            note = msgspec.structs.replace(
+                note, name=scorer.bundle.manifest.name, version=scorer.version, digest=scorer.bundle.digest
+            )
+        self._shared.write_note(msgspec.json.encode(note))

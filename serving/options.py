@@ -86,12 +86,13 @@ def options_of(arguments: Sequence[str] | None = None, env: Mapping[str, str] | 
     variables = os.environ if env is None else env
     parser = _parser()
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    asked = {"keys", "no_keys"} & given.keys()
     for name in _names(parser):
+        if asked and name in ("keys", "no_keys"):
+            continue  # the command line has said it
         variable = STORE if name == "store" else PREFIX + name.upper()
         if name not in given and variables.get(variable):
             given[name] = variables[variable]
-    if "no_keys" in given and "keys" in given:
-        raise ConfigError("both --keys and --no-keys", todo="name one of the two")
     values: dict[str, Any] = {}
     for name, (field, read) in _READ.items():
         if name in given:
@@ -107,6 +108,8 @@ def options_of(arguments: Sequence[str] | None = None, env: Mapping[str, str] | 
 
 
 def _check_keys(options: Options) -> None:
+    if options.no_keys and options.keys:
+        raise ConfigError("both --keys and --no-keys", todo="name one of the two")
     local = _LOOPBACK.fullmatch(options.host)
     if options.no_keys and not local:
         raise ConfigError(

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import psutil
 from onnx import TensorProto, helper, numpy_helper
 
 from mlops.bundle import Decisions, Golden, Schema, write_bundle
@@ -22,6 +23,7 @@ from mlops.deployment import Deployed, Deployment, write_deployment
 from mlops.features import Calendar, Count, FeatureSet, Mean, Rate, Ratio, Rolling, Sum, Value
 from mlops.schema import Column, EventSchema, Label
 from mlops.signing import PUBLIC_KEY, ensure_keys
+from serving.options import Options, options_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -144,18 +146,29 @@ class World:
         )
         write_deployment(self.pointer, Deployment(name="example", champion=champion))
 
-    def command(self, port: int = 0) -> list[str]:
+    def command(self, port: int = 0, *more: str) -> list[str]:
+        """What starts a server; `more` are options that win over these."""
         return [
             *(sys.executable, "-m", "serving", "--pointer", str(self.pointer), "--store", str(self.store)),
             *("--decisions", str(self.decisions), "--public-key", str(self.keys / PUBLIC_KEY)),
-            *("--port", str(port), "--poll-seconds", "0.05"),
+            *("--port", str(port), "--poll-seconds", "0.05", "--drain-seconds", "0", "--log-format", "text"),
+            *(() if "--keys" in more else ("--no-keys",)),
+            *more,
         ]
 
+    def options(self, **changes: Any) -> Options:
+        """The options of a server in this process."""
+        options = options_of(self.command()[3:], {})
+        return msgspec.structs.replace(options, **changes)
+
     @contextmanager
-    def server(self) -> Iterator[Server]:
-        """A server process; what is left of it at the end is ended by SIGTERM."""
+    def server(self, *more: str, **popen: Any) -> Iterator[Server]:
+        """A server with options of its own; what is left of it at the end is ended by SIGTERM."""
+        command = self.command(0, *more)
         with (self.home / "serving.log").open("ab") as log:
-            process = subprocess.Popen(self.command(), cwd=ROOT, stdout=subprocess.PIPE, stderr=log)
+            process = subprocess.Popen(
+                command, **{"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": log} | popen
+            )
         try:
             assert process.stdout is not None
             line = process.stdout.readline().decode()
@@ -184,10 +197,17 @@ class Server:
         self.port = int(port)
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
 
-    def request(self, method: str, path: str, body: object = None) -> Reply:
+    def workers(self) -> list[int]:
+        """The workers' process ids."""
+        children = psutil.Process(self.process.pid).children()
+        return sorted(child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE)
+
+    def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
         """Send `body` as JSON, or as it is if it is bytes."""
         data = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
-        self._connection.request(method, path, data)
+        self._connection.request(method, path, data, headers or {})
         response = self._connection.getresponse()
         content, type_ = response.read(), response.headers.get("content-type", "")
         return Reply(response.status, msgspec.json.decode(content) if content else None, type_)

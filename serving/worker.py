@@ -1,0 +1,88 @@
+"""`python -m serving.worker`: one process that answers, started by the supervisor, which it does not outlive."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from mlops.errors import MlopsError
+from serving.access import Access
+from serving.app import begin_drain, serve
+from serving.batcher import Batcher
+from serving.events import Event
+from serving.follower import Follower
+from serving.logs import set_up
+from serving.metrics import WorkerMetrics
+from serving.options import Options
+from serving.shared import Shared
+from serving.state import State
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Answer until SIGTERM, or until the supervisor is gone; return the exit code.
+
+    Args:
+        arguments: descriptors of the line to the supervisor, the listening socket and the shared block; how many
+            workers there are, and which one this is.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the supervisor, which then sends SIGTERM
+    line, listener, block, workers, worker = map(int, arguments)
+    supervisor = socket.socket(fileno=line)
+    said = supervisor.makefile("rb").readline()
+    if not said.endswith(b"\n"):
+        return 0  # it is gone already
+    options = Options.from_json(said)
+    set_up(options.log_format, worker)
+    try:
+        state = _state(options, Shared(block, workers, worker))
+        uvloop.run(_live(state, socket.socket(fileno=listener), supervisor))
+    except MlopsError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _state(options: Options, shared: Shared) -> State:
+    metrics = WorkerMetrics(shared)
+    follower = Follower(options, metrics, shared)
+
+    def score(requests: Sequence[Sequence[Event]]) -> list[list[bytes] | MlopsError]:
+        assert follower.service is not None  # events are read with what its bundle says of them
+        return follower.service.score_each(requests)
+
+    return State(
+        options=options,
+        follower=follower,
+        batcher=Batcher(score, options.queue),
+        access=Access(options.keys, shared, follower.audit),
+        metrics=metrics,
+        shared=shared,
+    )
+
+
+async def _live(state: State, listener: socket.socket, supervisor: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, begin_drain, state)
+
+    def lost() -> None:
+        loop.remove_reader(supervisor)
+        begin_drain(state)
+
+    def ready() -> None:
+        service = state.follower.service
+        what = f"version {service.scorer.version}" if service else "no model yet"
+        loop.add_reader(supervisor, lost)  # it says nothing more, so what can be read is its end
+        supervisor.send(what.encode())
+
+    await serve(state, listener, on_ready=ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
