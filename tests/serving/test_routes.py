@@ -1,0 +1,188 @@
+"""What the routes besides plain scoring promise, from a real server."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from mlops.bundle import open_bundle
+from mlops.model import open_model
+from mlops.records import read_decisions
+from mlops.signing import PUBLIC_KEY
+from tests.serving.example import FEATURES, Server, World, payment, payments
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
+    world = World(tmp_path_factory.mktemp("routes"))
+    world.deploy("1", world.bundle())
+    with world.server() as server:
+        yield world, server
+
+
+@pytest.fixture
+def server(shared: tuple[World, Server]) -> Server:
+    return shared[1]
+
+
+def raw(server: Server, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
+    """An answer with its headers: (status, headers, body)."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    found = response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    connection.close()
+    return found
+
+
+def test_bare_features_get_the_model_s_score_and_nothing_is_logged(shared: tuple[World, Server]) -> None:
+    world, server = shared
+    rows = [[0.5 * n + m for m in range(len(FEATURES.names))] for n in range(3)]
+    model = open_model(open_bundle(world.home / "bundles" / "first", public_key=world.keys / PUBLIC_KEY))
+    expected = [float(score) for score in model(np.array(rows, np.float32))]
+    before = len(list(read_decisions(world.decisions)))
+    reply = server.post("/v1/predict", {"features": rows})
+    assert (reply.status, reply.body) == (200, {"scores": expected, "model": "example", "version": "1"})
+    assert server.post("/v1/predict", {"features": []}).body["scores"] == []
+    assert len(list(read_decisions(world.decisions))) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"[]", None),
+        (b"{}", None),
+        (b'{"features": [["a"]]}', None),
+        (b'{"features": [[NaN]]}', None),
+        (b'{"features": [], "more": 1}', None),
+        (msgspec.json.encode({"features": [[1.0]]}), "features[0]"),
+        (msgspec.json.encode({"features": [[1e300] * len(FEATURES.names)]}), FEATURES.names[0]),
+        (msgspec.json.encode({"features": [[1.0]] * 1001}), "features"),
+    ],
+)
+def test_features_that_do_not_fit_are_a_problem(server: Server, body: bytes, field: str | None) -> None:
+    reply = server.post("/v1/predict", body)
+    assert (reply.status, reply.type) == (422, "application/problem+json")
+    assert reply.body.get("field") == field
+
+
+def test_a_decision_is_found_under_its_id_also_by_text_ids_and_after_a_restart(world: World) -> None:
+    world.deploy("1", world.bundle())
+    with world.server() as server:
+        answers = server.post("/v1/score?features=true", payments(range(5))).body
+        assert [server.get(f"/v1/decisions/{a['decision_id']}").body for a in answers] == answers
+    with world.server() as server:
+        assert [server.get(f"/v1/decisions/{a['decision_id']}").body for a in answers] == answers
+
+
+@pytest.mark.parametrize("id_", ["x", "0" * 32, "0" * 32 + "-AQAAAAAAAAAA", "%00", "0" * 32 + "-%F0", "é"])
+def test_an_unknown_decision_is_not_found(server: Server, id_: str) -> None:
+    server.post("/v1/score", payment(70))
+    assert raw(server, "GET", "/v1/decisions/" + id_.replace("é", "%C3%A9"), b"", {})[0] == 404
+
+
+def test_another_s_random_digits_do_not_open_a_decision(server: Server) -> None:
+    one, other = (server.post("/v1/score", payment(n)).body["decision_id"] for n in (80, 81))
+    assert server.get(f"/v1/decisions/{one[:32]}{other[32:]}").status == 404
+
+
+def test_reasons_come_on_request_and_are_the_bundle_s(server: Server) -> None:
+    plain = server.post("/v1/score", payment(100)).body
+    with_reasons = server.post("/v1/score?reasons=true", payment(100)).body
+    reasons = with_reasons.pop("reasons")
+    assert with_reasons == plain
+    assert 1 <= len(reasons) <= 3
+    for reason in reasons:
+        assert reason["feature"] in FEATURES.names
+        assert set(reason) == {"feature", "value", "contribution", "text"}
+    both = server.post("/v1/score?features=true&reasons=true", [payment(100), payment(101)]).body
+    assert [set(answer) >= {"features", "reasons"} for answer in both] == [True, True]
+    assert both[0]["reasons"] == reasons
+    assert server.post("/v1/score?reasons=true", payments(range(200, 211))).status == 422
+
+
+def test_a_request_s_id_is_kept_if_it_is_one_and_made_if_not(server: Server) -> None:
+    kept = raw(server, "GET", "/livez", b"", {"x-request-id": "a-b.c/1"})[1]["x-request-id"]
+    assert kept == "a-b.c/1"
+    made = {
+        raw(server, "GET", "/livez", b"", headers)[1]["x-request-id"]
+        for headers in ({}, {"x-request-id": "a b"}, {"x-request-id": "x" * 65}, {"x-request-id": "\xe9"})
+    }
+    assert len(made) == 4
+    assert all(len(id_) < 64 for id_ in made)
+
+
+def test_an_event_from_far_in_the_future_is_refused_and_one_from_tomorrow_is_not(server: Server) -> None:
+    now = datetime.now(UTC)
+    near, far = (now + timedelta(hours=hours) for hours in (23, 25))
+    assert server.post("/v1/score", payment(300, at=near.isoformat())).status == 200
+    reply = server.post("/v1/score", [payment(301), payment(302, at=far.isoformat())])
+    assert (reply.status, reply.body["field"]) == (422, "[1].at")
+    assert server.post("/v1/score", payment(302, at=far.isoformat())).body["field"] == "at"
+
+
+def test_a_compressed_body_is_refused(server: Server) -> None:
+    status, headers, _ = raw(server, "POST", "/v1/score", b"\x1f\x8b", {"content-encoding": "gzip"})
+    assert (status, headers["accept-encoding"]) == (415, "identity")
+
+
+def test_what_is_allowed_is_said_where_a_method_is_not(server: Server) -> None:
+    status, headers, _ = raw(server, "GET", "/v1/score", b"", {})
+    assert (status, headers["allow"]) == (405, "POST")
+
+
+def test_beyond_the_queue_events_are_turned_away_and_told_when_to_come_again(world: World) -> None:
+    world.deploy("1", world.bundle())
+    found: list[tuple[int, str | None]] = []
+
+    def flood(server: Server, start: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for number in range(start, start + 20):
+            connection.request(
+                "POST", "/v1/score", msgspec.json.encode(payments(range(number * 50, number * 50 + 50)))
+            )
+            response = connection.getresponse()
+            response.read()
+            found.append((response.status, response.getheader("retry-after")))
+        connection.close()
+
+    with world.server("--queue", "10") as server:
+        threads = [threading.Thread(target=flood, args=(server, 1000 * n)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.get("/livez").status == 200
+    assert {status for status, _ in found} == {200, 503}
+    assert {again for status, again in found if status == 503} == {"1"}
+    answered = sum(status == 200 for status, _ in found)
+    assert len(list(read_decisions(world.decisions))) == 50 * answered
+
+
+def test_metrics_count_what_was_asked(shared: tuple[World, Server]) -> None:
+    _, server = shared
+    before = _counted(server)
+    for _ in range(3):
+        server.post("/v1/predict", {"features": []})
+    server.get("/nothing")
+    after = _counted(server)
+    assert after['mlops_requests_total{route="/v1/predict",status="200"}'] == 3 + before.get(
+        'mlops_requests_total{route="/v1/predict",status="200"}', 0
+    )
+    assert after['mlops_requests_total{route="other",status="404"}'] >= 1
+
+
+def _counted(server: Server) -> dict[str, float]:
+    text = raw(server, "GET", "/metrics", b"", {})[2].decode()
+    return {
+        line.rpartition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line[:1] not in ("#", "")
+    }
