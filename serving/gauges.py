@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlops.errors import SetupError
 from serving.instruments import (
+    CONNECTIONS,
     DRAINING,
     LOG_FREE_BYTES,
     MODEL_REFUSED,
@@ -45,6 +46,7 @@ def refresh(state: State) -> None:
     cells = state.metrics.cells
     cells[QUEUE_EVENTS.at()] = state.batcher.events
     cells[QUEUE_LIMIT.at()] = state.batcher.limit
+    cells[CONNECTIONS.at()] = len(state.connections.open) if state.connections is not None else 0
     cells[DRAINING.at()] = state.draining
     cells[MODEL_REFUSED.at()] = state.follower.refused is not None
     times = os.times()
