@@ -2,7 +2,8 @@
 
 Features are computed by the executor that computes them for training, over the home's event table and the given
 events together; the model runs in Spark's workers, in ONNX Runtime as it does in a server; and the bundle's thresholds
-decide. So an event gets here what a server answers that knows the same events and labels, features to the last bit.
+decide. So an event gets here what a server answers that knows the same events and labels: features to the last bit,
+and scores of trees, too. A network's differ by some 1e-6 with how many rows it is given at once, as in a server.
 
 What repeats an event, of the file or of the event table, is scored once, and counted once in every window. Labels in
 the given events are known once their delay has passed, as in training; those of the event table win.
