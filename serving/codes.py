@@ -5,6 +5,7 @@ A whole number is 8 bytes, a text is UTF-8 with 0x00 written as 0x00 0xFF and en
 
 from __future__ import annotations
 
+import struct
 from hashlib import blake2b
 
 __all__ = [
@@ -28,6 +29,7 @@ TIME_BYTES = 8
 """Of an encoded time."""
 
 _OFFSET = 1 << 63
+_big_endian = struct.Struct(">Q").pack
 _DIGEST_BYTES = 16
 _DIGEST = 3
 
@@ -74,7 +76,8 @@ def digest_of(data: bytes) -> bytes:
 
 def encode_time(time_us: int) -> bytes:
     """A time in microseconds as 8 bytes that sort as times do; what lies before them all is clamped."""
-    return max(0, time_us + _OFFSET).to_bytes(8, "big")
+    shifted = time_us + _OFFSET
+    return _big_endian(shifted if shifted > 0 else 0)
 
 
 def decode_time(data: bytes) -> int:
