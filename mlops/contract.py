@@ -96,6 +96,7 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
         self._check_slices(where)
         self._check_task(where)
         self._check_split(where)
+        self._check_hashed(where)
 
     @property
     def task(self) -> Task:
@@ -191,6 +192,22 @@ class UseCase(msgspec.Struct, frozen=True, kw_only=True):
                 "tested on",
                 where=where,
                 todo="split `by: time` in policy.yaml",
+            )
+
+    def _check_hashed(self, where: str) -> None:
+        read = {a.where.column for a in self.features.aggregates if a.where}
+        for name in self.policy.decisions.hash:
+            column = self.events.column(name)
+            if name == self.events.id or name in (*self.label.columns, *read):
+                what = f"{name} is the event's id, of the label, or read by a condition"
+            elif column.type not in ("id", "text") or column.values:
+                what = f"{name} is {'one of a few values' if column.values else column.type}"
+            else:
+                continue
+            raise ConfigError(
+                f"{what}, and cannot be hashed",
+                where=f"{where}, decisions",
+                todo="name ids and free text in policy.yaml",
             )
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from mlops.errors import ConfigError
 
-__all__ = ["Costs", "Drift", "Gate", "Performance", "Policy", "RandomSplit", "Split"]
+__all__ = ["Costs", "DecisionLog", "Drift", "Gate", "Performance", "Policy", "RandomSplit", "Split"]
 
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -149,6 +149,29 @@ class Performance(_Strict, frozen=True, kw_only=True):
     min_events: Positive = 50
 
 
+class DecisionLog(_Strict, frozen=True, kw_only=True):
+    """How long what serving wrote down is kept, and what nobody should read in it.
+
+    Fields:
+        keep_raw_days: the server's own files, once their rows are in the archive.
+        keep_days: the archive's rows.
+        hash: columns of an event, ids or text, that stand in the archive and in what is read from the logs as
+            pseudonyms only.
+    """
+
+    keep_raw_days: Positive = 30
+    keep_days: Positive = 730
+    hash: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.keep_days < self.keep_raw_days:
+            raise ConfigError(
+                f"the archive is kept {self.keep_days} days, and the files that it is made of {self.keep_raw_days}",
+                where="decisions",
+                todo="set `keep_days` to `keep_raw_days` or more",
+            )
+
+
 class Policy(_Strict, frozen=True, kw_only=True):
     """A use case's `policy.yaml`, whole. Without `costs` nothing is decided: the answer is a score."""
 
@@ -157,6 +180,7 @@ class Policy(_Strict, frozen=True, kw_only=True):
     costs: Costs | None = None
     drift: Drift = Drift()
     performance: Performance = Performance()
+    decisions: DecisionLog = DecisionLog()
     top_k: Positive = 100
 
     def __post_init__(self) -> None:

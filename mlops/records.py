@@ -5,15 +5,18 @@ A line is appended in one write, so a killed process can leave at most one torn 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from mlops.errors import InputError
 
-__all__ = ["Decision", "LabelRecord", "read_decisions", "read_labels"]
+__all__ = ["Decision", "Kind", "LabelRecord", "log_files", "read_decisions", "read_labels", "read_lines"]
+
+Kind = Literal["decisions", "labels"]
+"""The two logs, as their files are called."""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,34 +56,43 @@ class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):
 Record = TypeVar("Record", Decision, LabelRecord)
 
 
-def _read(folder: Path, pattern: str, type_: type[Record]) -> Iterator[Record]:
+def log_files(folder: Path, kind: Kind) -> list[Path]:
+    """The files of a log, in the order in which they were begun."""
+    return sorted(folder.glob(f"{kind}-*.jsonl"))
+
+
+def read_lines(path: Path, type_: type[Record]) -> Iterator[Record]:
+    """The records in one file of a log.
+
+    Raises:
+        InputError: a line, not the torn last one, does not parse.
+    """
     decoder = msgspec.json.Decoder(type_)
-    for path in sorted(folder.glob(pattern)):
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n"):
-                    break  # torn by a kill; it was never acknowledged
-                try:
-                    yield decoder.decode(line)
-                except msgspec.DecodeError as error:
-                    raise InputError(
-                        f"line {number} is not a {type_.__name__}: {error}", where=path
-                    ) from None
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                break  # torn by a kill; it was never acknowledged
+            try:
+                yield decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise InputError(f"line {number} is not a {type_.__name__}: {error}", where=path) from None
 
 
-def read_decisions(folder: Path) -> Iterator[Decision]:
-    """All decisions in `folder`, in the order of files and lines.
+def read_decisions(folder: Path, besides: Collection[str] = ()) -> Iterator[Decision]:
+    """All decisions in `folder`, in the order of files and lines, except those in the files of these names.
 
     Raises:
         InputError: a line, not the torn last one, does not parse.
     """
-    return _read(folder, "decisions-*.jsonl", Decision)
+    files = (path for path in log_files(folder, "decisions") if path.name not in besides)
+    return (record for path in files for record in read_lines(path, Decision))
 
 
-def read_labels(folder: Path) -> Iterator[LabelRecord]:
-    """All labels in `folder`; of several for one event the last holds.
+def read_labels(folder: Path, besides: Collection[str] = ()) -> Iterator[LabelRecord]:
+    """The same of labels.
 
     Raises:
         InputError: a line, not the torn last one, does not parse.
     """
-    return _read(folder, "labels-*.jsonl", LabelRecord)
+    files = (path for path in log_files(folder, "labels") if path.name not in besides)
+    return (record for path in files for record in read_lines(path, LabelRecord))

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlops.errors import InputError
-from mlops.records import Decision, read_decisions, read_labels
+from mlops.records import Decision, LabelRecord
 from mlops.schema import Column, EventSchema, Label
 from mlops.storage import publish_dir
+from pipelines.archive import Manifest, batches, logged_decisions, logged_labels, moment, reading
 from pipelines.arrow_table import write_event_table
 from pipelines.canonical import ARROW_TYPES, are_whole_numbers
+from pipelines.pseudonyms import Pseudonyms
 
 __all__ = ["CollectResult", "collect"]
 
-_BATCH_ROWS = 20_000
 _MOMENT = pa.timestamp("us", tz="UTC")
 _TYPES = ARROW_TYPES | {"timestamp": _MOMENT}
 
@@ -43,33 +43,36 @@ def collect(
     schema: EventSchema,
     label: Label,
     names: Mapping[str, Sequence[str]],
+    pseudonyms: Pseudonyms | None = None,
 ) -> CollectResult:
     """Write three tables from the decision log and the label log, and replace what they held.
 
-    Of several decisions about one event the first counts, of several labels the last. Rows are in the order of
-    (event time, id).
+    Of several decisions about one event the first counts, of several labels the last, by the server's clock. Rows are
+    in the order of (event time, id).
 
     Args:
-        decisions: the folder with both logs.
+        decisions: the folder with both logs, and their archive.
         events_out: the event table, its label and the label's details null.
         labels_out: the labels table: id, label, `known_at`.
         served_out: decision_id, the event's columns but the label and its details, its features by name (a feature
             that is a column of the event stands there once), score, decision, version, bundle, scored_at.
         names: the feature names of each bundle that decided, in order, by the digest over all its files.
+        pseudonyms: what personal columns hold in all three tables.
 
     Raises:
         InputError: there is no decision, a line does not parse, or a bundle is not in `names`.
     """
     truth = _TYPES[schema.column(label.column).type]
-    known = {str(r.event_id): (r.label, _moment(r.known_at)) for r in read_labels(decisions)}
+    with reading(decisions) as manifest:
+        known = _last_labels(logged_labels(decisions, manifest))
+        total, served = _served(decisions, manifest, schema, label, names, pseudonyms)
     labels = pa.table(
         {
             schema.id: pa.array(known.keys(), pa.string()),
-            label.column: pa.array([value for value, _ in known.values()], pa.float64()).cast(truth),
-            "known_at": pa.array((moment for _, moment in known.values()), _MOMENT),
+            label.column: pa.array([record.label for record in known.values()], pa.float64()).cast(truth),
+            "known_at": pa.array([moment(record.known_at) for record in known.values()], _MOMENT),
         }
     )
-    total, served = _served(decisions, schema, label, names)
 
     numbers = {c.name for c in schema.columns if c.type == "id" and are_whole_numbers(served[c.name])}
     if not are_whole_numbers(labels[schema.id]):
@@ -92,25 +95,43 @@ def collect(
     )
 
 
+def _last_labels(labels: Iterable[LabelRecord]) -> dict[str, LabelRecord]:
+    """The label of each event that the server took last; of those at one time, or without a time, that of the later
+    line."""
+    known: dict[str, LabelRecord] = {}
+    for record in labels:
+        before = known.get(str(record.event_id))
+        if before is None or record.received_at >= before.received_at:
+            known[str(record.event_id)] = record
+    return known
+
+
 def _served(
-    decisions: Path, schema: EventSchema, label: Label, names: Mapping[str, Sequence[str]]
+    decisions: Path,
+    manifest: Manifest,
+    schema: EventSchema,
+    label: Label,
+    names: Mapping[str, Sequence[str]],
+    pseudonyms: Pseudonyms | None,
 ) -> tuple[int, pa.Table]:
     """How many decisions there are, and those that were the first about their event, ids as text."""
-    seen: set[str] = set()
-    total, tables = 0, []
-    for batch in _batches(read_decisions(decisions)):
-        total += len(batch)
-        first = {str(d.event_id): d for d in reversed(batch)}
-        fresh = [d for id_, d in reversed(first.items()) if id_ not in seen]
-        seen.update(first)
-        for digest in dict.fromkeys(d.bundle for d in fresh):
+    tables = []
+    for batch in batches(logged_decisions(decisions, manifest, pseudonyms)):
+        for digest in dict.fromkeys(decision.bundle for decision in batch):
             if digest not in names:
                 raise InputError(f"the features of bundle {digest[:12]} are not known", where=decisions)
-            part = [d for d in fresh if d.bundle == digest]
+            part = [decision for decision in batch if decision.bundle == digest]
             tables.append(_table(part, names[digest], schema, label))
     if not tables:
         raise InputError("no decision was logged", where=decisions)
-    return total, pa.concat_tables(tables, promote_options="default")
+    every = pa.concat_tables(tables, promote_options="default")
+    lines = pa.array(np.arange(len(every)))
+    order = pa.table({"at": every["scored_at"], "line": lines}).sort_by(
+        [("at", "ascending"), ("line", "ascending")]
+    )
+    ids = pa.table({"id": every[schema.id].take(order["line"]), "place": lines})
+    first = ids.group_by("id").aggregate([("place", "min")])["place_min"]
+    return len(every), every.take(order["line"].take(first))
 
 
 def _table(decisions: list[Decision], names: Sequence[str], schema: EventSchema, label: Label) -> pa.Table:
@@ -126,14 +147,8 @@ def _table(decisions: list[Decision], names: Sequence[str], schema: EventSchema,
     columns["score"] = pa.array([d.score for d in decisions], pa.float64())
     for name in ("decision", "version", "bundle"):
         columns[name] = pa.array([getattr(d, name) for d in decisions], pa.string())
-    columns["scored_at"] = pa.array([_moment(d.scored_at) for d in decisions], _MOMENT)
+    columns["scored_at"] = pa.array([moment(d.scored_at) for d in decisions], _MOMENT)
     return pa.table(columns)
-
-
-def _batches(decisions: Iterable[Decision]) -> Iterator[list[Decision]]:
-    remaining = iter(decisions)
-    while batch := list(islice(remaining, _BATCH_ROWS)):
-        yield batch
 
 
 def _value(column: Column, value: Any) -> Any:
@@ -141,12 +156,7 @@ def _value(column: Column, value: Any) -> Any:
         return None
     if column.type == "id":
         return str(value)
-    return _moment(value) if column.type == "timestamp" else value
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment(value) if column.type == "timestamp" else value
 
 
 def _with_numbers(table: pa.Table, numbers: set[str]) -> pa.Table:

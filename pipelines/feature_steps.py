@@ -15,13 +15,13 @@ from mlops.bundle import Bundle, Schema, open_bundle
 from mlops.contract import load_use_case
 from mlops.deployment import read_deployment
 from mlops.errors import InputError
-from mlops.records import read_decisions
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import is_remote, local_path
 from mlops.tables import read_event_table, read_feature_table
 from pipelines import explain as explaining
 from pipelines import point_in_time
+from pipelines.archive import logged_decisions, reading
 from pipelines.explain_online import StoreView
 from pipelines.history import event_dataset
 from pipelines.staged import current
@@ -98,7 +98,9 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
 
 def _served(settings: Settings, event_id: str) -> dict[str, float] | None:
     """The features in the first decision about an event, by the names that its bundle has for them."""
-    decision = next((d for d in read_decisions(settings.decisions) if str(d.event_id) == event_id), None)
+    with reading(settings.decisions) as manifest:
+        decisions = logged_decisions(settings.decisions, manifest, event_id=event_id)
+        decision = min(decisions, key=lambda d: d.scored_at, default=None)
     if decision is None:
         return None
     return dict(zip(_promoted(settings, decision.bundle).features.names, decision.features, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
@@ -17,6 +17,8 @@ from monitoring.rules import close_request, open_request
 from pipelines import lifecycle
 from pipelines.engine import Engine
 from pipelines.features import FeaturesResult
+from pipelines.logs import pseudonyms_of
+from pipelines.pseudonyms import pseudonymous_events
 from pipelines.watching import live_tables
 from training.results import TrainResult
 
@@ -54,13 +56,16 @@ def compute_live_features(settings: Settings, since: date) -> FeaturesResult:
         raise InputError(
             "nothing collected yet", where=live.events, todo="look at what was served: mlops monitor"
         )
-    by_time = isinstance(load_use_case(settings.usecase).policy.split, Split)
+    use_case = load_use_case(settings.usecase)
+    by_time = isinstance(use_case.policy.split, Split)
+    moment = datetime.combine(since, datetime.min.time(), UTC) if by_time else None
+    history = settings.events
+    if pseudonyms := pseudonyms_of(settings):
+        horizon = timedelta(microseconds=use_case.features.horizon_us)
+        history = live.history
+        pseudonymous_events(settings.events, history, pseudonyms, moment and moment - horizon)
     return lifecycle.compute_features(
-        settings,
-        events=[settings.events, live.events],
-        labels=live.labels,
-        target=live.features,
-        since=datetime.combine(since, datetime.min.time(), UTC) if by_time else None,
+        settings, events=[history, live.events], labels=live.labels, target=live.features, since=moment
     )
 
 

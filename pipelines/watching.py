@@ -21,6 +21,7 @@ from monitoring.page import render_report
 from monitoring.performance import between, clock_of, measure_performance, read_table
 from monitoring.results import MonitorResult
 from pipelines.collect import collect
+from pipelines.logs import pseudonyms_of
 from pipelines.parity import ParityResult, compare
 from pipelines.staged import current
 from training import registry
@@ -29,12 +30,16 @@ __all__ = ["Live", "collect_logs", "compare_served", "live_tables", "monitor_ser
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """The tables that the server's logs become, and the features that Spark computes of them."""
+    """The tables that the server's logs become, and the features that Spark computes of them.
+
+    Where columns are personal all hold pseudonyms, and `history` is the event table from before, with the same.
+    """
 
     events: Path
     labels: Path
     served: Path
     features: Path
+    history: Path
 
 
 def live_tables(settings: Settings) -> Live:
@@ -47,11 +52,13 @@ def collect_logs(settings: Settings) -> Live:
     """Turn the decision log and the label log into tables.
 
     Raises:
+        ConfigError: the key of the archive's pseudonyms is missing, or is another.
         InputError: nothing was served yet, or a log is damaged.
     """
     use_case, live = load_use_case(settings.usecase), live_tables(settings)
-    names = registry.feature_names(settings)
-    collect(settings.decisions, live.events, live.labels, live.served, use_case.events, use_case.label, names)
+    names, pseudonyms = registry.feature_names(settings), pseudonyms_of(settings)
+    parts = live.events, live.labels, live.served
+    collect(settings.decisions, *parts, use_case.events, use_case.label, names, pseudonyms)
     return live
 
 

@@ -15,7 +15,7 @@ from mlops.bundle import Schema
 from mlops.contract import Candidate, load_use_case
 from mlops.errors import InputError
 from mlops.features import FeatureSet, Missing, Value
-from mlops.policy import RandomSplit
+from mlops.policy import DecisionLog, RandomSplit
 from mlops.schema import Column
 from mlops.tables import NO_DAY, EventTable, day_folder, write_table_meta
 from pipelines.backfill import backfill
@@ -35,6 +35,7 @@ USE_CASE = replace(
         Candidate(name="one", framework="scikit-learn", builder="training.builders:logistic_regression"),
     ),
     slices=(),
+    policy=replace(load_use_case("usecases.fraud").policy, decisions=DecisionLog()),
     card="card",
     amount="amount",
 )
