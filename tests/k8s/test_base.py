@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from serving.__main__ import arguments_of
+from serving.options import options_of
 
 BASE = Path(__file__).resolve().parents[2] / "k8s" / "base"
 KUBERNETES = "1.34"
@@ -63,6 +63,7 @@ def test_the_pod_meets_the_restricted_profile_which_its_namespace_enforces() -> 
         "configMap",
         "emptyDir",
         "persistentVolumeClaim",
+        "secret",
     }
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
 
@@ -70,11 +71,12 @@ def test_the_pod_meets_the_restricted_profile_which_its_namespace_enforces() -> 
 def test_the_server_takes_these_arguments_and_finds_its_files_in_volumes() -> None:
     (container,) = pod()["containers"]
     assert container["command"] == ["python", "-m", "serving"]
-    options = arguments_of(container["args"])
+    options = options_of(container["args"], {})
     mounts = {mount["mountPath"]: mount.get("readOnly", False) for mount in container["volumeMounts"]}
     for path, read_only in [
         (options.pointer, True),
         (options.public_key, True),
+        (options.keys, True),
         (Path(options.store), False),
         (options.decisions, False),
     ]:
