@@ -81,6 +81,6 @@ A person must decide in {written.decide} places:
   grep -n Decide: {shlex.quote(str(written.folder))}/*
 It runs as it is:
   {path}{mlops} --usecase {written.package} run --events {events} --out runs/{name}
-  {mlops} --home runs/{name} serve
+  {mlops} --home runs/{name} serve --no-keys
   curl -s localhost:8080/v1/score -d {example}"""
     )
