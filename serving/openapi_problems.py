@@ -18,10 +18,9 @@ REQUEST_ID = {
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
 }
-_ANY = (400, 405, 408, 413, 431, 500, 503)
+_ANY = (400, 405, 408, 413, 415, 431, 500, 503)
 """What a request can be answered with on any route: it cannot be read, or the service cannot answer."""
 _KEYED = (401, 403, 429)
-_BODY = (415, 422)
 
 
 def refusals(*more: int, scope: str | None, body: bool) -> dict[str, JsonSchema]:
@@ -32,7 +31,7 @@ def refusals(*more: int, scope: str | None, body: bool) -> dict[str, JsonSchema]
         scope: what its key must be allowed; None if it needs none.
         body: whether it takes one.
     """
-    statuses = {*_ANY, *more, *(_KEYED if scope else ()), *(_BODY if body else ())}
+    statuses = {*_ANY, *more, *(_KEYED if scope else ()), *((422,) if body else ())}
     return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in sorted(statuses)}
 
 
@@ -72,26 +71,40 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
         403: (
             "The key may not do this.",
             {},
-            [_example(403, "the key may not do this: it lacks the scope admin")],
+            [_example(403, "the API key 'till' may not do this: it has no scope admin")],
         ),
-        404: ("There is none.", {}, [_example(404, "no such decision")]),
+        404: (
+            "There is none.",
+            {},
+            [_example(404, "no decision is known under this id: it was never made, or was forgotten since")],
+        ),
         405: (
             "The path has no such method.",
             {"Allow": {"schema": {"type": "string"}, "description": "Those that it has."}},
-            [_example(405, "the path takes GET")],
+            [_example(405, "GET is not allowed here")],
         ),
         408: ("The request was not whole in time.", {}, [_example(408, "the request was not whole in 10 s")]),
         409: (
             "It contradicts what is known.",
             {},
-            [_example(409, "another event came before under the id 1001; send an event again as it was")],
+            [
+                _example(
+                    409,
+                    "transaction_id: another event came before under the id 1001; send an event again as it was",
+                    "transaction_id",
+                )
+            ],
         ),
         413: (
             "The body is too large.",
             {},
             [_example(413, f"the body is larger than {max_body_bytes} bytes")],
         ),
-        415: ("The body is compressed, or of another type.", {}, [_example(415, "the body must be JSON")]),
+        415: (
+            "The body is compressed.",
+            {"Accept-Encoding": {"schema": {"const": "identity"}, "description": "As it must come."}},
+            [_example(415, "the body must not be compressed")],
+        ),
         422: (
             "The body does not fit. `field` names what does not.",
             {},
@@ -104,7 +117,7 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
         429: (
             "The key has used up its rate.",
             _RETRY_AFTER,
-            [_example(429, "the key may ask 100 times a second")],
+            [_example(429, "the API key 'till' may ask 100 times a second, and 200 at once")],
         ),
         431: ("The head is too long.", {}, [_example(431, "the head is longer than 32768 bytes")]),
         500: (
@@ -115,7 +128,7 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
         503: (
             "Not now: too much waits, the service is ending, it has no model, or its store or log cannot be written.",
             _RETRY_AFTER,
-            [_example(503, "too much waits already")],
+            [_example(503, "too many events wait to be scored")],
         ),
     }
     return {

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any
 
 from mlops.bundle import Bundle
+from serving.codes import encode_id
 from serving.json_schema import JsonSchema, event_id_schema, event_schema, label_schema
 from serving.openapi_problems import problem_schema
 
 __all__ = ["schemas_of"]
 
-_DECISION_ID = "0f8fad5bd9cb469fa16570867728950e-AYAAAAAAAAPp"
+_DIGEST = "9f2b0c5d7a1e4f6388c1b2a3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f607"
 _NAME = {"type": "string", "description": "The model's name."}
 _VERSION = {"type": "string", "description": "Its version in the registry."}
 _NUMBER = {"type": "number"}
@@ -22,9 +24,9 @@ _MAYBE_TEXT = {"type": ["string", "null"]}
 def schemas_of(bundle: Bundle | None, version: str, *, max_rows: int) -> dict[str, JsonSchema]:
     """By name. Without a bundle, what depends on the event schema is an object, or anything."""
     model = {"model": bundle.manifest.name if bundle else "fraud", "version": version or "1"}
-    row = list(bundle.reference[0]) if bundle and bundle.reference else []
+    row = [float(f"{value:.6g}") for value in bundle.reference[0]] if bundle and bundle.reference else []
     names = bundle.features.names if bundle else ()
-    score = {
+    score: JsonSchema = {
         "type": "number",
         "description": "What the model gives: the probability that it is a "
         f"{bundle.schema.label.positive if bundle else 'positive'}.",
@@ -68,6 +70,7 @@ def _answer(
     value = "prediction" if bundle and bundle.schema.task == "regression" else "score"
     decides = bundle is not None and bundle.decisions is not None
     event_id = event_id_schema(bundle.schema) if bundle else {"type": ["integer", "string"]}
+    id_ = event_schema(bundle)["examples"][0][bundle.schema.events.id] if bundle else 1001
     properties: dict[str, JsonSchema] = {
         "event_id": event_id,
         "decision_id": {
@@ -78,7 +81,7 @@ def _answer(
         "decision": {
             "type": "string",
             "enum": ["approve", "review", "decline"],
-            "description": "What is least costly at this score, by the costs in the model's policy.",
+            "description": "What is least costly at this score, by the model's policy; as long as it has one.",
         },
         "model": _NAME,
         "version": _VERSION,
@@ -95,21 +98,16 @@ def _answer(
     }
     if bundle and not decides:
         del properties["decision"]
-    whole = event_id["type"] == "integer" or not bundle
-    example = {
-        "event_id": 1001 if whole else f"{_stem(bundle)}-1001",
-        "decision_id": _DECISION_ID,
-        value: 0.0123,
-    }
+    example: dict[str, Any] = {"event_id": id_, "decision_id": _decision_id(id_), value: 0.0123}
     example |= {"decision": "approve"} if "decision" in properties else {}
-    required = [name for name in properties if name not in ("features", "reasons")]
-    if not bundle:
-        required = ["event_id", "decision_id", "model", "version"]
-    return _object(properties, example | model | ({"features": features} if features else {}), required)
+    example |= model | {"features": features, "reasons": _REASON["examples"]}
+    required = ["event_id", "decision_id", *([value] if bundle else []), "model", "version"]
+    return _object(properties, example, required)
 
 
-def _stem(bundle: Bundle | None) -> str:
-    return bundle.schema.events.id.removesuffix("_id") if bundle else "event"
+def _decision_id(event_id: int | str) -> str:
+    named = urlsafe_b64encode(encode_id(event_id)).rstrip(b"=").decode()
+    return f"0f8fad5bd9cb469fa16570867728950e-{named}"
 
 
 def _rows(names: Sequence[str], row: list[float], max_rows: int) -> JsonSchema:
@@ -187,17 +185,17 @@ _REASON = _object(
         "text": "what is to be paid (amount) is 1250 currency, typically 12 to 80: raises the score by 0.31",
     },
 )
+_REFUSAL = _object({"version": _TEXT, "reason": _TEXT}) | {
+    "description": "The version that the pointer names and that is not served, and why."
+}
 _READINESS = _object(
     {
         "status": {"enum": ["ready", "not ready"]},
         "following": {"type": "boolean", "description": "Whether the deployment pointer is still followed."},
+        "draining": {"type": "boolean", "description": "Whether the process is ending."},
         "version": _MAYBE_TEXT,
         "digest": _MAYBE_TEXT,
-        "refused": {
-            "type": ["object", "null"],
-            "properties": {"version": _TEXT, "reason": _TEXT},
-            "description": "The version that the pointer names and that is not served, and why.",
-        },
+        "refused": {"anyOf": [_REFUSAL, {"type": "null"}]},
         "store": {
             "type": ["string", "null"],
             "description": "Why the store cannot be reached; null if it can.",
@@ -206,18 +204,35 @@ _READINESS = _object(
     {
         "status": "ready",
         "following": True,
+        "draining": False,
         "version": "1",
-        "digest": "9f2b…",
+        "digest": _DIGEST,
         "refused": None,
         "store": None,
     },
 )
+_WORKER = _object(
+    {
+        "worker": {"type": "integer"},
+        "pid": {"type": ["integer", "null"], "description": "Null for one that has not reported."},
+        "name": _TEXT,
+        "version": _MAYBE_TEXT,
+        "digest": _MAYBE_TEXT,
+        "refused": {"anyOf": [_REFUSAL, {"type": "null"}]},
+    },
+    required=["worker", "pid"],
+)
 _RELOADED = _object(
     {
-        "workers": {
-            "type": "array",
-            "items": {"type": "object"},
-            "description": "What each worker serves now.",
-        }
+        "version": _VERSION,
+        "digest": {"type": "string", "description": "Of the bundle that every worker serves."},
+        "workers": {"type": "array", "items": _WORKER},
+    },
+    {
+        "version": "2",
+        "digest": _DIGEST,
+        "workers": [
+            {"worker": 0, "pid": 4711, "name": "fraud", "version": "2", "digest": _DIGEST, "refused": None}
+        ],
     },
 )

@@ -23,7 +23,7 @@ async function begin() {
   const groups = api.tags.map((tag) => ({ ...tag, operations: operations.filter((operation) => operation.tags.includes(tag.name)) }));
   byId("operations").replaceChildren(...groups.flatMap(({ description: text, operations: members }) => [el("h2", { class: "group" }, text), ...members.map(card)]));
   byId("schemas").replaceChildren(el("h2", { class: "group" }, "Schemas"), ...Object.entries(api.components.schemas).map(schemaCard));
-  byId("menu").replaceChildren(...groups.flatMap(menuOf), el("h2", {}, "Schemas"), ...Object.keys(api.components.schemas).map((name) => el("a", { href: `#schema-${name}` }, name)));
+  byId("menu").replaceChildren(...groups.flatMap(menuOf), el("h2", {}, "schemas"), el("div", { class: "named" }, ...Object.keys(api.components.schemas).map((name) => el("a", { href: `#schema-${name}` }, name))));
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
@@ -44,17 +44,28 @@ function card(operation) {
     ...prose(operation.description),
   ];
   if (operation.parameters) parts.push(el("h3", {}, "Parameters"), parameterTable(operation.parameters));
-  if (body) parts.push(el("h3", {}, "Body"), typeLine(body.schema), examplesOf(body));
-  parts.push(el("h3", {}, "Answers"), responseTable(operation.responses), tryIt(operation, body));
+  if (body) parts.push(el("h3", {}, "Body"), el("p", {}, ...typeOf(body.schema)), ...examplesOf(body));
+  parts.push(el("h3", {}, "Answers"), ...responsesOf(operation.responses), tryIt(operation, body));
   return el("article", { class: "card operation", id: operation.operationId }, ...parts);
 }
 
 function parameterTable(parameters) {
-  const rows = parameters.map((parameter) => el("tr", {}, el("td", { class: "mono" }, parameter.name), el("td", {}, `in the ${parameter.in}`), el("td", {}, ...typeOf(parameter.schema)), el("td", {}, parameter.description)));
-  return el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows)));
+  return fieldTable(parameters.map(({ name, schema, in: place, description }) => [name, el("div", { class: "limits" }, ...typeOf(schema), ` in the ${place}`), description]));
 }
 
-const typeLine = (schema) => el("p", {}, ...typeOf(schema));
+/** Names with what they are below them, and their descriptions. */
+function fieldTable(rows) {
+  return el("table", { class: "fields" }, el("tbody", {}, ...rows.map(([name, ...parts]) => {
+    const text = prose(parts.pop()).flatMap((paragraph) => [...paragraph.childNodes]);
+    return el("tr", {}, el("td", {}, el("span", { class: "mono" }, name), ...parts), el("td", {}, ...text));
+  })));
+}
+
+/** JSON with a button that copies it. */
+function block(value) {
+  const text = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+  return el("div", { class: "block" }, el("pre", { tabIndex: 0 }, text), copyButton(() => text));
+}
 
 /** A schema's type in words, with links to the named ones. */
 function typeOf(schema) {
@@ -84,42 +95,41 @@ function limitsOf(schema) {
 }
 
 function examplesOf(content) {
-  const named = Object.values(content.examples ?? {});
-  return el("div", {}, ...named.map((example) => {
-    const text = JSON.stringify(example.value, null, 2);
-    const head = el("div", { class: "bar" }, el("span", { class: "soft" }, example.summary ?? "Example"), copyButton(() => text));
-    return el("details", { open: example === named[0] && named.length < 3 && text.length < 900 }, el("summary", {}, example.summary || "Example"), el("pre", {}, text), el("div", { class: "buttons" }, head.lastChild));
-  }));
+  return Object.values(content.examples ?? {}).map((example, place) => el("details", { open: place === 0 }, el("summary", {}, example.summary || "Example"), block(example.value)));
 }
 
 function responseTable(responses) {
-  const rows = Object.entries(responses).sort().map(([status, reference]) => {
+  return el("table", { class: "answers" }, el("tbody", {}, ...responses.map(([status, reference]) => {
     const response = resolved(reference);
     const [type, content] = Object.entries(response.content ?? {})[0] ?? ["", {}];
     const headers = Object.keys(response.headers ?? {}).filter((name) => name !== "X-Request-Id");
-    const cell = el("td", {}, ...(prose(response.description)[0]?.childNodes ?? []));
-    if (content.schema && status < "300") cell.append(" ", el("span", { class: "limits" }, type, ": ", ...typeOf(content.schema)));
+    const cell = el("td", {}, ...prose(response.description).flatMap((paragraph) => [...paragraph.childNodes]));
+    if (status < "300") cell.append(el("div", { class: "limits" }, type, ...(content.schema.$ref || content.schema.oneOf ? [": ", ...typeOf(content.schema)] : [])));
     if (headers.length) cell.append(el("div", { class: "limits" }, `with ${headers.join(", ")}`));
-    if (content.examples) cell.append(el("details", {}, el("summary", {}, "example"), ...Object.values(content.examples).map((example) => el("pre", {}, JSON.stringify(example.value, null, 2)))));
+    const examples = Object.values(content.examples ?? {});
+    if (examples.length) cell.append(el("details", {}, el("summary", {}, examples.length > 1 ? "Examples" : "Example"), ...examples.map((example) => block(example.value))));
     return el("tr", {}, el("td", { class: `status ${status < "300" ? "yes" : status < "500" ? "maybe" : "no"}` }, status), cell);
-  });
-  return el("table", {}, el("tbody", {}, ...rows));
+  })));
+}
+
+/** What is answered if all is well, and behind a line that names the others' statuses, those. */
+function responsesOf(responses) {
+  const all = Object.entries(responses).sort();
+  const [well, refused] = [all.filter(([status]) => status < "300"), all.filter(([status]) => status >= "300")];
+  return [responseTable(well), el("details", {}, el("summary", {}, `Refusals: ${refused.map(([status]) => status).join(", ")}`), responseTable(refused))];
 }
 
 function schemaCard([name, schema]) {
   const required = new Set(schema.required ?? []);
   const rows = Object.entries(schema.properties ?? {}).map(([field, property]) => {
-    const limits = limitsOf(property);
-    return el("tr", {},
-      el("td", {}, el("span", { class: "mono" }, field), required.has(field) ? "" : el("div", { class: "limits" }, "may be missing")),
-      el("td", {}, ...typeOf(property), limits ? el("div", { class: "limits" }, limits) : ""),
-      el("td", {}, ...(prose(property.description)[0]?.childNodes ?? [])));
+    const limits = [limitsOf(property), required.has(field) ? "" : "may be missing"].filter(Boolean).join("; ");
+    return [field, el("div", { class: "limits" }, ...typeOf(property)), limits ? el("div", { class: "limits" }, limits) : "", property.description];
   });
   const example = schema.examples?.[0];
   return el("article", { class: "card", id: `schema-${name}` },
     el("h2", {}, name), ...prose(schema.description),
-    rows.length ? el("div", { class: "scroll" }, el("table", {}, el("tbody", {}, ...rows))) : "",
-    example ? el("details", {}, el("summary", {}, "Example"), el("pre", {}, JSON.stringify(example, null, 2))) : "");
+    rows.length ? fieldTable(rows) : "",
+    example ? el("details", {}, el("summary", {}, "Example"), block(example)) : "");
 }
 
 /** Fields for the path, the query and the body, the line for a shell, and what the service answers. */
@@ -135,7 +145,7 @@ function tryIt(operation, body) {
     const asked = flags.filter((flag) => flag.checked).map((flag) => `${flag.name}=true`);
     return filled + (asked.length ? `?${asked.join("&")}` : "");
   };
-  const line = el("pre", {});
+  const line = el("pre", { tabIndex: 0 });
   const reply = el("div", { class: "reply", role: "status" });
   const showLine = () => (line.textContent = curlLine(method, target(), { key: security.length > 0, body: text?.value }));
   const send = el("button", { type: "submit", class: "main" }, "Send");
@@ -143,7 +153,7 @@ function tryIt(operation, body) {
     ...inPath.flatMap((input) => [el("label", { htmlFor: input.id }, input.name), input]),
     flags.length ? el("div", { class: "checks" }, ...flags.map((flag) => el("label", {}, flag, flag.name))) : "",
     ...(text ? [el("label", { htmlFor: text.id }, "Body"), text] : []),
-    el("div", { class: "buttons" }, send, copyButton(() => line.textContent)),
+    el("div", { class: "buttons" }, send),
     reply);
   form.addEventListener("input", showLine);
   form.addEventListener("submit", async (submitted) => {
@@ -156,7 +166,9 @@ function tryIt(operation, body) {
     reply.replaceChildren(el("p", {}, el("b", { class: answer.status >= 200 && answer.status < 300 ? "yes" : "no" }, answer.status ? String(answer.status) : "No answer"), ` in ${answer.took.toFixed(1)} ms`, id ? `, request ${id}` : ""), el("pre", {}, shownText.slice(0, 20000)));
   });
   showLine();
-  return el("details", { class: "try" }, el("summary", {}, "Try it"), line, form);
+  const shell = el("div", { class: "block" }, line, copyButton(() => line.textContent));
+  return el("details", { class: "try" }, el("summary", {}, "Try it"), form, el("h3", {}, "From a command line"), shell);
 }
 
+byId("access").addEventListener("submit", (submitted) => submitted.preventDefault());
 begin();

@@ -111,7 +111,11 @@ async function score(submitted) {
   byId("score").disabled = true;
   const answer = await ask("POST", SCORE, { key, body: body() });
   byId("score").disabled = false;
-  if (answer.status !== 200) return showProblem(answer);
+  if (answer.status !== 200) {
+    showProblem(answer);
+    if (answer.status === 503 || !answer.status) await showState();
+    return;
+  }
   await describeFeatures(answer.body.version, key);
   showAnswer(answer);
 }
@@ -148,7 +152,7 @@ function gauge(value) {
 }
 
 function facts(known) {
-  const pairs = Object.entries(known).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", { class: "mono" }, String(value))));
+  const pairs = Object.entries(known).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { class: "mono" }, String(value))]);
   return el("dl", { class: "facts" }, ...pairs);
 }
 
@@ -187,7 +191,7 @@ function showProblem({ status, body: problem, headers }) {
   showResult([el("div", { class: "alert", role: "alert", id: "problem" }, el("p", {}, el("b", {}, head)), el("p", {}, detail + more))]);
   if (!input) return;
   input.setAttribute("aria-invalid", "true");
-  byId(input.id === "key" ? "key-error" : `error-${name}`).textContent = detail;
+  byId(input.id === "key" ? "key-error" : `error-${name}`).textContent = detail.replace(`${problem.field}: `, "");
   input.focus();
 }
 
@@ -201,6 +205,8 @@ function showResult(parts) {
   byId("nothing").hidden = true;
   byId("result").hidden = false;
   byId("result").replaceChildren(...parts);
+  const card = byId("answer");
+  if (card.getBoundingClientRect().top > innerHeight * 0.7) card.scrollIntoView();
 }
 
 byId("form").addEventListener("submit", score);
