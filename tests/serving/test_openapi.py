@@ -197,27 +197,24 @@ def _asked(path: str, operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _check_answer(
     server: Server, whole: dict[str, Any], method: str, target: str, body: Any, operation: dict[str, Any]
 ) -> None:
-    if target in ("/", "/docs", "/metrics"):
-        return  # no JSON
-    reply = server.request(method, target, body)
-    unknown = target.startswith("/v1/decisions/")
-    assert reply.status == (404 if unknown else 200), f"{method} {target}: {reply.body}"
-    if unknown:
-        assert server.post("/v1/score", _asked_first(whole)).status == 200
+    content = operation["responses"]["200"]["content"]
+    if "application/json" not in content:
         return
-    content = operation["responses"]["200"]["content"]["application/json"]
-    schema = content["schema"] | {"components": whole["components"]}
+    reply = server.request(method, target, body)
+    if target.startswith("/v1/decisions/"):  # the example's digits are nobody's
+        assert reply.status == 404
+        return
+    assert reply.status == 200, f"{method} {target}: {reply.body}"
+    schema = content["application/json"]["schema"] | {"components": whole["components"]}
     jsonschema.Draft202012Validator(schema).validate(reply.body)
-
-
-def _asked_first(whole: dict[str, Any]) -> Any:
-    return whole["components"]["schemas"]["Event"]["examples"][0]
 
 
 def test_a_decision_is_found_under_its_id_as_it_was_answered(world: World) -> None:
     with world.server() as server:
         whole = server.get("/openapi.json").body
-        answer = server.post("/v1/score?features=true", _asked_first(whole)).body
+        answer = server.post(
+            "/v1/score?features=true", whole["components"]["schemas"]["Event"]["examples"][0]
+        ).body
         found = server.get(f"/v1/decisions/{answer['decision_id']}")
         assert found.body == answer
         _validator(whole, "Answer").validate(found.body)
