@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 import time
+from collections.abc import Mapping
 from hmac import compare_digest
 from pathlib import Path
 
@@ -78,7 +79,25 @@ class Access:
         if self._path is None:
             request.caller = LOCAL
             return
-        headers = request.headers
+        known = self._find(request.headers)
+        request.caller = known.name
+        if known.interval:
+            wait = self._rates.take(known.slot, known.interval, known.ahead, _monotonic())
+            if wait:
+                raise _too_many(known.key, wait)
+        if scope not in known.scopes:
+            self._forbid(request, known, scope)
+
+    def admit(self, headers: Mapping[bytes, bytes]) -> None:
+        """Let a large body come, for which memory has to be found, only from who has a key.
+
+        Raises:
+            Problem: 401 no key, an unknown or an expired one.
+        """
+        if self._path is not None:
+            self._find(headers)
+
+    def _find(self, headers: Mapping[bytes, bytes]) -> _Known:
         given = headers.get(b"authorization")
         if given is not None and given[:7].lower() == b"bearer ":
             given = given[7:]
@@ -96,13 +115,7 @@ class Access:
             raise _unauthorised(b', error="invalid_token"', "the API key is not known")
         if known.expires != math.inf and known.expires <= time.time():
             raise _unauthorised(b', error="invalid_token"', f"the API key {known.name!r} has expired")
-        request.caller = known.name
-        if known.interval:
-            wait = self._rates.take(known.slot, known.interval, known.ahead, _monotonic())
-            if wait:
-                raise _too_many(known.key, wait)
-        if scope not in known.scopes:
-            self._forbid(request, known, scope)
+        return known
 
     def refresh(self) -> None:
         """Follow the file if it changed; one that cannot be read, or makes no sense, changes nothing but `fault`."""

@@ -87,6 +87,19 @@ def test_without_a_key_that_is_known_nobody_passes(path: Path) -> None:
         assert key not in problem.detail
 
 
+def test_a_large_body_may_come_with_any_key_and_takes_nothing_from_its_rate(path: Path) -> None:
+    key = create_key(path, "acquirer", ["labels"], rate_per_second=0.01, burst=1)
+    access = door(path)
+    for _ in range(3):
+        access.admit(bearer(key).headers)
+    access.check(bearer(key), "labels")
+    for asked in (request(), bearer(key + "x")):
+        with pytest.raises(Problem) as problem:
+            access.admit(asked.headers)
+        assert problem.value.status == 401
+    door(None).admit(request().headers)
+
+
 def test_a_key_does_what_its_scopes_say_and_nothing_else(path: Path) -> None:
     scorer = create_key(path, "scorer", ["score"])
     both = create_key(path, "both", ["labels", "admin"])
