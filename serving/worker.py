@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import uvloop
 
@@ -79,7 +80,8 @@ async def _live(state: State, listener: socket.socket, supervisor: socket.socket
         service = state.follower.service
         what = f"version {service.scorer.version}" if service else "no model yet"
         loop.add_reader(supervisor, lost)  # it says nothing more, so what can be read is its end
-        supervisor.send(what.encode())
+        with suppress(BrokenPipeError):  # it has just died
+            supervisor.send(what.encode())
 
     await serve(state, listener, on_ready=ready)
 

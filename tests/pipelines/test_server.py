@@ -6,12 +6,12 @@ from pathlib import Path
 
 from mlops.settings import Settings
 from pipelines.server import command, environment
-from serving.__main__ import arguments_of
+from serving.options import options_of
 
 
 def test_the_store_of_the_home_is_an_argument() -> None:
     settings = Settings(home=Path("/somewhere"))
-    assert arguments_of(command(settings)[3:]).store == "/somewhere/store"
+    assert options_of(command(settings)[3:], {}).store == "/somewhere/store"
 
 
 def test_a_redis_with_its_password_is_in_the_environment_only() -> None:

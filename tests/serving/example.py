@@ -212,6 +212,16 @@ class Server:
         content, type_ = response.read(), response.headers.get("content-type", "")
         return Reply(response.status, msgspec.json.decode(content) if content else None, type_)
 
+    def text(self, path: str) -> str:
+        """What a GET answers, as text."""
+        self._connection.request("GET", path)
+        return self._connection.getresponse().read().decode()
+
+    def local_port(self) -> int:
+        """Of this connection."""
+        port: int = self._connection.sock.getsockname()[1]
+        return port
+
     def post(self, path: str, body: object) -> Reply:
         return self.request("POST", path, body)
 

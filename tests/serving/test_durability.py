@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import resource
 import signal
 import threading
@@ -26,8 +27,9 @@ def newest(folder: Path) -> Path:
     return max(folder.glob("decisions-*.jsonl"))
 
 
+@pytest.mark.parametrize("with_supervisor", [False, True], ids=["the worker", "worker and supervisor"])
 def test_killed_while_it_answers_it_keeps_what_it_acknowledged_and_counts_each_event_once(
-    world: World,
+    world: World, with_supervisor: bool
 ) -> None:
     sent, acknowledged = 1200, {}
     with world.server() as server:
@@ -48,7 +50,8 @@ def test_killed_while_it_answers_it_keeps_what_it_acknowledged_and_counts_each_e
             thread.start()
         for _ in range(150):
             done.acquire()
-        server.process.send_signal(signal.SIGKILL)
+        for pid in [*([server.process.pid] if with_supervisor else []), *server.workers()]:
+            os.kill(pid, signal.SIGKILL)
         for thread in threads:
             thread.join()
     assert 150 <= len(acknowledged) < sent

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
+import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import msgspec
+import psutil
 import pytest
 
 from mlops.deployment import Deployed, Deployment, write_deployment
-from mlops.errors import SetupError
+from mlops.errors import MlopsError, SetupError
 from mlops.features import Count, FeatureSet, Rolling
 from mlops.schema import Column
 from mlops.signature import SIGNATURE
 from mlops.signing import PUBLIC_KEY
-from serving.app import create_app
+from serving.access import Access
+from serving.app import begin_drain, serve
+from serving.batcher import Batcher
+from serving.events import Event
 from serving.follower import Follower
+from serving.metrics import WorkerMetrics
 from serving.scorer import Scorer
-from tests.serving.example import EVENTS, FEATURES, NUMBERS, World, payment, payments
+from serving.shared import Shared
+from serving.state import State
+from serving.supervisor import listen
+from tests.serving.example import EVENTS, FEATURES, NUMBERS, Server, World, payment, payments
 
 
 def test_without_a_deployment_it_is_alive_but_not_ready_until_one_comes(tmp_path: Path) -> None:
@@ -191,9 +202,7 @@ def test_started_with_a_spoilt_key_it_is_not_ready_until_the_key_is_mended(world
 class Failing(Follower):
     """Fails, once there is something to fail over, with an error that nobody foresaw."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world.pointer, world.keys / PUBLIC_KEY, world.store, world.decisions)
-        self.fails = False
+    fails = False
 
     def check(self) -> Scorer | None:
         if self.fails:
@@ -204,19 +213,35 @@ class Failing(Follower):
 def test_when_the_pointer_is_not_followed_any_more_it_is_not_ready_and_still_closes_what_it_holds(
     world: World,
 ) -> None:
-    follower = Failing(world)
-    asyncio.run(asyncio.wait_for(fail_and_end(follower), timeout=20))
+    follower = asyncio.run(asyncio.wait_for(fail_and_end(world), timeout=20))
     assert follower.service is not None
     with pytest.raises(SetupError, match="closed"), follower.service.store.begin():
         pass
 
 
-async def fail_and_end(follower: Failing) -> None:
-    app = create_app(follower, poll_seconds=0.01)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client,
-    ):
+async def fail_and_end(world: World) -> Follower:
+    options, shared = world.options(), Shared.create(1)
+    metrics = WorkerMetrics(shared)
+    follower = Failing(options, metrics, shared)
+
+    def score(requests: Sequence[Sequence[Event]]) -> list[list[bytes] | MlopsError]:
+        assert follower.service is not None
+        return follower.service.score_each(requests)
+
+    state = State(
+        options=options,
+        follower=follower,
+        batcher=Batcher(score, options.queue),
+        access=Access(None, shared),
+        metrics=metrics,
+        shared=shared,
+    )
+    listener = listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listening = asyncio.Event()
+    serving = asyncio.create_task(serve(state, listener, on_ready=listening.set))
+    await listening.wait()
+    async with httpx.AsyncClient(base_url=address) as client:
         assert (await client.get("/readyz")).json()["following"] is True
         assert (await client.post("/v1/score", json=payment(1))).status_code == 200
         follower.fails = True
@@ -225,6 +250,103 @@ async def fail_and_end(follower: Failing) -> None:
         assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
         assert ready.json()["following"] is False
         assert (await client.post("/v1/score", json=payment(2))).status_code == 200
+    begin_drain(state)
+    await serving
+    return follower
+
+
+ONLY_WHEN_ASKED = ("--poll-seconds", "60")
+
+
+def test_asked_to_reload_all_workers_answer_with_what_the_pointer_names_and_it_is_written_down(
+    world: World,
+) -> None:
+    first, second = world.bundle(), world.bundle("second", seed=1)
+    with world.server("--workers", "3", *ONLY_WHEN_ASKED) as server:
+        for version, (path, digest) in [("2", second), ("3", first)]:
+            world.deploy(version, (path, digest))
+            reply = server.post("/v1/admin/reload", b"")
+            assert (reply.status, reply.body["version"], reply.body["digest"]) == (200, version, digest)
+            told = [(worker["worker"], worker["version"]) for worker in reply.body["workers"]]
+            assert told == [(0, version), (1, version), (2, version)]
+            assert sorted(worker["pid"] for worker in reply.body["workers"]) == server.workers()
+            each = [type(server)(server.process, str(server.port)) for _ in range(12)]
+            assert {c.get("/v1/model").body["version"] for c in each} == {version}
+    (log,) = world.decisions.glob("audit-*.jsonl")
+    lines = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
+    assert [(line["action"], line["caller"], line["outcome"]) for line in lines] == [
+        ("reload", "local", "version 2 answers"),
+        ("reload", "local", "version 3 answers"),
+    ]
+
+
+def test_asked_to_reload_what_is_refused_it_says_why_and_the_old_one_goes_on(world: World) -> None:
+    with world.server("--workers", "2", *ONLY_WHEN_ASKED) as server:
+        spoil_golden(world)
+        reply = server.post("/v1/admin/reload", b"")
+        assert (reply.status, reply.type) == (409, "application/problem+json")
+        assert reply.body["detail"].startswith("version 2 is refused: ")
+        assert "off the golden scores" in reply.body["detail"]
+        assert [worker["version"] for worker in reply.body["workers"]] == ["1", "1"]
+        assert all("golden" in worker["refused"]["reason"] for worker in reply.body["workers"])
+        assert server.post("/v1/score", payment(1)).body["version"] == "1"
+        assert server.get("/readyz").body["refused"]["version"] == "2"
+        metrics = server.text("/metrics")
+        assert 'mlops_model_loads_total{outcome="refused"} 2.0' in metrics
+        for worker in range(2):
+            assert f'mlops_model_refused{{worker="{worker}"}} 1.0' in metrics
+        world.deploy("1", world.bundle())
+        assert server.post("/v1/admin/reload", b"").status == 200
+        assert server.get("/readyz").body["refused"] is None
+    (log,) = world.decisions.glob("audit-*.jsonl")
+    assert "off the golden scores" in log.read_text().splitlines()[0]
+
+
+def test_asked_to_reload_where_nothing_is_deployed_it_says_so(tmp_path: Path) -> None:
+    with World(tmp_path).server() as server:
+        reply = server.post("/v1/admin/reload", b"")
+        assert (reply.status, reply.body["detail"]) == (409, "nothing is deployed yet")
+
+
+def test_a_worker_that_does_not_report_is_named(world: World) -> None:
+    with world.server("--workers", "2", *ONLY_WHEN_ASKED) as server:
+        told = server.post("/v1/admin/reload", b"").body["workers"]
+        here = answering(server, [worker["pid"] for worker in told])
+        (other,) = [worker for worker in told if worker["pid"] != here]
+        os.kill(other["pid"], signal.SIGSTOP)
+        try:
+            reply = server.post("/v1/admin/reload", b"")
+        finally:
+            os.kill(other["pid"], signal.SIGCONT)
+        assert reply.status == 503
+        assert {"worker": other["worker"], "pid": None} in reply.body["workers"]
+
+
+def answering(server: Server, pids: Sequence[int]) -> int:
+    """The worker that has the connection of `server`."""
+    for pid in pids:
+        ports = {c.raddr.port for c in psutil.Process(pid).net_connections("tcp") if c.raddr}
+        if server.local_port() in ports:
+            return pid
+    raise AssertionError("nobody has it")
+
+
+def test_a_pointer_that_is_gone_is_said_and_what_answered_goes_on_until_it_is_back(world: World) -> None:
+    with world.server() as server:
+        aside = world.pointer.with_name("aside")
+        world.pointer.rename(aside)
+        assert "is gone" in server.wait_for("refused", ...)["reason"]
+        assert server.post("/v1/score", payment(1)).body["version"] == "1"
+        aside.rename(world.pointer)
+        server.wait_for("refused", None)
+        assert server.post("/v1/score", payment(2)).body["version"] == "1"
+
+
+def test_promoting_what_answers_loads_nothing(world: World) -> None:
+    with world.server(*ONLY_WHEN_ASKED) as server:
+        world.deploy("1", (world.home / "bundles" / "first", server.get("/v1/model").body["digest"]))
+        assert server.post("/v1/admin/reload", b"").status == 200
+        assert 'mlops_model_loads_total{outcome="loaded"} 1.0' in server.text("/metrics")
 
 
 def test_a_repeat_after_the_schema_has_got_a_column_is_still_a_repeat(world: World) -> None:
