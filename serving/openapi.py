@@ -32,6 +32,13 @@ _TAGS = {
     "operation": "For monitoring and for operators.",
     "pages": "For people.",
 }
+_FIND = {
+    "decision": {
+        "operationId": "decision",
+        "parameters": {"id": "$response.body#/decision_id"},
+        "description": "The answer can be asked for again.",
+    }
+}
 
 
 def document(
@@ -100,6 +107,7 @@ def _paths(
                 answer=_json(
                     {"oneOf": [_ref("Answer"), _list(_ref("Answer"), max_events)]},
                     {"one": ("To one event", answer), "list": ("To a list", [answer])},
+                    links=_FIND,
                 ),
             )
         },
@@ -238,12 +246,15 @@ def _body(schema: JsonSchema, examples: dict[str, tuple[str, Any]]) -> JsonSchem
     return {"required": True, "content": {"application/json": {"schema": schema} | _examples(examples)}}
 
 
-def _json(schema: JsonSchema, examples: dict[str, tuple[str, Any]]) -> JsonSchema:
-    return _ok("Done.", {"application/json": {"schema": schema} | _examples(examples)})
+def _json(
+    schema: JsonSchema, examples: dict[str, tuple[str, Any]], links: JsonSchema | None = None
+) -> JsonSchema:
+    return _ok("Done.", {"application/json": {"schema": schema} | _examples(examples)}, links)
 
 
-def _ok(description: str, content: JsonSchema) -> JsonSchema:
-    return {"200": {"description": description, "headers": REQUEST_ID, "content": content}}
+def _ok(description: str, content: JsonSchema, links: JsonSchema | None = None) -> JsonSchema:
+    described = {"description": description, "headers": REQUEST_ID, "content": content}
+    return {"200": described | ({"links": links} if links else {})}
 
 
 def _not_ready(schemas: dict[str, JsonSchema]) -> JsonSchema:

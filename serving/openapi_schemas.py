@@ -13,6 +13,8 @@ from serving.openapi_problems import problem_schema
 
 __all__ = ["schemas_of"]
 
+_FLOAT32 = 3.4028235677973366e38
+"""From here on a number is infinite in single precision, which the model reads."""
 _DIGEST = "9f2b0c5d7a1e4f6388c1b2a3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f607"
 _NAME = {"type": "string", "description": "The model's name."}
 _VERSION = {"type": "string", "description": "Its version in the registry."}
@@ -113,7 +115,7 @@ def _decision_id(event_id: int | str) -> str:
 def _rows(names: Sequence[str], row: list[float], max_rows: int) -> JsonSchema:
     described: JsonSchema = {
         "type": "array",
-        "items": _NUMBER,
+        "items": {"type": "number", "exclusiveMinimum": -_FLOAT32, "exclusiveMaximum": _FLOAT32},
         "description": "One value a feature, in the order of `GET /v1/model`.",
     }
     if names:
