@@ -40,7 +40,7 @@ from pipelines.archive import (
 )
 from pipelines.pseudonyms import Pseudonyms
 
-__all__ = ["CompactResult", "compact"]
+__all__ = ["CompactResult", "compact", "is_closed"]
 
 _BYTES_AT_ONCE = 2**30
 """Of the server's files whose rows begin to belong to the archive together."""
@@ -100,7 +100,7 @@ def compact(
         manifest, removed = _expire(decisions, manifest, policy, today)
         for kind in get_args(Kind):
             waiting = [path for path in log_files(decisions, kind) if path.name not in manifest.sources]
-            closed = [path for path in waiting if _is_closed(path)]
+            closed = [path for path in waiting if is_closed(path)]
             being_written += len(waiting) - len(closed)
             for group in _groups(closed):
                 taken = _take_in(decisions, kind, group, types, pseudonyms)
@@ -215,7 +215,7 @@ def _begun(path: Path) -> str:
         return time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
 
 
-def _is_closed(path: Path) -> bool:
+def is_closed(path: Path) -> bool:
     """Whether no process has the lock that a server holds on the file that it writes to."""
     with path.open("rb") as file:
         try:
