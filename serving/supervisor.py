@@ -26,7 +26,12 @@ from serving.instruments import WORKER_RESTARTS
 from serving.options import Options
 from serving.shared import Shared
 
-__all__ = ["Supervisor", "listen"]
+__all__ = ["BEAT", "BEAT_S", "Supervisor", "listen"]
+
+BEAT = 2
+"""Where in the shared block's area `control` a worker counts the seconds that its event loop turns."""
+
+BEAT_S = 1.0
 
 _BACKLOG = 2048
 _STABLE_S = 5.0
@@ -36,6 +41,11 @@ _DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Before a worker is started in the place of one that ended: the more of them failed in a row, the longer."""
 
 _MARGIN_S = 5.0
+LOOK_S = 5.0
+_MISSES = 6
+"""A worker that has not beaten between so many looks hangs. Looks are counted, not seconds, so that a machine which was
+paused does not make it seem so."""
+
 _INTERRUPTED = 130
 _log = logging.getLogger("serving.supervisor")
 
@@ -70,6 +80,8 @@ class _Place:
         self.began = 0.0
         self.start_at = 0.0
         self.failures = 0
+        self.beats = 0.0
+        self.misses = 0
 
 
 class Supervisor:
@@ -91,6 +103,7 @@ class Supervisor:
         self._stopping = False
         self._code = 0
         self._kill_at = float("inf")
+        self._look_at = time.monotonic() + LOOK_S
         host, port = listener.getsockname()[:2]
         self._address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -114,6 +127,8 @@ class Supervisor:
             for place in self._places:
                 if place.process is not None and place.process.poll() is not None:
                     self._ended(place, place.process.returncode)
+            if time.monotonic() >= self._look_at:
+                self._look()
             if self._signals and not self._stopping:
                 self._stop()
             if self._stopping:
@@ -128,11 +143,10 @@ class Supervisor:
             if place.process is None and not self._stopping and now >= place.start_at:
                 self._start(place)
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         """Seconds until something is due by the clock."""
         dues = [place.start_at for place in self._places if place.process is None and not self._stopping]
-        due = min([*dues, self._kill_at])
-        return None if due == float("inf") else max(0.0, due - time.monotonic())
+        return max(0.0, min([*dues, self._kill_at, self._look_at]) - time.monotonic())
 
     def _start(self, place: _Place) -> None:
         ours, theirs = socket.socketpair()
@@ -152,7 +166,7 @@ class Supervisor:
             return
         finally:
             theirs.close()
-        place.began, place.ready, place.line = time.monotonic(), False, ours
+        place.began, place.ready, place.misses, place.line = time.monotonic(), False, 0, ours
         self._selector.register(ours, selectors.EVENT_READ, place)
         with suppress(BrokenPipeError):  # it ended already, which is seen to where it is waited for
             ours.sendall(self._options.to_json() + b"\n")
@@ -162,7 +176,7 @@ class Supervisor:
         assert place.line is not None
         with suppress(ConnectionError):
             if said := place.line.recv(4096):
-                place.ready, place.began = True, time.monotonic()
+                place.ready, place.began, place.misses = True, time.monotonic(), 0
                 if not self._answered:
                     self._say(f"serving {said.decode()} on {self._address}")
                 self._answered = True
@@ -199,6 +213,16 @@ class Supervisor:
         place.start_at = time.monotonic() + delay
         self._restarts[WORKER_RESTARTS.at()] += 1
         _log.error("%s; another is started %s", what, f"in {delay:g} s" if delay else "at once")
+
+    def _look(self) -> None:
+        """End workers that hang, so that others can take their places."""
+        self._look_at = time.monotonic() + LOOK_S
+        for place, cells in zip(self._places, self._shared.parts("control"), strict=False):
+            place.misses = place.misses + 1 if cells[BEAT] == place.beats else 0
+            place.beats = cells[BEAT]
+            if place.process is not None and place.ready and place.misses >= _MISSES:
+                _log.error("worker %d (pid %d) hangs and is ended", place.number, place.process.pid)
+                place.process.kill()
 
     def _stop(self) -> None:
         """Have the workers drain. From now on the socket is theirs alone, and closes with the last of them."""

@@ -22,6 +22,7 @@ from serving.metrics import WorkerMetrics
 from serving.options import Options
 from serving.shared import Shared
 from serving.state import State
+from serving.supervisor import BEAT, BEAT_S
 
 __all__ = ["main"]
 
@@ -76,12 +77,19 @@ async def _live(state: State, listener: socket.socket, supervisor: socket.socket
         loop.remove_reader(supervisor)
         begin_drain(state)
 
+    control = state.shared.mine("control")
+
+    def beat() -> None:
+        control[BEAT] += 1
+        loop.call_later(BEAT_S, beat)
+
     def ready() -> None:
         service = state.follower.service
         what = f"version {service.scorer.version}" if service else "no model yet"
         loop.add_reader(supervisor, lost)  # it says nothing more, so what can be read is its end
         with suppress(BrokenPipeError):  # it has just died
             supervisor.send(what.encode())
+        beat()
 
     await serve(state, listener, on_ready=ready)
 

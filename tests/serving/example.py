@@ -164,11 +164,9 @@ class World:
     @contextmanager
     def server(self, *more: str, **popen: Any) -> Iterator[Server]:
         """A server with options of its own; what is left of it at the end is ended by SIGTERM."""
-        command = self.command(0, *more)
         with (self.home / "serving.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, **{"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": log} | popen
-            )
+            usual = {"args": self.command(0, *more), "cwd": ROOT, "stdout": subprocess.PIPE, "stderr": log}
+            process = subprocess.Popen(**usual | popen)
         try:
             assert process.stdout is not None
             line = process.stdout.readline().decode()

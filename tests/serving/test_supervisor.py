@@ -261,6 +261,19 @@ def test_a_worker_that_hangs_is_ended_when_its_time_is_over(world: World) -> Non
     assert f"(pid {worker}) did not end in time" in log_of(world)
 
 
+def test_a_worker_that_hangs_is_replaced(world: World) -> None:
+    code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 0.4; sys.exit(__main__.main())"
+    command = [sys.executable, "-c", code, *world.command(0, "--workers", "2")[3:]]
+    with world.server(args=command) as server:
+        until(lambda: log_of(world).count("of example answers") == 2)
+        hanging, _ = server.workers()
+        os.kill(hanging, signal.SIGSTOP)
+        until(lambda: ended(hanging) and len(server.workers()) == 2)
+    log = log_of(world)
+    assert f"(pid {hanging}) hangs and is ended" in log
+    assert log.count("hangs") == 1
+
+
 def test_the_password_of_the_store_is_on_no_command_line_and_in_no_log(tmp_path: Path) -> None:
     world = World(tmp_path)
     command = world.command()
