@@ -24,6 +24,7 @@ __all__ = [
     "bench_the_handbook",
     "bench_the_kinds",
     "bench_the_reasons",
+    "bench_the_serving",
     "bench_the_simulator",
     "bench_the_stores",
     "bench_the_training",
@@ -127,6 +128,27 @@ def bench_the_reasons(settings: Settings, out: Path, json_: bool) -> None:
     from pipelines.bench_reasons import bench_reasons
 
     show(bench_reasons(settings, out.absolute()), json_)
+
+
+@bench.command("serving")
+@click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    type=click.Choice(("mlflow", "mlserver", "bentoml", "none")),
+    help="Measure only this other server (may be given again), or none; by default all, which are installed.",
+)
+@as_json
+@click.pass_obj
+def bench_the_serving(settings: Settings, out: Path, peers: tuple[str, ...], json_: bool) -> None:
+    """What the scoring server does on one core: rates, latency, memory; beside MLflow, MLServer and BentoML."""
+    from pipelines.bench_serving import bench_serving
+    from pipelines.serving_peers import PEERS
+
+    chosen = [name for name in peers or PEERS if name != "none"]
+    say = partial(print, file=sys.stderr)
+    show(bench_serving(settings, out.absolute(), peers=chosen, say=say), json_)
 
 
 @bench.command("training")

@@ -1,0 +1,218 @@
+"""A server on a core of its own, and load from another: what it answers, and the processor time that takes.
+
+A rate says what this machine did in these seconds, whatever else ran on it; processor time per request hardly changes
+with that.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import psutil
+
+from mlops.errors import SetupError
+from pipelines.open_loop import Offered, offer
+
+__all__ = ["CONNECTIONS", "Closed", "Cores", "Rate", "Server", "closed_loop", "open_loop", "started"]
+
+CONNECTIONS = 64
+"""Of the closed loop: each asks again once it has its answer."""
+
+_SCRIPT = Path(__file__).with_name("bench_serving.lua")
+_PATIENCE_S = 60.0
+
+T = TypeVar("T")
+
+
+class Cores(msgspec.Struct, frozen=True, kw_only=True):
+    """Numbers of the server's core and of the load's."""
+
+    server: int
+    load: int
+
+    @classmethod
+    def choose(cls) -> Cores:
+        """The first two that this process may use.
+
+        Raises:
+            SetupError: this machine cannot do what the bench needs.
+        """
+        if not sys.platform.startswith("linux"):
+            raise SetupError("needs Linux: processes are bound to cores", where="bench serving")
+        usable = sorted(os.sched_getaffinity(0))
+        if len(usable) < 2:
+            raise SetupError(
+                "needs two cores, one for the server and one for the load", where="bench serving"
+            )
+        for tool in ("wrk", "taskset"):
+            if shutil.which(tool) is None:
+                raise SetupError(
+                    f"needs {tool}", where="bench serving", todo="install it; infra/system-packages does"
+                )
+        return cls(server=usable[0], load=usable[1])
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A running one: its processes, the port, and how long it took until it was ready."""
+
+    process: psutil.Process
+    port: int
+    ready_s: float
+
+    @property
+    def processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        """Processor time so far, of all of its processes."""
+        return sum(p.cpu_times().user + p.cpu_times().system for p in self.processes)
+
+    def uss_mb(self) -> float:
+        """Private memory of the process that has most: the worker."""
+        return round(max(p.memory_full_info().uss for p in self.processes) / 2**20, 1)
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests a second; the server's processor time for each, kernel included; what share of its core others had."""
+
+    rps: float
+    cpu_us: float
+    others: float
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """What wrk saw. `asked` counts the requests that it made up, `refused` answers that were no 2xx."""
+
+    requests: int
+    seconds: float
+    asked: int
+    p50_ms: float
+    p99_ms: float
+    refused: int
+    broken: int
+
+
+@contextmanager
+def started(
+    command: Sequence[str],
+    cores: Cores,
+    log: Path,
+    *,
+    port_of: Callable[[subprocess.Popen[bytes]], int],
+    ready: Callable[[int], bool],
+    variables: Mapping[str, str] | None = None,
+    working: Path | None = None,
+) -> Iterator[Server]:
+    """Start a server on its core, wait until it is ready, and end it with SIGTERM.
+
+    Args:
+        port_of: where it listens, perhaps read from its standard output.
+        ready: whether it answers at this port.
+        working: the folder that it starts in, this process's by default.
+
+    Raises:
+        SetupError: it ended, or was not ready in a minute.
+    """
+    line = ["taskset", "-c", str(cores.server), *command]
+    with log.open("ab") as output:
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            line,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **(variables or {})},
+            cwd=working,
+            start_new_session=True,
+        )
+    try:
+        port = port_of(process)
+        while not ready(port):
+            if process.poll() is not None or time.monotonic() - begun > _PATIENCE_S:
+                raise SetupError(f"{command[0]} does not answer", where=log, todo="it says why")
+            time.sleep(0.005)
+        yield Server(
+            process=psutil.Process(process.pid), port=port, ready_s=round(time.monotonic() - begun, 3)
+        )
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def closed_loop(
+    server: Server, cores: Cores, path: str, bodies: Sequence[str], seconds: float, *more: str, key: str = ""
+) -> tuple[Closed, Rate]:
+    """Let wrk ask for a while.
+
+    Args:
+        more: further arguments of the script, for events.
+
+    Raises:
+        SetupError: wrk failed, or connections did.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(bodies))
+        file.flush()
+        command = [
+            *("taskset", "-c", str(cores.load), "wrk", "--threads", "1", "--connections", str(CONNECTIONS)),
+            *("--duration", f"{seconds:.0f}s", "--timeout", "20s", "--latency", "--script", str(_SCRIPT)),
+            *(f"http://127.0.0.1:{server.port}", "--", path, key, file.name, *more),
+        ]
+        ran, rate = _timed(
+            server, cores, lambda: subprocess.run(command, capture_output=True, text=True, check=False)
+        )
+    lines = ran.stdout.strip().splitlines()
+    if ran.returncode or not lines or not lines[-1].startswith("{"):
+        raise SetupError(f"wrk ended with {ran.returncode}: {ran.stderr.strip()[-300:]}", where=path)
+    closed = msgspec.json.decode(lines[-1], type=Closed)
+    if closed.broken or not closed.requests:
+        raise SetupError(f"{closed.broken} requests of wrk got no answer", where=path)
+    return closed, rate(closed.requests, closed.seconds)
+
+
+def open_loop(server: Server, cores: Cores, requests: Sequence[bytes], rate: float) -> tuple[Offered, Rate]:
+    """Offer requests at a rate, from this process, which is bound to the load's core meanwhile."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cores.load})
+    try:
+        offered, measured = _timed(server, cores, lambda: offer(("127.0.0.1", server.port), requests, rate))
+    finally:
+        os.sched_setaffinity(0, usable)
+    return offered, measured(sum(offered.statuses.values()), offered.seconds)
+
+
+def _timed(server: Server, cores: Cores, act: Callable[[], T]) -> tuple[T, Callable[[int, float], Rate]]:
+    """What an act gives, and what makes a rate of how many requests it was in how many seconds."""
+    begun, used, busy = time.monotonic(), server.cpu_s(), _busy_s(cores.server)
+    result = act()
+    took, used = time.monotonic() - begun, server.cpu_s() - used
+    others = max(0.0, _busy_s(cores.server) - busy - used) / took
+
+    def rate(requests: int, seconds: float) -> Rate:
+        return Rate(
+            rps=round(requests / seconds, 1),
+            cpu_us=round(used / requests * 1e6, 1),
+            others=round(min(1.0, others), 2),
+        )
+
+    return result, rate
+
+
+def _busy_s(core: int) -> float:
+    times = psutil.cpu_times(percpu=True)[core]
+    return float(times.user + times.nice + times.system + times.softirq + times.irq)
