@@ -14,7 +14,6 @@ from serving.instruments import (
     CONNECTIONS,
     DRAINING,
     LOG_FREE_BYTES,
-    MODEL_REFUSED,
     PROCESS_CPU,
     PROCESS_FDS,
     PROCESS_MAX_FDS,
@@ -48,7 +47,6 @@ def refresh(state: State) -> None:
     cells[QUEUE_LIMIT.at()] = state.batcher.limit
     cells[CONNECTIONS.at()] = len(state.connections.open) if state.connections is not None else 0
     cells[DRAINING.at()] = state.draining
-    cells[MODEL_REFUSED.at()] = state.follower.refused is not None
     times = os.times()
     cells[PROCESS_CPU.at()] = times.user + times.system
     cells[PROCESS_MAX_FDS.at()] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -104,6 +104,11 @@ class Instrument:
             self._places[tuple(int(v) if v.isdecimal() else v for v in values)] = self.start + width * i
         ALL.append(self)
 
+    @property
+    def shown_kind(self) -> str:
+        """Its type as Prometheus is told: what is read elsewhere and only grows is set as a gauge is, but counts."""
+        return "counter" if self.name.endswith("_total") else self.kind
+
     def _place(self, values: tuple[str | int, ...]) -> int:
         place = self._places.get(values)
         if place is None:

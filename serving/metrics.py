@@ -15,10 +15,13 @@ import msgspec
 from serving.instruments import ALL, PROCESS_START, SIZE, Gauge, Histogram, Instrument, Series
 from serving.shared import Shared
 
-__all__ = ["CONTENT_TYPE", "WorkerMetrics"]
+__all__ = ["CONTENT_TYPE", "MODEL_INFO", "MODEL_INFO_HELP", "WorkerMetrics"]
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 """Prometheus's text format, https://prometheus.io/docs/instrumenting/exposition_formats/."""
+
+MODEL_INFO = "mlops_model_info"
+MODEL_INFO_HELP = "The model that a worker answers with."
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -59,8 +62,7 @@ class WorkerMetrics:
         parts = [part[:SIZE].tolist() for part in self._shared.parts("metrics")]
         total = list(map(sum, zip(*parts, strict=True)))
         for instrument in ALL:
-            kind = "counter" if instrument.name.endswith("_total") else instrument.kind
-            yield f"# HELP {instrument.name} {instrument.help}\n# TYPE {instrument.name} {kind}\n"
+            yield f"# HELP {instrument.name} {instrument.help}\n# TYPE {instrument.name} {instrument.shown_kind}\n"
             if isinstance(instrument, Histogram):
                 yield from _histogram(instrument, total)
             elif isinstance(instrument, Gauge):
@@ -70,7 +72,7 @@ class WorkerMetrics:
         yield from self._models()
 
     def _models(self) -> Iterator[str]:
-        yield "# HELP mlops_model_info The model that a worker answers with.\n# TYPE mlops_model_info gauge\n"
+        yield f"# HELP {MODEL_INFO} {MODEL_INFO_HELP}\n# TYPE {MODEL_INFO} gauge\n"
         for worker, text in enumerate(self._shared.notes()):
             try:
                 note = msgspec.json.decode(text, type=Note)
@@ -81,7 +83,7 @@ class WorkerMetrics:
                     ("name", "version", "digest"), (note.name, note.version, note.digest or ""), strict=True
                 )
                 shown = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels)
-                yield f'mlops_model_info{{worker="{worker}",{shown}}} 1\n'
+                yield f'{MODEL_INFO}{{worker="{worker}",{shown}}} 1\n'
 
 
 def _counter(instrument: Instrument, total: Sequence[float]) -> Iterator[str]:
