@@ -25,15 +25,15 @@ _AGAIN = {b"retry-after": b"1"}
 
 T = TypeVar("T")
 Answers = list[bytes]
-Waiting = tuple[Sequence[Event], Callable[[Answers], Any], asyncio.Future[Any]]
-Score = Callable[[Sequence[Sequence[Event]]], "list[Answers | MlopsError]"]
+Waiting = tuple[Sequence[Event], str, Callable[[Answers], Any], asyncio.Future[Any]]
+Score = Callable[[Sequence[Sequence[Event]], Sequence[str]], "list[Answers | MlopsError]"]
 
 
 class Batcher:
     """The queue of one worker.
 
     Args:
-        score: what scores the events of several requests.
+        score: what scores the events of several requests, of which each has a caller.
         limit: how many events may wait.
     """
 
@@ -57,7 +57,9 @@ class Batcher:
         if self.events >= self._limit:
             raise Problem(503, _FULL, headers=_AGAIN, reason="queue")
 
-    def submit(self, events: Sequence[Event], shape: Callable[[Answers], T]) -> asyncio.Future[T]:
+    def submit(
+        self, events: Sequence[Event], caller: str, shape: Callable[[Answers], T]
+    ) -> asyncio.Future[T]:
         """What `shape` makes of the answers to a request's events, in their order, when they are there.
 
         Raises:
@@ -69,7 +71,7 @@ class Batcher:
         if not self._waiting:
             loop.call_soon(self._run)
         answer: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((events, shape, answer))
+        self._waiting.append((events, caller, shape, answer))
         self.events += len(events)
         return answer
 
@@ -83,13 +85,13 @@ class Batcher:
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
         try:
-            answers = self._score([events for events, _, _ in taken])
+            answers = self._score([one[0] for one in taken], [one[1] for one in taken])
         except Exception as error:  # noqa: BLE001 - each request is told; the protocol logs it
-            for _, _, future in taken:
+            for *_, future in taken:
                 if not future.done():
                     future.set_exception(error)
             return
-        for (_, shape, future), answer in zip(taken, answers, strict=True):
+        for (_, _, shape, future), answer in zip(taken, answers, strict=True):
             if future.done():  # nobody waits any more
                 continue
             if isinstance(answer, MlopsError):

@@ -71,14 +71,16 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     state.metrics.observe(_PARSE, (perf_counter() - started) / len(events), len(events))
     join = _in_a_list if isinstance(raw, list) else _alone
     if not request.query:
-        return state.batcher.submit(events, lambda answers: join([_plain(a) for a in answers]))
+        return state.batcher.submit(
+            events, request.caller, lambda answers: join([_plain(a) for a in answers])
+        )
     with_features = request.flag(b"features")
     if not request.flag(b"reasons"):
         shape = _whole if with_features else _plain
-        return state.batcher.submit(events, lambda answers: join([shape(a) for a in answers]))
+        return state.batcher.submit(events, request.caller, lambda answers: join([shape(a) for a in answers]))
     if len(events) > MAX_REASONS:
         raise InputError(f"reasons for {len(events)} events", todo=f"ask for those of at most {MAX_REASONS}")
-    return _score_with_reasons(state, events, with_features, join)
+    return _score_with_reasons(state, events, request.caller, with_features, join)
 
 
 def predict(state: State, request: Request) -> Response:
@@ -133,10 +135,11 @@ ROUTES = (
 async def _score_with_reasons(
     state: State,
     events: Sequence[Event],
+    caller: str,
     with_features: bool,
     join: Callable[[Sequence[bytes]], Response],
 ) -> Response:
-    answers = await state.batcher.submit(events, list)
+    answers = await state.batcher.submit(events, caller, list)
     scorer = service_of(state).scorer
     # In a thread, as it takes a millisecond each; others are scored meanwhile.
     return join(await asyncio.to_thread(lambda: [_with_reasons(a, scorer, with_features) for a in answers]))

@@ -23,13 +23,13 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from mlops.errors import ConflictError, InputError, MlopsError
+from mlops.errors import ConflictError, InputError, MlopsError, SetupError
 from mlops.records import Decision, LabelRecord
 from serving.codes import MAX_ID_BYTES, encode_id
 from serving.decisions import AppendLog
 from serving.entries import Entry, EntryEncoder
 from serving.events import Event, time_us
-from serving.instruments import BATCH_EVENTS, EVENTS_SCORED, LABELS, SCORE, STAGES
+from serving.instruments import BATCH_EVENTS, EVENTS_SCORED, LABELS, LOG_BYTES, LOG_FAILURES, SCORE, STAGES
 from serving.metrics import WorkerMetrics
 from serving.scorer import Scorer
 from serving.store import OnlineStore, StoreTransaction
@@ -45,6 +45,7 @@ _RANDOM_DIGITS = 32
 _STAGES = tuple(STAGES.of(stage) for stage in ("features", "model", "log", "commit"))
 _TOTAL, _BATCH_EVENTS, _SCORES = STAGES.of("total"), BATCH_EVENTS.of(), SCORE.of()
 _DECIDED = {name: EVENTS_SCORED.at(name or "none") for name in ("approve", "review", "decline", None)}
+_LOG_BYTES, _LOG_FAILURES = LOG_BYTES.at(), LOG_FAILURES.at()
 _LABELLED = LABELS.at("applied"), LABELS.at("held")
 _random_bits = Random().getrandbits  # each process has its own seed, from the system
 _canonical = msgspec.json.Encoder(order="deterministic").encode
@@ -97,31 +98,41 @@ class Service:
         self._run = store.server_run()
         self._unsettled = False  # something is logged, but the commit failed, or nobody knows whether it did
 
-    def score_each(self, requests: Sequence[Sequence[Event]]) -> list[list[bytes] | MlopsError]:
+    def score_each(
+        self, requests: Sequence[Sequence[Event]], callers: Sequence[str]
+    ) -> list[list[bytes] | MlopsError]:
         """What `score` gives, or raises, for the events of each request, as if they came one after the other.
+
+        Args:
+            callers: of each request: the name of the key that it came with.
 
         Raises:
             SetupError: the store or the log cannot be written to; nothing is answered.
         """
         events = [event for request in requests for event in request]
         try:
-            answers = iter(self.score(events))
+            by = [caller for request, caller in zip(requests, callers, strict=True) for _ in request]
+            answers = iter(self.score(events, by))
             return [[next(answers) for _ in request] for request in requests]
         except InputError as error:
             if len(requests) == 1:
                 return [error]
         each: list[list[bytes] | MlopsError] = []
-        for request in requests:  # it is one of them that does not fit; nothing was counted
+        # It is one of them that does not fit; nothing was counted.
+        for request, caller in zip(requests, callers, strict=True):
             try:
-                each.append(self.score(request))
+                each.append(self.score(request, [caller] * len(request)))
             except InputError as error:
                 each.append(error)
         return each
 
-    def score(self, events: Sequence[Event]) -> list[bytes]:
+    def score(self, events: Sequence[Event], callers: Sequence[str] = ()) -> list[bytes]:
         """An `AnswerWithFeatures` as JSON for each event: the first one that was ever given for its id.
 
         The events of one call are all counted before the first one's features are computed.
+
+        Args:
+            callers: of each event, if there is one to write down.
 
         Raises:
             ConflictError: an id was seen with another event; nothing is counted.
@@ -161,14 +172,15 @@ class Service:
                 computed = perf_counter()
                 scores = scorer.score(rows)
                 scored = perf_counter()
-                decisions = self._decide([event for event, _ in fresh.values()], rows, scores)
+                by = dict(zip(reversed(ids), reversed(callers), strict=True)) if callers else {}
+                decisions = self._decide(fresh, rows, scores, by)
                 new = {
                     id_: first[id_] + self._answer(decision)
                     for id_, decision in zip(fresh, decisions, strict=True)
                 }
                 transaction.save_answers(new)
                 saved |= new
-                self._decisions.write(decisions)
+                self._write(self._decisions, decisions)
                 self._unsettled = True
                 logged = perf_counter()
         self._unsettled = False
@@ -183,10 +195,10 @@ class Service:
             SetupError: the store or the log cannot be written to; nothing is taken.
         """
         self._catch_up()
-        encoded = [_encoded(label) for label in labels]
+        encoded, now = [_encoded(label) for label in labels], _now()
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             unknown = transaction.label(encoded)
-            self._labels.write(labels)
+            self._write(self._labels, [msgspec.structs.replace(label, received_at=now) for label in labels])
         if self._metrics:
             self._metrics.cells[_LABELLED[0]] += len(labels) - len(unknown)
             self._metrics.cells[_LABELLED[1]] += len(unknown)
@@ -221,6 +233,16 @@ class Service:
         for start in range(0, len(labels), _BATCH):
             self._set(labels[start : start + _BATCH])
         return recovered
+
+    def _write(self, log: AppendLog, records: Sequence[Decision | LabelRecord]) -> None:
+        try:
+            written = log.write(records)
+        except SetupError:
+            if self._metrics:
+                self._metrics.cells[_LOG_FAILURES] += 1
+            raise
+        if self._metrics:
+            self._metrics.cells[_LOG_BYTES] += written
 
     def _count(self, decisions: Sequence[Decision], moments: tuple[float, ...]) -> None:
         """Count a batch of decisions, and what an event of it took from one moment to the next."""
@@ -277,10 +299,13 @@ class Service:
         return True
 
     def _decide(
-        self, events: Sequence[Event], rows: Sequence[list[float]], scores: Sequence[float]
+        self,
+        fresh: Mapping[bytes, tuple[Event, Entry]],
+        rows: Sequence[list[float]],
+        scores: Sequence[float],
+        callers: Mapping[bytes, str],
     ) -> list[Decision]:
-        scorer = self.scorer
-        now = datetime.now(UTC).isoformat()
+        scorer, now = self.scorer, _now()
         return [
             Decision(
                 decision_id=_decision_id(event.id),
@@ -292,8 +317,9 @@ class Service:
                 decision=scorer.decide(score),
                 version=scorer.version,
                 bundle=scorer.bundle.digest,
+                caller=callers.get(id_, ""),
             )
-            for event, row, score in zip(events, rows, scores, strict=True)
+            for (id_, (event, _)), row, score in zip(fresh.items(), rows, scores, strict=True)
         ]
 
     def _answer(self, decision: Decision) -> bytes:
@@ -312,6 +338,10 @@ class Service:
                 features=dict(zip(scorer.features.names, decision.features, strict=True)) if same else {},
             )
         )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _decision_id(event_id: int | str) -> str:

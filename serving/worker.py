@@ -55,9 +55,9 @@ def _state(options: Options, shared: Shared) -> State:
     metrics = WorkerMetrics(shared)
     follower = Follower(options, metrics, shared)
 
-    def score(requests: Sequence[Sequence[Event]]) -> list[list[bytes] | MlopsError]:
+    def score(requests: Sequence[Sequence[Event]], callers: Sequence[str]) -> list[list[bytes] | MlopsError]:
         assert follower.service is not None  # events are read with what its bundle says of them
-        return follower.service.score_each(requests)
+        return follower.service.score_each(requests, callers)
 
     return State(
         options=options,

@@ -25,7 +25,9 @@ class Scorer:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
 
-    def __call__(self, requests: Sequence[Sequence[Event]]) -> list[list[bytes] | MlopsError]:
+    def __call__(
+        self, requests: Sequence[Sequence[Event]], callers: Sequence[str]
+    ) -> list[list[bytes] | MlopsError]:
         self.batches.append([int(e.id) for events in requests for e in events])
         if any(e.id == 99 for events in requests for e in events):
             raise SetupError("no space left on the device")
@@ -47,7 +49,9 @@ def run(work: Callable[[Batcher], Awaitable[Any]], limit: int = 100) -> tuple[An
 
 def test_what_comes_at_the_same_time_is_scored_together_and_each_gets_its_own() -> None:
     async def work(batcher: Batcher) -> Any:
-        return await asyncio.gather(*(batcher.submit([event(n), event(n + 50)], list) for n in range(5)))
+        return await asyncio.gather(
+            *(batcher.submit([event(n), event(n + 50)], "shop", list) for n in range(5))
+        )
 
     answers, scorer = run(work)
     assert answers == [[b"%d" % n, b"%d" % (n + 50)] for n in range(5)]
@@ -56,7 +60,7 @@ def test_what_comes_at_the_same_time_is_scored_together_and_each_gets_its_own() 
 
 def test_one_that_does_not_fit_fails_alone() -> None:
     async def work(batcher: Batcher) -> Any:
-        waiting = [batcher.submit([event(n)], list) for n in (1, 13, 2)]
+        waiting = [batcher.submit([event(n)], "shop", list) for n in (1, 13, 2)]
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     (first, refused, last), _ = run(work)
@@ -66,7 +70,7 @@ def test_one_that_does_not_fit_fails_alone() -> None:
 
 def test_a_failure_of_the_store_or_the_log_is_everybody_s() -> None:
     async def work(batcher: Batcher) -> Any:
-        waiting = [batcher.submit([event(n)], list) for n in (1, 99)]
+        waiting = [batcher.submit([event(n)], "shop", list) for n in (1, 99)]
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     answers, _ = run(work)
@@ -75,11 +79,11 @@ def test_a_failure_of_the_store_or_the_log_is_everybody_s() -> None:
 
 def test_no_more_wait_than_may_and_who_is_turned_away_is_told_when_to_come_again() -> None:
     async def work(batcher: Batcher) -> Any:
-        waiting = [batcher.submit([event(n)], list) for n in range(4)]
+        waiting = [batcher.submit([event(n)], "shop", list) for n in range(4)]
         with pytest.raises(Problem) as raised:
             batcher.check()
         with pytest.raises(Problem):
-            batcher.submit([event(9)], list)
+            batcher.submit([event(9)], "shop", list)
         answers = await asyncio.gather(*waiting)
         batcher.check()
         return answers, raised.value, batcher.events
@@ -90,7 +94,7 @@ def test_no_more_wait_than_may_and_who_is_turned_away_is_told_when_to_come_again
 
 def test_a_long_list_is_taken_where_nothing_waits() -> None:
     async def work(batcher: Batcher) -> Any:
-        return await batcher.submit([event(100 + n) for n in range(50)], len)
+        return await batcher.submit([event(100 + n) for n in range(50)], "shop", len)
 
     assert run(work, limit=4)[0] == 50
 
@@ -98,7 +102,7 @@ def test_a_long_list_is_taken_where_nothing_waits() -> None:
 def test_a_batch_has_a_size_and_a_request_is_never_divided() -> None:
     async def work(batcher: Batcher) -> Any:
         sizes = (1, MAX_BATCH - 2, 2, 1)
-        waiting = [batcher.submit([event(200 + n)] * n, len) for n in sizes]
+        waiting = [batcher.submit([event(200 + n)] * n, "shop", len) for n in sizes]
         return await asyncio.gather(*waiting)
 
     answers, scorer = run(work)
@@ -108,7 +112,7 @@ def test_a_batch_has_a_size_and_a_request_is_never_divided() -> None:
 
 def test_who_does_not_wait_any_more_harms_nobody() -> None:
     async def work(batcher: Batcher) -> Any:
-        gone, stays = batcher.submit([event(1)], list), batcher.submit([event(2)], list)
+        gone, stays = batcher.submit([event(1)], "shop", list), batcher.submit([event(2)], "shop", list)
         gone.cancel()
         return await stays
 

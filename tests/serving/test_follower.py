@@ -224,9 +224,9 @@ async def fail_and_end(world: World) -> Follower:
     metrics = WorkerMetrics(shared)
     follower = Failing(options, metrics, shared)
 
-    def score(requests: Sequence[Sequence[Event]]) -> list[list[bytes] | MlopsError]:
+    def score(requests: Sequence[Sequence[Event]], callers: Sequence[str]) -> list[list[bytes] | MlopsError]:
         assert follower.service is not None
-        return follower.service.score_each(requests)
+        return follower.service.score_each(requests, callers)
 
     state = State(
         options=options,
