@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mlops.api_keys import create_key, load_keys, revoke_key
+from mlops.records import read_decisions
 from tests.serving.example import ROOT, World, payment
 from tests.serving.secured import SCORE, Answer, Secured, bearer, family, of_process, serving, until
 
@@ -171,6 +172,16 @@ def test_no_key_is_in_any_log_answer_metric_or_command_line(world: World, path: 
     assert len([text for text in seen if "acquirer" in text]) >= 3
     for text in seen:
         assert key not in text and key[4:] not in text and digest not in text
+
+
+def test_each_decision_is_logged_with_the_name_of_who_asked_for_it(world: World, path: Path) -> None:
+    one, two = create_key(path, "one", ["score"]), create_key(path, "two", ["score"])
+    with serving(world) as server:
+        assert server.ask("POST", SCORE, payment(1), **bearer(one)).status == 200
+        assert server.ask("POST", SCORE, [payment(2), payment(3)], **bearer(two)).status == 200
+        assert server.ask("POST", SCORE, payment(1), **bearer(two)).status == 200
+    logged = [(decision.event_id, decision.caller) for decision in read_decisions(world.decisions)]
+    assert logged == [(1, "one"), (2, "two"), (3, "two")]
 
 
 def test_calls_of_administration_are_in_the_audit_log(world: World, path: Path) -> None:
