@@ -27,7 +27,7 @@ outlive a worker that is killed. Labels have fixed values; no request can make a
     mlops --home runs/demo serve --no-keys
     cd infra/prometheus && prometheus --config.file=prometheus.yml --storage.tsdb.path=/tmp/prometheus \\
         --web.listen-address=127.0.0.1:9099
-    mlops replay --events runs/demo/world --from 2018-07-10
+    mlops replay --events runs/demo/world --from 2018-07-10 --to 2018-07-16
 
 They run side by side, in the order given, on what `make demo` made; http://127.0.0.1:9099/alerts shows the alerts.
 `infra/system-packages` installs Prometheus.

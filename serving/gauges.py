@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops.errors import SetupError
+from mlops.errors import MlopsError
 from serving.instruments import (
     CONNECTIONS,
     DRAINING,
@@ -55,7 +55,7 @@ def refresh(state: State) -> None:
         cells[PROCESS_RESIDENT.at()] = int(_MEMORY.read_bytes().split()[1]) * _PAGE_BYTES
     cells[LOG_FREE_BYTES.at()] = _free_bytes(state.options.decisions)
     service, now = state.follower.service, time.time()
-    if service is not None and abs(now - cells[STORE_ASKED.at()]) >= STORE_SECONDS:
+    if service is not None and not state.draining and abs(now - cells[STORE_ASKED.at()]) >= STORE_SECONDS:
         cells[STORE_ASKED.at()] = now
         asyncio.get_running_loop().run_in_executor(None, _ask, service.store, cells)
 
@@ -65,7 +65,7 @@ def _ask(store: OnlineStore, cells: memoryview[float]) -> None:
         store.server_run()
         cells[STORE_EVENTS.at()] = store.count("events")
         cells[STORE_BYTES.at()] = store.size_bytes()
-    except SetupError:
+    except MlopsError:
         cells[STORE_UP.at()] = 0.0
     else:
         cells[STORE_UP.at()] = 1.0

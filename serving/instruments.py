@@ -209,8 +209,8 @@ REQUEST_SECONDS = Histogram(
 )
 REJECTED = Counter(
     "mlops_rejected_total",
-    "Requests that were turned away before or instead of being scored, by reason.",
-    labels={"reason": ("queue", "rate", "auth", "body", "timeout", "draining", "store", "disk")},
+    "Requests that were turned away, by reason; store: the store, or a log, could not be used.",
+    labels={"reason": ("queue", "rate", "auth", "body", "timeout", "store", OTHER)},
 )
 STAGES = Histogram(
     "mlops_stage_seconds",

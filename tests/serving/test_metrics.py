@@ -85,7 +85,7 @@ def test_every_instrument_is_shown_with_its_kind_and_its_help_and_no_series_come
 def test_a_counter_is_there_before_anything_is_counted_so_that_its_first_step_is_seen() -> None:
     text = WorkerMetrics(Shared.create(1)).text()
     assert value(text, "mlops_requests_total", route="/v1/score", status="500") == 0
-    assert value(text, "mlops_rejected_total", reason="disk") == 0
+    assert value(text, "mlops_rejected_total", reason="store") == 0
     assert value(text, "mlops_request_seconds_count", route="/v1/score") == 0
 
 

@@ -180,6 +180,10 @@ def test_the_counters_of_both_workers_add_up_to_what_was_sent_and_survive_a_work
     assert sum(prometheus.query("mlops_events_scored_total")) == scored_before + 150
     assert prometheus.query("mlops_score_count") == prometheus.query("sum(mlops_events_scored_total)")
     assert prometheus.query('mlops_requests_total{route="/v1/score", status="422"}') == [scene.refused]
+    logs = [
+        path for kind in ("decisions", "labels") for path in scene.world.decisions.glob(f"{kind}-*.jsonl")
+    ]
+    assert prometheus.query("mlops_log_bytes_total") == [sum(path.stat().st_size for path in logs)]
     killed = scene.server.workers()[0]
     os.kill(killed, signal.SIGKILL)
     prometheus.wait_until(lambda p: p.query("mlops_worker_restarts_total") == [1.0], "a restart is counted")
