@@ -32,7 +32,7 @@ prove: setup ## the long tests: the loop at several seeds
 	@$(BIN)/python -m pytest -m prove $(ARGS)
 
 bench: setup ## measure time and memory, for an hour or two; writes JSON under runs/bench
-	@for what in demo features simulate stores training reasons; do $(BIN)/mlops bench $$what || exit; done
+	@for what in demo features simulate stores training reasons serving; do $(BIN)/mlops bench $$what || exit; done
 	@$(BIN)/mlops simulate runs/bench/world && $(BIN)/mlops bench handbook --events runs/bench/world
 
 lint: setup ## ruff, mypy, and whether the lock files are current

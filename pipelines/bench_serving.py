@@ -43,7 +43,8 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
         p99_ms_at_500, p99_ms_at_2000: of raw events, open loop. bare_p99_…: of the bare framework.
         goodput_at_2x: answers with 200 at twice `event_rps`, as a share of it. statuses_at_2x: all answers.
         ready_s: from the process's start until /readyz answers 200.
-        uss_mb: private memory of the worker after all of that; uss_ready_mb: before.
+        uss_mb: private memory of the worker after all of that, without the store's file, whose mapped pages are
+            `store_mapped_mb`. uss_ready_mb: before.
         ceiling_rps: of the bare framework. generator_rps: what the open loop can send and read at most.
         stage_us: of an event: where the time goes.
         vs_…: `tensor_rps` over that of another server; None where that could not be run.
@@ -65,6 +66,7 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
     ready_s: float
     uss_mb: float
     uss_ready_mb: float
+    store_mapped_mb: float
     ceiling_rps: float
     generator_rps: float
     stage_us: dict[str, float]
@@ -114,13 +116,13 @@ def bench_serving(
             server = stack.enter_context(bench.server())
             bare = stack.enter_context(bench.bare())
             bench.check(server)
-            uss_ready = server.uss_mb()
+            ready = server.memory()
             generator = open_loop(bare, cores, bench.requests(_FLOOD), _FLOOD_RPS)[0].goodput_rps
             rounds = []
             for number in range(lengths.rounds):
                 say(f"round {number + 1} of {lengths.rounds}")
                 rounds.append(bench.round(server, bare, lengths))
-            uss = server.uss_mb()
+            used = server.memory()
         others = {}
         for peer in peers:
             say(peer)
@@ -141,8 +143,9 @@ def bench_serving(
         accepted_p99_ms_at_2x=_middle(r.twice.p99_ms for r in rounds),
         statuses_at_2x=dict(sum((Counter(r.twice.statuses) for r in rounds), Counter())),
         ready_s=_middle(starts),
-        uss_mb=uss,
-        uss_ready_mb=uss_ready,
+        uss_mb=used.uss_mb,
+        uss_ready_mb=ready.uss_mb,
+        store_mapped_mb=used.store_mb,
         ceiling_rps=_middle(r.bare.rps for r in rounds),
         generator_rps=generator,
         stage_us={stage: _middle(r.stage_us[stage] for r in rounds) for stage in rounds[0].stage_us},
