@@ -1,0 +1,214 @@
+"""The service's pages in a real browser: an event is scored by hand, a mistake is shown where it was made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from mlops.api_keys import create_key
+from mlops.bundle import Schema
+from mlops.contract import load_use_case
+from tests.serving.example import Server, World
+from tests.system.test_demo_page import COVERED, VIEWS, browser  # noqa: F401 - a fixture
+from usecases.fraud.features import PUBLISHED
+
+expect.set_options(timeout=20_000)
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The published features, for whoever is on this machine."""
+    world = _world(tmp_path_factory.mktemp("pages"))
+    with world.server() as server:
+        yield server
+
+
+def _world(home: Path) -> World:
+    use_case, world = load_use_case("usecases.fraud"), World(home)
+    ids = ("transaction_id", "customer_id", "terminal_id")
+    schema = Schema(events=use_case.events, label=use_case.label, whole_number_ids=ids)
+    world.deploy("1", world.bundle(features=PUBLISHED, schema=schema))
+    return world
+
+
+@pytest.fixture(params=VIEWS, ids=lambda view: f"{view[0]}-{view[1]}")
+def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:  # noqa: F811
+    width, scheme = request.param
+    opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:  # noqa: F811
+    opened = browser.new_page(viewport={"width": 360, "height": 700}, has_touch=True)
+    yield opened
+    opened.close()
+
+
+def _open(page: Page, server: Server, path: str) -> list[str]:
+    """Open a page; what was wrong: exceptions, errors of the console, requests that left the service."""
+    wrong: list[str] = []
+    base = f"http://127.0.0.1:{server.port}"
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on(
+        "request",
+        lambda request: (
+            wrong.append(request.url) if not request.url.startswith((base, "data:", "blob:")) else None
+        ),
+    )
+    page.goto(base + path)
+    return wrong
+
+
+def _nothing_overflows(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not page.evaluate(COVERED)
+
+
+def test_an_event_is_scored_by_hand(page: Page, service: Server) -> None:
+    wrong = _open(page, service, "/")
+    expect(page.locator("#state")).to_contain_text(re.compile("Ready.*example.*version 1"))
+    for name in ("transaction_id", "event_time", "customer_id", "terminal_id", "amount"):
+        expect(page.get_by_label(name)).not_to_have_value("")
+    page.get_by_label("amount").fill("40.5")
+    page.get_by_role("button", name="Score").click()
+    expect(page.locator("#decision")).to_have_text(re.compile("Approve|Review|Decline"))
+    assert 0 < float(page.locator("#value").inner_text()) < 1
+    features = page.locator("#features tr")
+    expect(features).to_have_count(len(PUBLISHED.names))
+    expect(features.first).to_contain_text("amount")
+    expect(features.first).to_contain_text("40.5 currency")
+    reasons = page.locator("#reasons li")
+    assert 1 <= reasons.count() <= 3
+    for text in reasons.all_inner_texts():
+        assert re.search(r" is .*, typically .*: (raises|lowers) the score by ", text)
+    bars = page.evaluate(
+        "[...document.querySelectorAll('#reasons i')].map(bar => bar.getBoundingClientRect().width)"
+    )
+    assert bars == sorted(bars, reverse=True) and bars[-1] > 0
+    _nothing_overflows(page)
+    assert not wrong
+
+
+def test_what_is_scored_counts_for_the_next_event(page: Page, service: Server) -> None:
+    _open(page, service, "/")
+    counts = []
+    for _ in range(2):
+        page.get_by_label("customer_id").fill("77")
+        page.get_by_role("button", name="Score").click()
+        row = page.locator("#features tr", has_text="customer_id_count_30d")
+        counts.append(int(row.locator(".number").inner_text().split()[0]))
+        page.get_by_role("button", name="Another event").click()
+        page.evaluate("document.getElementById('result').replaceChildren()")
+    assert counts[1] == counts[0] + 1
+    expect(page.locator("#rows tr")).to_have_count(2)
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("amount", "-5", "-5 is not between 0 and 1000000"),
+        ("amount", "a lot", "must be a number"),
+        ("amount", "1e999", "not a finite number"),
+        ("customer_id", "", "is missing"),
+        ("transaction_id", "99999999999999999999", "beyond 64 bits"),
+        ("event_time", "2999-01-01T00:00:00Z", "must be between"),
+    ],
+)
+def test_a_mistake_is_shown_next_to_its_field(
+    phone: Page, service: Server, field: str, typed: str, said: str
+) -> None:
+    page = phone
+    _open(page, service, "/")
+    input_ = page.get_by_label(field)
+    expect(input_).not_to_have_value("")
+    input_.fill(typed)
+    page.get_by_role("button", name="Score").click()
+    expect(page.locator(f"#error-{field}")).to_contain_text(said)
+    expect(page.locator("#problem")).to_contain_text("422")
+    expect(input_).to_have_attribute("aria-invalid", "true")
+    expect(input_).to_be_focused()
+    _nothing_overflows(page)
+    page.get_by_role("button", name="Another event").click()
+    expect(page.locator(f"#error-{field}")).to_have_text("")
+
+
+def test_a_key_is_asked_for_and_kept_nowhere(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+    world = _world(tmp_path)
+    key = create_key(tmp_path / "api-keys.json", "by-hand", ["score"])
+    with world.server("--keys", str(tmp_path / "api-keys.json")) as server:
+        page = browser.new_page()
+        _open(page, server, "/")
+        expect(page.get_by_label("amount")).not_to_have_value("")
+        page.get_by_role("button", name="Score").click()
+        expect(page.locator("#key-error")).to_contain_text("API key")
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Score").click()
+        expect(page.locator("#features tr")).to_have_count(len(PUBLISHED.names))
+        assert key not in page.locator("#curl").text_content()  # type: ignore[operator]
+        kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+        assert key not in page.evaluate(kept)
+        page.reload()
+        expect(page.get_by_label("API key")).to_have_value("")
+        page.close()
+
+
+def test_a_server_without_a_model_says_so(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+    with World(tmp_path).server() as server:
+        page = browser.new_page()
+        _open(page, server, "/")
+        expect(page.locator("#state")).to_contain_text("Not ready")
+        expect(page.locator("#about")).to_contain_text("No model is deployed yet")
+        expect(page.get_by_role("button", name="Score")).to_be_disabled()
+        page.goto(f"http://127.0.0.1:{server.port}/docs")
+        expect(page.locator("article.operation").first).to_be_visible()
+        page.close()
+
+
+def test_the_document_is_drawn_and_can_be_tried(page: Page, service: Server) -> None:
+    wrong = _open(page, service, "/docs")
+    operations = page.locator("article.operation")
+    expect(operations).to_have_count(12)
+    page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
+    _nothing_overflows(page)
+    score = page.locator("#score")
+    expect(score.locator(".try pre").last).to_contain_text("curl -X POST")
+    score.get_by_label("reasons").check()
+    expect(score.locator(".try pre").last).to_contain_text("/v1/score?reasons=true")
+    score.get_by_role("button", name="Send").click()
+    expect(score.locator(".reply")).to_contain_text("200 in")
+    expect(score.locator(".reply pre")).to_contain_text('"reasons"')
+    expect(page.locator("#schema-Event")).to_contain_text("rounded to 2 digits")
+    assert not wrong
+
+
+PLANT = """() => {
+    const attempts = [
+        () => document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.planted = 1'>"),
+        () => document.body.setAttribute("onclick", "window.planted = 2"),
+        () => {
+            const script = document.createElement("script");
+            document.body.append(script);
+            script.append("window.planted = 3");
+        },
+    ];
+    for (const attempt of attempts) try { attempt(); } catch (refused) {}
+    document.body.click();
+}"""
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_only_the_pages_own_scripts_run(browser: Browser, service: Server, path: str) -> None:  # noqa: F811
+    page = browser.new_page()
+    _open(page, service, path)
+    page.evaluate(PLANT)
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.planted") is None
+    page.close()
