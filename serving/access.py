@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from hmac import compare_digest
 from pathlib import Path
 
-from mlops.api_keys import ApiKey, parse_keys, read_keys
+from mlops.api_keys import ApiKey, Scope, parse_keys, read_keys
 from mlops.errors import ConfigError
 from serving.audit import Audit
-from serving.http import Problem, Request, Scope
+from serving.http import Problem, Request
 from serving.rates import Rates, slots, tolerance
 from serving.shared import Shared
 

@@ -139,6 +139,7 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
             idle_s=options.idle_seconds,
             connections=max(1, min(_MOST_CONNECTIONS, files - _SPARE_FILES)),
         ),
+        state.access.admit,
     )
     state.connections = connections
     await state.follower.look()

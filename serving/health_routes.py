@@ -20,7 +20,10 @@ def livez(state: State, request: Request) -> Response:
 
 
 async def readyz(state: State, request: Request) -> Response:
-    """200 if a model answers, the store can be reached, the pointer is followed and the server stays; and why not."""
+    """200 if a model answers, the store can be reached, the pointer is followed and the server stays; and why not.
+
+    A file of keys that cannot be followed is told and no more: those that it had are in force.
+    """
     follower = state.follower
     service = follower.service
     following = state.following is not None and not state.following.done()
@@ -35,6 +38,7 @@ async def readyz(state: State, request: Request) -> Response:
             "digest": service.scorer.bundle.digest if service else None,
             "refused": follower.refused,
             "store": unreachable,
+            "keys": state.access.fault or None,
         },
         200 if ready else 503,
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from mlops.api_keys import Scope
 
 if TYPE_CHECKING:
     from serving.state import State
@@ -26,9 +28,6 @@ __all__ = [
     "json_response",
     "problem",
 ]
-
-Scope = Literal["score", "labels", "admin"]
-"""What a key may be allowed to do."""
 
 HEADERS = (b"authorization", b"x-api-key", b"x-request-id", b"content-type", b"content-encoding")
 """The headers that a request keeps besides those of the protocol."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
@@ -25,6 +25,7 @@ from serving.http import HEADERS, Problem, Request, Response
 __all__ = ["Connection", "Connections", "Limits"]
 
 _HEAD_BYTES = 32 * 1024
+_STRANGERS_BYTES = 64 * 1024
 _AHEAD = 32
 _LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -34,6 +35,7 @@ _now = time.perf_counter
 App = Callable[[Request], Response | Awaitable[Response]]
 Failed = Callable[[Request, BaseException], Response]
 Answered = Callable[[Request, Response], None]
+Admit = Callable[[Mapping[bytes, bytes]], None]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +61,17 @@ class Connections:
         app: what answers a request.
         failed: what answers one that `app`, or what it gave to await, raised for; or that cannot be read.
         answered: told of each answer.
+        admit: raises where the head of a request that brings more than 64 KiB is a stranger's.
     """
 
-    def __init__(self, app: App, failed: Failed, answered: Answered, limits: Limits) -> None:
+    def __init__(
+        self, app: App, failed: Failed, answered: Answered, limits: Limits, admit: Admit | None = None
+    ) -> None:
         self.app = app
         self.failed = failed
         self.answered = answered
         self.limits = limits
+        self.admit = admit
         self.open: set[Connection] = set()
         self.draining = False
         self.date = _date()
@@ -217,8 +223,11 @@ class Connection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        self._size += len(body)
+        size = self._size
+        self._size = size + len(body)
         self._check_size(self._size)
+        if size <= _STRANGERS_BYTES < self._size and self._connections.admit is not None:
+            self._connections.admit(self._headers)
         self._body.append(body)
 
     def on_message_complete(self) -> None:

@@ -12,11 +12,11 @@ another one under the same id.
 from __future__ import annotations
 
 import logging
+import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
-from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -47,7 +47,6 @@ _TOTAL, _BATCH_EVENTS, _SCORES = STAGES.of("total"), BATCH_EVENTS.of(), SCORE.of
 _DECIDED = {name: EVENTS_SCORED.at(name or "none") for name in ("approve", "review", "decline", None)}
 _LOG_BYTES, _LOG_FAILURES = LOG_BYTES.at(), LOG_FAILURES.at()
 _LABELLED = LABELS.at("applied"), LABELS.at("held")
-_random_bits = Random().getrandbits  # each process has its own seed, from the system
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger("serving")
 
@@ -347,7 +346,7 @@ def _now() -> str:
 def _decision_id(event_id: int | str) -> str:
     """Random digits, and the event's id: so that the answer is found under it without an index."""
     named = urlsafe_b64encode(encode_id(event_id)).rstrip(b"=").decode()
-    return f"{_random_bits(4 * _RANDOM_DIGITS):0{_RANDOM_DIGITS}x}-{named}"
+    return f"{os.urandom(_RANDOM_DIGITS // 2).hex()}-{named}"
 
 
 def _encoded(label: LabelRecord) -> tuple[bytes, int | float, int]:

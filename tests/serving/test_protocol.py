@@ -264,6 +264,10 @@ def test_a_peer_that_does_not_read_costs_no_memory() -> None:
 
     async def client(port: int) -> tuple[int, int]:
         sent = await asyncio.to_thread(flood, port)
+        for _ in range(100):
+            if not talk.connections.open:
+                break
+            await asyncio.sleep(0.02)
         return sent, len(talk.connections.open)
 
     sent, still_open = talk.run(client)

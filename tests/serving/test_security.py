@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -124,6 +125,29 @@ def test_keys_are_rotated_under_load_without_a_restart_and_without_a_failure(
         assert server.process.poll() is None and server.process.pid == pid
     assert failed == []
     assert sum(asked) > 100
+
+
+def test_a_stranger_cannot_fill_the_memory_with_bodies(world: World, path: Path) -> None:
+    """Of many large bodies that never end none is kept: they are refused before they are whole."""
+    key = create_key(path, "acquirer", ["score"])
+    head = b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n"
+    with serving(world) as server:
+        worker = family(server.process.pid)[1]
+        before = _memory_mb(worker)
+        connections = []
+        for _ in range(30):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+            connections.append(connection)
+            with suppress(ConnectionError):  # it is refused while it still sends
+                connection.sendall(head + b"\r\n" + b" " * 7_000_000)
+        assert _memory_mb(worker) - before < 60
+        for connection in connections:
+            with suppress(ConnectionResetError):
+                assert b" 401 " in connection.recv(4096)
+            connection.close()
+        large = json.dumps([payment(1)]) + " " * 200_000
+        assert _raw(server.port, _post(large, key)).startswith("HTTP/1.1 200 ")
+        assert _raw(server.port, _post(large, "mlk_unknown")).startswith("HTTP/1.1 401 ")
 
 
 def test_a_file_that_breaks_leaves_the_keys_in_force_and_is_told(world: World, path: Path) -> None:
@@ -257,6 +281,16 @@ def test_nothing_is_unpickled_from_start_to_score_reload_and_end(
     sources = [source for folder in ("serving", "mlops") for source in (ROOT / folder).rglob("*.py")]
     pattern = re.compile(rf"^\s*(?:import|from)\s+(?:{'|'.join(names)})\b", re.MULTILINE)
     assert [str(source) for source in sources if pattern.search(source.read_text())] == []
+
+
+def _post(body: str, key: str) -> bytes:
+    head = f"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nauthorization: Bearer {key}\r\n"
+    return f"{head}connection: close\r\n\r\n{body}".encode()
+
+
+def _memory_mb(pid: int) -> float:
+    (line,) = [line for line in of_process(pid, "status").splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1024
 
 
 def _raw(port: int, data: bytes) -> str:
