@@ -60,9 +60,10 @@ none may fire. `tests/system/test_prometheus.py` has a real Prometheus watch a r
 
 ## Dashboard
 
-`infra/grafana/dashboard.json` is imported in Grafana (Dashboards, New, Import), or provisioned:
-`infra/grafana/provisioning` goes to `/etc/grafana/provisioning`, the dashboard to `/var/lib/grafana/dashboards`. It
-asks for a data source, a job and servers. `ScoresShifted`'s panel needs the recording rules; the others need none.
+`infra/grafana/dashboard.json`, written by `.venv/bin/python -m infra.grafana.dashboard`, is imported in Grafana
+(Dashboards, New, Import), or provisioned: `infra/grafana/provisioning` goes to `/etc/grafana/provisioning`, the
+dashboard to `/var/lib/grafana/dashboards`. It asks for a data source, a job and servers. `ScoresShifted`'s panel
+needs the recording rules; the others need none.
 
 Grafana is not among Debian's packages, so the project's tests do not draw the dashboard: they ask a real Prometheus
 each of its queries while requests run, and each must find series. Its fields were read once by Grafana's own Python

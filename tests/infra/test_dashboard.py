@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.grafana.dashboard import render
 from serving.instruments import ALL, Histogram
 from serving.metrics import MODEL_INFO
 
@@ -43,6 +44,11 @@ def names() -> set[str]:
         for each in ALL
     ]
     return {MODEL_INFO, *(name for part in parts for name in part)}
+
+
+def test_the_dashboard_is_current() -> None:
+    """If not: .venv/bin/python -m infra.grafana.dashboard"""
+    assert (INFRA / "grafana" / "dashboard.json").read_text() == render()
 
 
 def test_dashboard_and_rules_ask_for_what_the_service_counts_and_leave_nothing_out(
