@@ -6,21 +6,22 @@ one step, so whoever goes by it sees each row once, whenever the one who writes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import fcntl
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlops.errors import InputError
 from mlops.records import Decision, Kind, LabelRecord, read_decisions, read_labels
-from mlops.schema import ColumnType, EventSchema, Label
 from mlops.storage import one_writer, read_json, write_json
+from pipelines.log_rows import decision_of, label_of
 from pipelines.pseudonyms import Pseudonyms
 
 __all__ = [
@@ -29,16 +30,13 @@ __all__ = [
     "ArchiveFile",
     "Manifest",
     "Source",
+    "archived_rows",
     "batches",
-    "decision_row",
-    "event_types",
-    "label_row",
+    "is_closed",
     "logged_decisions",
     "logged_labels",
-    "moment",
     "read_manifest",
     "reading",
-    "schema_of",
     "write_manifest",
 ]
 
@@ -49,17 +47,6 @@ ROWS = 20_000
 """Rows that are held at once."""
 
 _MANIFEST = "_files.json"
-_MOMENT = pa.timestamp("us", tz="UTC")
-_TYPES: dict[ColumnType, pa.DataType] = {
-    "id": pa.string(),
-    "timestamp": _MOMENT,
-    "decimal": pa.float64(),
-    "float": pa.float64(),
-    "integer": pa.int64(),
-    "text": pa.string(),
-    "boolean": pa.bool_(),
-}
-_EXACT = 2**53
 
 
 class ArchiveFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,6 +99,16 @@ def write_manifest(decisions: Path, manifest: Manifest) -> None:
     write_json(decisions / ARCHIVE / _MANIFEST, manifest)
 
 
+def is_closed(path: Path) -> bool:
+    """Whether no process has the lock that a server holds on the file that it writes to."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 @contextmanager
 def reading(decisions: Path) -> Iterator[Manifest]:
     """What belongs to the archive, and nothing of it, nor of the server's files, is removed until the block ends."""
@@ -140,9 +137,10 @@ def logged_decisions(
     for path, file in manifest.files.items():
         if file.kind != "decisions":
             continue
-        for row in _rows(decisions / ARCHIVE / path, event_id):
-            decision = _decision(row)
-            yield decision if pseudonyms is None else _hashed(decision, pseudonyms, file.hashed)
+        for batch in archived_rows(decisions / ARCHIVE / path):
+            rows = batch if event_id is None else batch.filter(pc.equal(batch["event_id"], event_id))
+            for decision in map(decision_of, rows.to_pylist()):
+                yield decision if pseudonyms is None else _hashed(decision, pseudonyms, file.hashed)
     for decision in read_decisions(decisions, manifest.sources):
         if event_id is None or str(decision.event_id) == event_id:
             yield decision if pseudonyms is None else _hashed(decision, pseudonyms)
@@ -156,84 +154,9 @@ def logged_labels(decisions: Path, manifest: Manifest) -> Iterator[LabelRecord]:
     """
     for path, file in manifest.files.items():
         if file.kind == "labels":
-            for row in _rows(decisions / ARCHIVE / path):
-                times = {name: _text(row[name]) for name in ("known_at", "received_at")}
-                yield LabelRecord(event_id=row["event_id"], label=row["label"], **times)
+            for batch in archived_rows(decisions / ARCHIVE / path):
+                yield from map(label_of, batch.to_pylist())
     yield from read_labels(decisions, manifest.sources)
-
-
-def event_types(schema: EventSchema, label: Label) -> dict[str, ColumnType]:
-    """The columns of an event that a server is sent, and their types."""
-    return {c.name: c.type for c in schema.columns if c.name not in label.columns}
-
-
-def schema_of(kind: Kind, types: Mapping[str, ColumnType]) -> pa.Schema:
-    """The columns of the archive's files. Fields of an event without a column of their type are JSON in `rest`."""
-    if kind == "labels":
-        return pa.schema(
-            [
-                ("event_id", pa.string()),
-                ("label", pa.float64()),
-                ("known_at", _MOMENT),
-                ("received_at", _MOMENT),
-            ]
-        )
-    event = pa.struct([(name, _TYPES[type_]) for name, type_ in types.items()])
-    return pa.schema(
-        [
-            ("decision_id", pa.string()),
-            ("event_id", pa.string()),
-            ("scored_at", _MOMENT),
-            ("event", event),
-            ("rest", pa.string()),
-            ("features", pa.list_(pa.float64())),
-            ("score", pa.float64()),
-            *((name, pa.string()) for name in ("decision", "version", "bundle", "caller")),
-        ]
-    )
-
-
-def decision_row(decision: Decision, types: Mapping[str, ColumnType]) -> dict[str, Any]:
-    """A decision as a row of the archive."""
-    event: dict[str, Any] = dict.fromkeys(types)
-    rest = {}
-    for name, value in decision.event.items():
-        if value is not None:
-            try:
-                event[name] = _stored(types[name], value)
-            except (KeyError, ValueError):
-                rest[name] = value
-    return {
-        "decision_id": decision.decision_id,
-        "event_id": str(decision.event_id),
-        "scored_at": moment(decision.scored_at),
-        "event": event,
-        "rest": msgspec.json.encode(rest, order="sorted").decode() if rest else None,
-        "features": list(map(float, decision.features)),
-        "score": float(decision.score),
-        "decision": decision.decision,
-        "version": decision.version,
-        "bundle": decision.bundle,
-        "caller": decision.caller,
-    }
-
-
-def label_row(label: LabelRecord) -> dict[str, Any]:
-    """A label as a row of the archive."""
-    return {
-        "event_id": str(label.event_id),
-        "label": float(label.label),
-        "known_at": moment(label.known_at),
-        "received_at": moment(label.received_at),
-    }
-
-
-def moment(text: str) -> datetime | None:
-    """The moment that an ISO 8601 text says, in UTC if it has no offset; None if it is empty."""
-    if not text:
-        return None
-    read = datetime.fromisoformat(text)
-    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def batches(rows: Iterable[T], size: int = ROWS) -> Iterator[list[T]]:
@@ -243,58 +166,21 @@ def batches(rows: Iterable[T], size: int = ROWS) -> Iterator[list[T]]:
         yield batch
 
 
-def _stored(type_: ColumnType, value: Any) -> Any:
-    """A value as the archive holds it.
+def archived_rows(path: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of a file of the archive, some at a time.
 
     Raises:
-        ValueError: it is of another type, or would not stay what it is.
+        InputError: it is damaged.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if type_ == "id" and (isinstance(value, str) or (number and isinstance(value, int))):
-        return str(value)
-    if type_ == "timestamp" and isinstance(value, str) and value:
-        return moment(value)
-    if type_ in ("decimal", "float") and number and (isinstance(value, float) or abs(value) <= _EXACT):
-        return float(value)
-    if type_ == "integer" and number and isinstance(value, int) and -(2**63) <= value < 2**63:
-        return value
-    if (type_ == "text" and isinstance(value, str)) or (type_ == "boolean" and isinstance(value, bool)):
-        return value
-    raise ValueError(f"{value!r} is no {type_}")
-
-
-def _rows(path: Path, event_id: str | None = None) -> Iterator[dict[str, Any]]:
     try:
-        if event_id is not None:
-            yield from pq.read_table(
-                path, filters=[("event_id", "=", event_id)], partitioning=None
-            ).to_pylist()
-            return
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(ROWS):
-                yield from batch.to_pylist()
+            yield from file.iter_batches(ROWS)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"cannot be read: {str(error).splitlines()[0]}",
             where=path,
             todo="bring it back from a copy: what it was made of may be gone",
         ) from None
-
-
-def _decision(row: Mapping[str, Any]) -> Decision:
-    event = {
-        name: _text(value) if isinstance(value, datetime) else value
-        for name, value in row["event"].items()
-        if value is not None
-    }
-    if row["rest"] is not None:
-        event |= msgspec.json.decode(row["rest"])
-    plain = {name: row[name] for name in row if name not in ("event", "rest", "scored_at")}
-    return Decision(event=event, scored_at=_text(row["scored_at"]), **plain)
-
-
-def _text(value: datetime | None) -> str:
-    return "" if value is None else value.isoformat()
 
 
 def _hashed(decision: Decision, pseudonyms: Pseudonyms, besides: Sequence[str] = ()) -> Decision:

@@ -15,7 +15,7 @@ from pipelines.commands_bench import bench, doctor
 from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
 from pipelines.commands_keys import keys
-from pipelines.commands_logs import compact
+from pipelines.commands_logs import compact, erase
 from pipelines.commands_model import score, train
 from pipelines.commands_new import new_usecase
 from pipelines.commands_registry import copy_record, history, promote, reject, rollback
@@ -48,6 +48,7 @@ for command in (
     keys,
     replay,
     compact,
+    erase,
     store,
 ):
     cli.add_command(command)

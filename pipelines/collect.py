@@ -15,9 +15,10 @@ from mlops.errors import InputError
 from mlops.records import Decision, LabelRecord
 from mlops.schema import Column, EventSchema, Label
 from mlops.storage import publish_dir
-from pipelines.archive import Manifest, batches, logged_decisions, logged_labels, moment, reading
+from pipelines.archive import Manifest, batches, logged_decisions, logged_labels, reading
 from pipelines.arrow_table import write_event_table
 from pipelines.canonical import ARROW_TYPES, are_whole_numbers
+from pipelines.log_rows import moment
 from pipelines.pseudonyms import Pseudonyms
 
 __all__ = ["CollectResult", "collect"]

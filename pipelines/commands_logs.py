@@ -10,7 +10,7 @@ from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import DATE, as_json
 
-__all__ = ["compact"]
+__all__ = ["compact", "erase"]
 
 
 @click.command()
@@ -23,3 +23,17 @@ def compact(settings: Settings, as_of: date | None, json_: bool) -> None:
 
     today = as_of or datetime.now(UTC).date()
     show(watched("compact", compact_logs, settings, today=today), json_)
+
+
+@click.command()
+@click.option("--key", required=True, metavar="COLUMN=VALUE", help="Whose data, as in customer_id=42.")
+@as_json
+@click.pass_obj
+def erase(settings: Settings, key: str, json_: bool) -> None:
+    """Erase one person's decisions and labels from the logs and their archive.
+
+    What the online store has of them is deleted by `mlops store delete`.
+    """
+    from pipelines.logs import erase_from_logs
+
+    show(watched("erase", erase_from_logs, settings, key), json_)

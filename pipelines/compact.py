@@ -7,12 +7,11 @@ a server that starts looks into them for what its store may not know.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,28 +23,25 @@ from mlops.errors import InputError, MlopsError
 from mlops.policy import DecisionLog
 from mlops.records import Decision, Kind, LabelRecord, log_files, read_lines
 from mlops.schema import ColumnType, EventSchema, Label
-from mlops.storage import is_leftover, one_writer, replace_file
+from mlops.storage import one_writer, replace_file
 from pipelines.archive import (
     ARCHIVE,
     ArchiveFile,
     Manifest,
     Source,
     batches,
-    decision_row,
-    event_types,
-    label_row,
+    is_closed,
     read_manifest,
-    schema_of,
     write_manifest,
 )
+from pipelines.log_rows import decision_row, event_types, label_row, schema_of
 from pipelines.pseudonyms import Pseudonyms
+from pipelines.retention import expire, sweep
 
-__all__ = ["CompactResult", "compact", "is_closed"]
+__all__ = ["CompactResult", "compact"]
 
 _BYTES_AT_ONCE = 2**30
 """Of the server's files whose rows begin to belong to the archive together."""
-
-_ABANDONED_S = 3600.0
 
 
 class CompactResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +92,8 @@ def compact(
     counts = {"files": 0, "decisions": 0, "labels": 0}
     with one_writer(decisions / ARCHIVE):
         manifest = read_manifest(decisions)
-        _sweep(decisions, manifest)
-        manifest, removed = _expire(decisions, manifest, policy, today)
+        sweep(decisions, manifest)
+        manifest, removed = expire(decisions, manifest, policy, today)
         for kind in get_args(Kind):
             waiting = [path for path in log_files(decisions, kind) if path.name not in manifest.sources]
             closed = [path for path in waiting if is_closed(path)]
@@ -215,16 +211,6 @@ def _begun(path: Path) -> str:
         return time.strftime("%Y-%m-%d", time.gmtime(path.stat().st_mtime))
 
 
-def is_closed(path: Path) -> bool:
-    """Whether no process has the lock that a server holds on the file that it writes to."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
 def _groups(paths: Sequence[Path]) -> Iterator[list[Path]]:
     group: list[Path] = []
     size = 0
@@ -236,47 +222,3 @@ def _groups(paths: Sequence[Path]) -> Iterator[list[Path]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _expire(
-    decisions: Path, manifest: Manifest, policy: DecisionLog, today: date
-) -> tuple[Manifest, dict[str, int]]:
-    """Remove the server's files in the archive, and the archive's days, that were kept long enough.
-
-    A row is always in one of the two while it counts: files of the server go before the manifest forgets them, and
-    those of the archive after.
-    """
-    raw_before = (today - timedelta(days=policy.keep_raw_days)).isoformat()
-    before = (today - timedelta(days=policy.keep_days)).isoformat()
-    old = {name for name, source in manifest.sources.items() if source.last_day < raw_before}
-    files_removed = 0
-    for name in old:
-        if (decisions / name).exists():
-            (decisions / name).unlink()
-            files_removed += 1
-    past = {path for path, file in manifest.files.items() if file.day < before}
-    if old or past:
-        days_removed = len({manifest.files[path].day for path in past})
-        manifest = msgspec.structs.replace(
-            manifest,
-            files={path: file for path, file in manifest.files.items() if path not in past},
-            sources={name: source for name, source in manifest.sources.items() if name not in old},
-        )
-        write_manifest(decisions, manifest)
-        _sweep(decisions, manifest)
-        return manifest, {"files_removed": files_removed, "days_removed": days_removed}
-    return manifest, {"files_removed": 0, "days_removed": 0}
-
-
-def _sweep(decisions: Path, manifest: Manifest) -> None:
-    """Remove what does not belong to the archive: what killed runs left, and what was just taken out of it."""
-    archive = decisions / ARCHIVE
-    for path in archive.glob("day=*/*"):
-        if is_leftover(path) or str(path.relative_to(archive)) not in manifest.files:
-            path.unlink()
-    for folder in archive.glob("day=*"):
-        if not any(folder.iterdir()):
-            folder.rmdir()
-    for path in decisions.glob("*.jsonl"):
-        if is_leftover(path) and time.time() - path.stat().st_mtime > _ABANDONED_S:
-            path.unlink(missing_ok=True)

@@ -22,8 +22,6 @@ from mlops.records import Decision, LabelRecord
 from mlops.settings import Settings
 from pipelines.archive import (
     ARCHIVE,
-    decision_row,
-    event_types,
     logged_decisions,
     logged_labels,
     read_manifest,
@@ -32,6 +30,7 @@ from pipelines.archive import (
 from pipelines.collect import CollectResult, collect
 from pipelines.compact import CompactResult, compact
 from pipelines.kernel import features_of
+from pipelines.log_rows import decision_row, event_types
 from pipelines.logs import compact_logs, pseudonyms_of
 from pipelines.pseudonyms import KEY_FILE, Pseudonyms, pseudonymous_events, read_or_make_key
 from serving.decisions import AppendLog, last_decisions

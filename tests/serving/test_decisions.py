@@ -16,7 +16,7 @@ import pytest
 import serving.decisions
 from mlops.errors import SetupError
 from mlops.records import Decision, LabelRecord, read_decisions, read_labels
-from pipelines.compact import is_closed
+from pipelines.archive import is_closed
 from serving.decisions import AppendLog, last_decisions, last_labels
 
 LINE = 200
