@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mlops.errors import ConfigError, MlopsError
 from serving.logs import set_up
 from serving.options import options_of
-from serving.supervisor import Supervisor, listen
+from serving.supervisor import Supervisor, allow_connections, listen
 
 __all__ = ["main"]
 
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ConfigError("no such key", where=options.public_key, todo="bundles are signed for a key")
         if options.keys is not None and not options.keys.is_file():
             raise ConfigError("no such file", where=options.keys, todo="make a key with `mlops keys create`")
+        allow_connections()
         return Supervisor(options, listen(options.host, options.port)).run()
     except MlopsError as error:
         print(error, file=sys.stderr)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -26,7 +27,7 @@ from serving.instruments import WORKER_RESTARTS
 from serving.options import Options
 from serving.shared import Shared
 
-__all__ = ["BEAT", "BEAT_S", "Supervisor", "listen"]
+__all__ = ["BEAT", "BEAT_S", "Supervisor", "allow_connections", "listen"]
 
 BEAT = 2
 """Where in the shared block's area `control` a worker counts the seconds that its event loop turns."""
@@ -34,6 +35,7 @@ BEAT = 2
 BEAT_S = 1.0
 
 _BACKLOG = 2048
+_FILES = 16_384
 _STABLE_S = 5.0
 """A worker that answered for so long did not fail at its start."""
 
@@ -67,6 +69,14 @@ def listen(host: str, port: int) -> socket.socket:
             todo = "end what listens there, or name another with --port"
             raise SetupError(f"port {port} is taken", where=host, todo=todo) from None
         raise SetupError(f"cannot listen on port {port}: {error.strerror}", where=host) from None
+
+
+def allow_connections() -> None:
+    """Raise the limit of open files, which bounds that of connections, as far as it may and makes sense."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class _Place:

@@ -109,17 +109,18 @@ class World:
         seed: int = 0,
         golden_shift: float = 0.0,
         decisions: Decisions | None = DECISIONS,
+        model: bytes = b"",
     ) -> tuple[Path, str]:
-        """Write a bundle; return its folder and digest."""
+        """Write a bundle, with another model than one of `seed` if it is given; return its folder and digest."""
         n = len(features.names)
-        model, weights = model_bytes(n, seed=seed)
+        usual, weights = model_bytes(n, seed=seed)
         rows = np.random.default_rng(1).uniform(0, 5, (8, n)).astype(np.float32)
         scores = 1 / (1 + np.exp(-(rows @ weights)[:, 0].astype(np.float64)))
         path = self.home / "bundles" / name
         digest = write_bundle(
             path,
             keys=self.keys,
-            model=model,
+            model=model or usual,
             features=features,
             schema=schema,
             decisions=decisions,

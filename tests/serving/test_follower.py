@@ -32,7 +32,7 @@ from serving.scorer import Scorer
 from serving.shared import Shared
 from serving.state import State
 from serving.supervisor import listen
-from tests.serving.example import EVENTS, FEATURES, NUMBERS, Server, World, payment, payments
+from tests.serving.example import EVENTS, FEATURES, NUMBERS, Server, World, model_bytes, payment, payments
 
 
 def test_without_a_deployment_it_is_alive_but_not_ready_until_one_comes(tmp_path: Path) -> None:
@@ -102,6 +102,14 @@ def spoil_golden(world: World) -> None:
     world.deploy("2", world.bundle("second", golden_shift=0.01))
 
 
+def sign_nonsense(world: World) -> None:
+    world.deploy("2", world.bundle("second", model=b"nonsense"))
+
+
+def take_other_features(world: World) -> None:
+    world.deploy("2", world.bundle("second", model=model_bytes(3)[0]))
+
+
 def sign_with_another_key(world: World) -> None:
     other = World(world.home / "elsewhere")
     path, digest = other.bundle("second")
@@ -137,6 +145,8 @@ BAD = [
     (spoil_model, "is not the file that was signed"),
     (add_a_file, "is not among what was signed"),
     (spoil_golden, "off the golden scores"),
+    (sign_nonsense, "ONNX Runtime: "),
+    (take_other_features, "ONNX Runtime: "),
     (sign_with_another_key, "was signed with another key"),
     (name_another_digest, "has the digest"),
     (need_more_totals, "lacks count by note"),

@@ -38,6 +38,11 @@ def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
+def loads(world: World) -> int:
+    """How many workers have loaded the model."""
+    return log_of(world).count("version 1 of example answers")
+
+
 def answers(server: Server) -> bool:
     try:
         return Server(server.process, str(server.port)).get("/livez").status == 200
@@ -75,15 +80,14 @@ def test_a_killed_worker_is_replaced_and_only_what_it_had_in_hand_is_lost(world:
                     failed.append(number)  # and it is sent again
                     client = Server(server.process, str(server.port))
 
-        threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
+        threads = [threading.Thread(target=send, args=(n,), daemon=True) for n in range(4)]
         for thread in threads:
             thread.start()
-        until(lambda: len(acknowledged) > 100)
+        until(lambda: len(acknowledged) > 100 and loads(world) == 2, 30)
         victim, other = server.workers()
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
-        until(lambda: len(server.workers()) == 2 and "version 1 of example answers" in log_of(world))
-        until(lambda: log_of(world).count("version 1 of example answers") == 3)
+        until(lambda: loads(world) == 3)
         took = time.monotonic() - killed
         reached = len(acknowledged)
         until(lambda: len(acknowledged) > reached + 100)
@@ -207,7 +211,7 @@ def test_in_a_rolling_update_nothing_is_lost(world: World, workers: int) -> None
                     connection = None
                 number += 4
 
-        threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
+        threads = [threading.Thread(target=send, args=(n,), daemon=True) for n in range(4)]
         for thread in threads:
             thread.start()
         until(lambda: len(answered) > 200)
@@ -265,7 +269,7 @@ def test_a_worker_that_hangs_is_replaced(world: World) -> None:
     code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 0.4; sys.exit(__main__.main())"
     command = [sys.executable, "-c", code, *world.command(0, "--workers", "2")[3:]]
     with world.server(args=command) as server:
-        until(lambda: log_of(world).count("of example answers") == 2)
+        until(lambda: loads(world) == 2)
         hanging, _ = server.workers()
         os.kill(hanging, signal.SIGSTOP)
         until(lambda: ended(hanging) and len(server.workers()) == 2)
@@ -306,6 +310,14 @@ def test_it_needs_no_home_and_no_place_for_temporary_files(world: World) -> None
     with world.server("--workers", "2", env=env) as server:
         assert server.post("/v1/score", payment(1)).status == 200
     assert "Traceback" not in log_of(world)
+
+
+def test_it_raises_the_limit_of_open_files_which_bounds_its_connections(world: World) -> None:
+    command = ["sh", "-c", 'ulimit -Sn 200; exec "$@"', "sh", *world.command()]
+    with world.server(args=command) as server:
+        (worker,) = server.workers()
+        soft, hard = psutil.Process(worker).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == min(hard, 16_384) > 200
 
 
 def test_nobody_reading_what_it_says_does_not_end_it(world: World) -> None:
