@@ -29,7 +29,7 @@ outlive a worker that is killed. Labels have fixed values; no request can make a
         --web.listen-address=127.0.0.1:9099
     mlops replay --events runs/demo/world --from 2018-07-10 --to 2018-07-16
 
-They run side by side, in the order given, on what `make demo` made; http://127.0.0.1:9099/alerts shows the alerts.
+They run side by side, in the order given, on what `make demo` made; http://127.0.0.1:9099 shows series and alerts.
 `infra/system-packages` installs Prometheus.
 
 ## Metrics
