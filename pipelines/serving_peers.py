@@ -204,7 +204,7 @@ def _install(venv: Path, packages: Sequence[str]) -> None:
     uv, python = (sys.executable, "-m", "uv"), str(venv / "bin" / "python")
     venv.parent.mkdir(parents=True, exist_ok=True)
     _run([*uv, "venv", "--clear", "--python", sys.executable, str(venv)], venv.parent)
-    _run([*uv, "pip", "install", "--compile-bytecode", "--python", python, *wanted], venv.parent)
+    _run([*uv, "pip", "install", "--python", python, *wanted], venv.parent)
     stamp.write_text("\n".join(wanted))
 
 
