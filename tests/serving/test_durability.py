@@ -8,6 +8,7 @@ import resource
 import signal
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -108,8 +109,9 @@ def test_labels_that_were_logged_but_not_committed_are_set_at_the_next_start(wor
         ).body == {"accepted": 1, "unknown": []}
         assert fraud_rate(server, 10) == 0
     log = next(world.decisions.glob("labels-*.jsonl"))
+    now = datetime.now(UTC).isoformat()
     lost = [
-        LabelRecord(event_id=event_id, label=label, known_at="2024-03-10T00:00:00+00:00")
+        LabelRecord(event_id=event_id, label=label, known_at="2024-03-10T00:00:00+00:00", received_at=now)
         for event_id, label in [(1, 1), (2, 1), (2, 0), (11, 1)]
     ]
     with log.open("ab") as file:
