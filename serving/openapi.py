@@ -85,9 +85,9 @@ def _paths(
 ) -> dict[str, dict[str, JsonSchema]]:
     event, answer = _example(schemas["Event"], {}), _example(schemas["Answer"])
     label = _example(schemas["Label"], {"event_id": 1001, "label": 1, "known_at": "2024-03-12T14:30:00Z"})
-    features = _flag("features", "Answer the features with each score.")
+    features = _flag("features", "the features come with each score.")
     reasons = _flag(
-        "reasons", f"Answer the reasons with each score; for at most {max_reasons} events a request."
+        "reasons", f"the reasons come with each score; for at most {max_reasons} events a request."
     )
     return {
         "/v1/score": {
@@ -277,8 +277,8 @@ def _example(schema: JsonSchema, default: Any = None) -> Any:
 
 
 def _flag(name: str, description: str) -> JsonSchema:
-    schema = {"type": "boolean", "default": False}
-    return {"name": name, "in": "query", "description": description, "schema": schema}
+    schema = {"type": "string", "default": "false"}
+    return {"name": name, "in": "query", "description": f"`true`: {description}", "schema": schema}
 
 
 def _list(items: JsonSchema, limit: int) -> JsonSchema:

@@ -211,6 +211,7 @@ _READINESS = _object(
         "digest": _DIGEST,
         "refused": None,
         "store": None,
+        "keys": None,
     },
 )
 _WORKER = _object(

@@ -27,9 +27,10 @@ async function showState() {
   const model = document_.body.info?.["x-model"];
   const parts = [el("span", { class: `pill ${ready.status === 200 ? "yes" : "no"}` }, ready.status === 200 ? "Ready" : "Not ready")];
   if (model) parts.push(el("span", {}, el("b", {}, model.name), " version ", el("b", {}, model.version)));
-  const { refused, store, draining, detail } = ready.body;
+  const { refused, store, keys, draining, detail } = ready.body;
   if (refused) parts.push(el("span", { class: "no" }, `Version ${refused.version} was refused: ${refused.reason}`));
   if (store) parts.push(el("span", { class: "no" }, `Store: ${store}`));
+  if (keys) parts.push(el("span", { class: "no" }, `API keys: ${keys}`));
   if (draining) parts.push(el("span", {}, "The service is ending."));
   if (detail) parts.push(el("span", { class: "no" }, detail));
   byId("state").replaceChildren(...parts);
