@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -175,12 +176,14 @@ def last_labels(folder: Path, count: int) -> list[LabelRecord]:
 
 
 def _last(folder: Path, prefix: str, count: int, type_: type[Record]) -> list[Record]:
-    paths = sorted(folder.glob(f"{prefix}-*.jsonl"))
-    written = {path: path.stat().st_mtime for path in paths}
-    since = written[paths[-1]] - _BESIDE_S if paths else 0.0
+    written: dict[Path, float] = {}
+    for path in sorted(folder.glob(f"{prefix}-*.jsonl")):
+        with suppress(FileNotFoundError):  # archived, and kept long enough
+            written[path] = path.stat().st_mtime
+    since = written[max(written)] - _BESIDE_S if written else 0.0
     by_writer: dict[str, list[Path]] = {}
-    for path in paths:
-        if written[path] >= since:
+    for path, at in written.items():
+        if at >= since:
             by_writer.setdefault(path.stem.rpartition("-")[2], []).append(path)
     return [record for its in by_writer.values() for record in _last_of(its, count, type_)]
 

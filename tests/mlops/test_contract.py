@@ -8,7 +8,7 @@ import pytest
 from mlops.contract import Candidate, load_dotted, load_use_case
 from mlops.errors import ConfigError
 from mlops.features import FeatureSet, Rolling, Sum, Value
-from mlops.policy import Costs, Policy, RandomSplit, Split
+from mlops.policy import Costs, DecisionLog, Policy, RandomSplit, Split
 from mlops.schema import Column, EventSchema, Label
 from mlops.search import Float
 from mlops.slices import Slice
@@ -150,3 +150,21 @@ def test_a_split_that_does_not_wait_for_labels_is_refused() -> None:
     hasty = msgspec.structs.replace(FRAUD.policy, split=Split(train_days=7, delay_days=6, test_days=7))
     with pytest.raises(ConfigError, match="labels are known after 7 days, and the split waits 6"):
         msgspec.structs.replace(FRAUD, policy=hasty)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("customer", "no column 'customer'"),
+        ("transaction_id", "is the event's id"),
+        ("is_fraud", "of the label"),
+        ("amount", "amount is decimal"),
+        ("event_time", "event_time is timestamp"),
+    ],
+)
+def test_only_ids_and_free_text_of_the_events_are_hashed(column: str, said: str) -> None:
+    hashed = msgspec.structs.replace(FRAUD.policy, decisions=DecisionLog(hash=(column,)))
+    with pytest.raises(ConfigError, match=said):
+        msgspec.structs.replace(FRAUD, policy=hashed)
+    terminal = msgspec.structs.replace(FRAUD.policy, decisions=DecisionLog(hash=("terminal_id",)))
+    assert msgspec.structs.replace(FRAUD, policy=terminal).policy.decisions.hash == ("terminal_id",)

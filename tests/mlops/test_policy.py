@@ -42,9 +42,19 @@ def test_reviews_a_day_are_limited_only_where_there_are_days(tmp_path: Path) -> 
         read(tmp_path / "policy.yaml", f"{costs}\nsplit: {{by: random}}")
 
 
+def test_the_archive_is_not_forgotten_before_what_it_is_made_of(tmp_path: Path) -> None:
+    log = read(
+        tmp_path / "policy.yaml", "decisions: {keep_raw_days: 5, keep_days: 5, hash: [card]}"
+    ).decisions
+    assert (log.keep_raw_days, log.keep_days, log.hash) == (5, 5, ("card",))
+    with pytest.raises(ConfigError, match="the archive is kept 4 days"):
+        read(tmp_path / "policy.yaml", "decisions: {keep_raw_days: 5, keep_days: 4}")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        "decisions: {keep_raw_days: 0}",
         "split: {by: time, train_days: 0}",
         "split: {by: time, delay_days: -1}",
         "split: {by: time, test_days: -3}",
