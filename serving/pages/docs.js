@@ -137,7 +137,8 @@ function tryIt(operation, body) {
   const { method, path, parameters = [], security } = operation;
   const prefix = `try-${operation.operationId}`;
   const example = Object.values(body?.examples ?? {})[0]?.value;
-  const text = body ? el("textarea", { id: `${prefix}-body`, spellcheck: false, value: JSON.stringify(example ?? {}, null, 2) }) : null;
+  const given = JSON.stringify(example ?? {}, null, 2);
+  const text = body ? el("textarea", { id: `${prefix}-body`, rows: Math.min(given.split("\n").length + 1, 24), spellcheck: false, value: given }) : null;
   const inPath = parameters.filter((parameter) => parameter.in === "path").map((parameter) => el("input", { id: `${prefix}-${parameter.name}`, name: parameter.name, value: parameter.example ?? "", spellcheck: false, autocomplete: "off" }));
   const flags = parameters.filter((parameter) => parameter.in === "query").map((parameter) => el("input", { type: "checkbox", name: parameter.name }));
   const target = () => {
