@@ -84,10 +84,10 @@ def options_of(arguments: Sequence[str] | None = None, env: Mapping[str, str] | 
         SystemExit: the command line cannot be read, or asks for help.
     """
     variables = os.environ if env is None else env
-    parser = _parser()
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    parsed = vars(_parser().parse_args(arguments))
+    given = {name: value for name, value in parsed.items() if value is not None}
     asked = {"keys", "no_keys"} & given.keys()
-    for name in _names(parser):
+    for name in _READ:
         if asked and name in ("keys", "no_keys"):
             continue  # the command line has said it
         variable = STORE if name == "store" else PREFIX + name.upper()
@@ -218,10 +218,6 @@ def _value(name: str, text: Any, read: Callable[[Any], Any]) -> Any:
             where=f"--{name.replace('_', '-')}",
             todo=f"name {read.__doc__}",
         ) from None
-
-
-def _names(parser: argparse.ArgumentParser) -> list[str]:
-    return [action.dest for action in parser._actions if action.dest != "help"]
 
 
 def _parser() -> argparse.ArgumentParser:
