@@ -47,7 +47,8 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
             `store_mapped_mb`. uss_ready_mb: before.
         ceiling_rps: of the bare framework. generator_rps: what the open loop can send and read at most.
         stage_us: of an event: where the time goes.
-        vs_…: `tensor_rps` over that of another server; None where that could not be run.
+        vs_…: `tensor_rps` over that of another server; None where that could not be run. vs_by_cpu: the same by
+            processor time, which does not depend on what else ran when one of the two was measured.
         setups: of each kind of measurement: the command, and what is asked. load_before: the load average of the
             minute before; above 0.5, and where a rate's `others` is above 0.1, rates are not to be trusted.
     """
@@ -73,6 +74,7 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
     vs_mlflow: float | None
     vs_mlserver: float | None
     vs_bentoml: float | None
+    vs_by_cpu: dict[str, float]
     peers: dict[str, Peer]
     setups: dict[str, str]
     versions: dict[str, str]
@@ -130,10 +132,11 @@ def bench_serving(
                 peer, served, out / "venvs", scratch, cores, seconds=lengths.closed_s, rounds=lengths.rounds
             )
     tensor, event = (_middle(getattr(r, what).rps for r in rounds) for what in ("tensor", "events"))
+    tensor_cpu_us = _middle(r.tensor.cpu_us for r in rounds)
     result = ServingBench(
         tensor_rps=tensor,
         event_rps=event,
-        tensor_cpu_us=_middle(r.tensor.cpu_us for r in rounds),
+        tensor_cpu_us=tensor_cpu_us,
         event_cpu_us=_middle(r.events.cpu_us for r in rounds),
         p99_ms_at_500=_middle(r.at_500.p99_ms for r in rounds),
         p99_ms_at_2000=_middle(r.at_2000.p99_ms for r in rounds),
@@ -152,6 +155,11 @@ def bench_serving(
         vs_mlflow=_ratio(tensor, others.get("mlflow")),
         vs_mlserver=_ratio(tensor, others.get("mlserver")),
         vs_bentoml=_ratio(tensor, others.get("bentoml")),
+        vs_by_cpu={
+            name: round(_middle(rate.cpu_us for rate in peer.rates) / tensor_cpu_us, 1)
+            for name, peer in others.items()
+            if peer.rates
+        },
         peers=others,
         setups=bench.setups(lengths),
         versions={
