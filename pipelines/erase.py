@@ -74,6 +74,7 @@ def erase(decisions: Path, column: str, value: str, pseudonyms: Pseudonyms | Non
 
     with one_writer(decisions / ARCHIVE):
         manifest = read_manifest(decisions)
+        sweep(decisions, manifest)
         archive = {path: file for path, file in manifest.files.items() if file.kind == "decisions"}
         raw = log_files(decisions, "decisions")
         ids = {str(d.event_id) for path in raw for d in read_lines(path, Decision) if is_theirs(d)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -48,14 +49,22 @@ def expire(
 
 
 def sweep(decisions: Path, manifest: Manifest) -> None:
-    """Remove what does not belong to the archive: what killed runs left, and what was just taken out of it."""
+    """Remove what does not belong to the archive: what killed runs left, and what was just taken out of it.
+
+    It is for who has the archive's lock. What servers left aside goes once no server can be about to name it.
+    """
     archive = decisions / ARCHIVE
     for path in archive.glob("day=*/*"):
-        if is_leftover(path) or str(path.relative_to(archive)) not in manifest.files:
+        if str(path.relative_to(archive)) not in manifest.files:
             path.unlink()
     for folder in archive.glob("day=*"):
         if not any(folder.iterdir()):
             folder.rmdir()
-    for path in decisions.glob("*.jsonl"):
-        if is_leftover(path) and time.time() - path.stat().st_mtime > _ABANDONED_S:
-            path.unlink(missing_ok=True)
+    for path in [*archive.iterdir(), *decisions.iterdir()]:
+        with suppress(FileNotFoundError):  # it has just got its name
+            if is_leftover(path) and (path.suffix != ".jsonl" or _age_s(path) > _ABANDONED_S):
+                path.unlink()
+
+
+def _age_s(path: Path) -> float:
+    return time.time() - path.stat().st_mtime

@@ -155,12 +155,18 @@ def test_a_run_that_is_killed_anywhere_loses_no_row_and_doubles_none(tmp_path: P
         assert seen(folder) == expected
         run(folder)
         assert seen(folder) == expected
-        left = [path for path in (folder / ARCHIVE).rglob("*.parquet") if path.name.startswith(".tmp-")]
-        assert left == []
+        assert nothing_is_left_aside(folder)
         kills += killed
         if not killed:
             break
     assert kills > 15
+
+
+def nothing_is_left_aside(folder: Path) -> bool:
+    there = {
+        str(path.relative_to(folder / ARCHIVE)) for path in (folder / ARCHIVE).rglob("*.*") if path.is_file()
+    }
+    return there == {"_files.json", *read_manifest(folder).files} and not list(folder.glob(".*"))
 
 
 def kill_at(operation: int) -> None:

@@ -25,6 +25,7 @@ from tests.pipelines.test_compact import (
     kill_at,
     label,
     log,
+    nothing_is_left_aside,
 )
 
 
@@ -113,6 +114,7 @@ def test_an_erasure_that_is_killed_anywhere_can_be_finished(folder: Path) -> Non
             break
         kills += 1
     assert kills > 3 and left(folder) == (["2", "4", "5"], ["2", "5", "9"])
+    assert nothing_is_left_aside(folder)
 
 
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
