@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mlops.signing import PUBLIC_KEY
 from serving.app import ROUTES
 from serving.events import EventReader
 from serving.openapi import document
-from tests.serving.example import FEATURES, NUMBERS, TEXTS, Server, World
+from tests.serving.example import FEATURES, NUMBERS, ROOT, TEXTS, Server, World
 from tests.serving.test_plain import FEATURES as AREA
 from tests.serving.test_plain import LET, RENT
 
@@ -103,6 +104,17 @@ def test_it_asks_for_a_key_where_the_service_does() -> None:
         scopes = {scope for scheme in operation["security"] for scopes in scheme.values() for scope in scopes}
         assert scopes == ({route.scope} if route.scope else set()), route.path
         assert ("401" in operation["responses"]) == (route.scope is not None), route.path
+
+
+def test_it_has_every_status_that_the_service_refuses_with() -> None:
+    sources = [path.read_text() for path in (ROOT / "serving").glob("*.py")]
+    raised = {status for text in sources for status in re.findall(r"(?i)\bproblem\(\s*(\d{3})", text)}
+    whole = described()
+    said = {
+        status for methods in whole["paths"].values() for op in methods.values() for status in op["responses"]
+    }
+    assert raised >= {"401", "404", "413", "431", "503"}
+    assert raised | {"422"} <= said
 
 
 def test_its_examples_fit_its_schemas(bundle: Bundle) -> None:
