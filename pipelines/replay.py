@@ -194,7 +194,7 @@ class _Client:
             )
         except httpx.ConnectError as error:
             raise SetupError(
-                "no server answers", where=self._http.base_url, todo="start it: mlops serve"
+                "no server answers", where=self._http.base_url, todo="start it: mlops serve --no-keys"
             ) from error
         except httpx.TransportError as error:
             self._fail(f"{path}: {error!r}")

@@ -6,6 +6,7 @@ Everything that does not fit is answered with a problem document (RFC 9457).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import resource
@@ -20,6 +21,7 @@ from serving import admin_routes, health_routes, page_routes, scoring_routes
 from serving.gauges import refresh
 from serving.http import Problem, Request, Response, Route, problem
 from serving.instruments import REJECTED, REQUEST_SECONDS, REQUESTS
+from serving.logs import about
 from serving.protocol import Connections, Limits
 from serving.state import State
 
@@ -34,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
 
 _OTHER = "other"
 _TICK_S = 0.5
+_READ_S = 0.02  # what was sent on a connection that was just accepted has been read by then
 _SPARE_FILES = 64
 _MOST_CONNECTIONS = 10_000
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,64}")
@@ -87,9 +90,9 @@ class App:
             return problem(status, error.line())
         if isinstance(error, SetupError):
             self._state.metrics.cells[REJECTED.at("store")] += 1
-            _log.error("%s", error, extra={"request_id": request.id})
+            _log.error("%s", error, extra=about(request))
             return problem(503, str(error), headers={b"retry-after": b"1"})
-        _log.error("the service failed", exc_info=error, extra={"request_id": request.id})
+        _log.error("the service failed", exc_info=error, extra=about(request))
         return problem(500, "the service failed; its log says why")
 
     def answered(self, request: Request, response: Response) -> None:
@@ -152,7 +155,9 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
         await state.told_to_end.wait()
         connections.drain()
         await asyncio.sleep(options.drain_seconds)
+        await _accept_rest(listener, connections)
         server.close()
+        await asyncio.sleep(_READ_S)
         until = loop.time() + options.grace_seconds
         while connections.open and loop.time() < until:
             connections.close_idle()
@@ -166,6 +171,16 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
             task.cancel()
             await asyncio.wait([task])  # unlike `await task` it does not raise what ended the task
         state.follower.close()
+
+
+async def _accept_rest(listener: socket.socket, connections: Connections) -> None:
+    """Take over the connections that wait in the kernel, which would be reset with the socket."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            accepted, _ = listener.accept()
+            accepted.setblocking(False)
+            await loop.connect_accepted_socket(connections, accepted)
 
 
 def begin_drain(state: State) -> None:

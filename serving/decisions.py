@@ -57,7 +57,7 @@ class AppendLog:
         rotate_bytes: int = 64 * 2**20,
         rotate_seconds: float = 3600.0,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._prefix = prefix
         self._fsync = fsync
         self._rotate_bytes = rotate_bytes
@@ -84,10 +84,10 @@ class AppendLog:
             if written == len(data) and self._fsync:
                 self._sync(descriptor)
         except OSError as error:
-            raise SetupError(f"cannot be written to: {error.strerror}", where=self._folder) from None
+            raise SetupError(f"cannot be written to: {error.strerror}", where=self.folder) from None
         if written < len(data):
             self._take_back(descriptor)
-            raise SetupError("no space left on the device", where=self._folder)
+            raise SetupError("no space left on the device", where=self.folder)
         self._size += written
         return written
 
@@ -115,18 +115,18 @@ class AppendLog:
 
     def _open(self) -> int:
         """Begin a file. It gets its name once it is locked, so that nobody takes it for a closed one."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         start = datetime.now(UTC)
-        if before := max(self._folder.glob(f"{self._prefix}-*.jsonl"), default=None):
+        if before := max(self.folder.glob(f"{self._prefix}-*.jsonl"), default=None):
             start = max(start, _after(before))
-        path = self._folder / f"{self._prefix}-{start.strftime(_START)}-{self._writer}.jsonl"
+        path = self.folder / f"{self._prefix}-{start.strftime(_START)}-{self._writer}.jsonl"
         aside = path.with_name(f".tmp-{path.name}")
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(aside, path)
             if self._fsync:
-                _sync_folder(self._folder)
+                _sync_folder(self.folder)
         except BaseException:
             os.close(descriptor)
             aside.unlink(missing_ok=True)

@@ -26,7 +26,7 @@ from msgspec import UNSET, UnsetType
 from mlops.errors import ConflictError, InputError, MlopsError, SetupError
 from mlops.records import Decision, LabelRecord
 from serving.codes import MAX_ID_BYTES, encode_id
-from serving.decisions import AppendLog
+from serving.decisions import AppendLog, last_labels
 from serving.entries import Entry, EntryEncoder
 from serving.events import Event, time_us
 from serving.instruments import BATCH_EVENTS, EVENTS_SCORED, LABELS, LOG_BYTES, LOG_FAILURES, SCORE, STAGES
@@ -262,7 +262,7 @@ class Service:
         run = self.store.server_run()
         if run != self._run:
             count = self.recover(
-                self._decisions.last(RECENT, Decision), self._labels.last(RECENT, LabelRecord)
+                self._decisions.last(RECENT, Decision), last_labels(self._labels.folder, RECENT)
             )
             _log.warning("the store's server was restarted and had forgotten %d events", count)
         elif self._unsettled:
@@ -278,7 +278,9 @@ class Service:
     def _set(self, labels: Sequence[LabelRecord]) -> None:
         encoded = [_encoded(label) for label in labels]
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
-            transaction.label(encoded)
+            # Others may have taken newer ones since these were read; from here on they wait.
+            newest = {label.event_id: label for label in last_labels(self._labels.folder, RECENT)}
+            transaction.label([_encoded(newest.get(label.event_id, label)) for label in labels])
 
     def _recover(self, decision: Decision) -> bool:
         try:

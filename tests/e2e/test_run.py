@@ -113,7 +113,7 @@ def test_a_taken_port_is_one_line_and_exit_code_2(ran: tuple[Path, RunResult]) -
     home, _ = ran
     with running_server(Settings(home=home), port=free_port()) as url:
         port = url.rpartition(":")[2]
-        refused = _mlops("--home", home, "serve", "--port", port, cwd=home)
+        refused = _mlops("--home", home, "serve", "--no-keys", "--port", port, cwd=home)
     assert refused.returncode == 2
     assert f"port {port} is taken" in refused.stderr and "Traceback" not in refused.stderr
 
