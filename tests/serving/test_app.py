@@ -248,7 +248,11 @@ def test_an_id_that_the_history_has_with_another_card_is_a_conflict(world: World
 
 
 def test_other_routes_methods_and_bodies_too_large_are_problems_too(server: Server) -> None:
-    for method, path, status in [("GET", "/nothing", 404), ("GET", "/v1/score", 405), ("POST", "/readyz", 405)]:
+    for method, path, status in [
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/score", 405),
+        ("POST", "/readyz", 405),
+    ]:
         reply = server.request(method, path)
         assert (reply.status, reply.type, reply.body["status"]) == (
             status,
