@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def test_a_million_mixed_requests_with_two_swaps_and_a_roll_back(tmp_path: Path)
     assert max(memory[1:]) - memory[0] <= GROWTH_MB, memory
     missing = _not_logged(world.decisions, load)
     assert not missing, f"{len(missing)} acknowledged events are not in the log, such as {missing[:5]}"
+    shutil.rmtree(tmp_path)  # gigabytes
 
 
 def _counted(metrics: str) -> str:
