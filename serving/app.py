@@ -23,6 +23,7 @@ from serving.http import Problem, Request, Response, Route, problem
 from serving.instruments import REJECTED, REQUEST_SECONDS, REQUESTS
 from serving.logs import about
 from serving.protocol import Connections, Limits
+from serving.shedding import shedding
 from serving.state import State
 
 __all__ = ["ROUTES", "App", "begin_drain", "serve"]
@@ -56,7 +57,8 @@ class App:
             table.setdefault(prefix, {})[route.method] = route
         self._seconds = {route.path: REQUEST_SECONDS.of(route.path) for route in routes}
         self._seconds[_OTHER] = REQUEST_SECONDS.of(_OTHER)
-        self._ids = f"{uuid.uuid4().hex[:16]}-"
+        self.ids = f"{uuid.uuid4().hex[:16]}-"
+        """What the ids begin with that it gives to requests."""
         self._numbers = count()
 
     def __call__(self, request: Request) -> Response | Awaitable[Response]:
@@ -106,7 +108,7 @@ class App:
         if given and _REQUEST_ID.fullmatch(given):
             request.id = given.decode("ascii")
         else:
-            request.id = f"{self._ids}{next(self._numbers):x}"
+            request.id = f"{self.ids}{next(self._numbers):x}"
 
     def _find(self, request: Request) -> Route:
         path = request.path
@@ -142,7 +144,8 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
             idle_s=options.idle_seconds,
             connections=max(1, min(_MOST_CONNECTIONS, files - _SPARE_FILES)),
         ),
-        state.access.admit,
+        admit=state.access.admit,
+        shed=shedding(state.batcher, state.metrics, f"{app.ids}s"),
     )
     state.connections = connections
     await state.follower.look()

@@ -15,9 +15,9 @@ from mlops.errors import MlopsError
 from serving.events import Event
 from serving.http import Problem
 
-__all__ = ["MAX_BATCH", "Batcher"]
+__all__ = ["MAX_BATCH", "Batcher", "full"]
 
-MAX_BATCH = 32
+MAX_BATCH = 64
 """Events of different requests that are scored together; more do not make one of them cheaper."""
 
 _FULL = "too many events wait to be scored"
@@ -55,7 +55,7 @@ class Batcher:
             Problem: 503, with the time to try again.
         """
         if self.events >= self._limit:
-            raise Problem(503, _FULL, headers=_AGAIN, reason="queue")
+            raise full()
 
     def submit(
         self, events: Sequence[Event], caller: str, shape: Callable[[Answers], T]
@@ -66,7 +66,7 @@ class Batcher:
             Problem: 503: more would wait than may. A request of many is taken where none wait.
         """
         if self.events and self.events + len(events) > self._limit:
-            raise Problem(503, _FULL, headers=_AGAIN, reason="queue")
+            raise full()
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._run)
@@ -98,3 +98,8 @@ class Batcher:
                 future.set_exception(answer)
             else:
                 future.set_result(shape(answer))
+
+
+def full() -> Problem:
+    """What is said where no more can wait."""
+    return Problem(503, _FULL, headers=_AGAIN, reason="queue")

@@ -21,6 +21,7 @@ import httptools
 import msgspec
 
 from serving.http import HEADERS, Problem, Request, Response
+from serving.shedding import Shed
 
 __all__ = ["Connection", "Connections", "Limits"]
 
@@ -62,16 +63,25 @@ class Connections:
         failed: what answers one that `app`, or what it gave to await, raised for; or that cannot be read.
         answered: told of each answer.
         admit: raises where the head of a request that brings more than 64 KiB is a stranger's.
+        shed: the whole answer to bytes that begin a request, if it is to be turned away unread.
     """
 
     def __init__(
-        self, app: App, failed: Failed, answered: Answered, limits: Limits, admit: Admit | None = None
+        self,
+        app: App,
+        failed: Failed,
+        answered: Answered,
+        limits: Limits,
+        *,
+        admit: Admit = lambda headers: None,
+        shed: Shed = lambda data: None,
     ) -> None:
         self.app = app
         self.failed = failed
         self.answered = answered
         self.limits = limits
         self.admit = admit
+        self.shed = shed
         self.open: set[Connection] = set()
         self.draining = False
         self.date = _date()
@@ -171,6 +181,10 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         if self._in_head:
+            if not self._head and self._current is None and (shed := self._connections.shed(data)):
+                self._touched = _now()
+                self._transport.write(shed)
+                return
             self._head += len(data)
         try:
             self._parser.feed_data(data)
@@ -226,7 +240,7 @@ class Connection(asyncio.Protocol):
         size = self._size
         self._size = size + len(body)
         self._check_size(self._size)
-        if size <= _STRANGERS_BYTES < self._size and self._connections.admit is not None:
+        if size <= _STRANGERS_BYTES < self._size:
             self._connections.admit(self._headers)
         self._body.append(body)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from serving.plan import StorePlan
 __all__ = ["Scorer"]
 
 _WARM_UP_RUNS = 20
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Scorer:
@@ -50,12 +52,11 @@ class Scorer:
             InputError: a feature is beyond single precision, which the model reads.
             BundleError: the model gave a score that is no number.
         """
-        with np.errstate(over="ignore"):
-            matrix = np.asarray(rows, dtype=np.float32)
-        if not np.isfinite(matrix).all():
-            name = self.features.names[int(np.argwhere(~np.isfinite(matrix))[0][1])]
-            raise InputError("is beyond single precision", where=name)
-        scores = self._model(matrix)
-        if not np.isfinite(scores).all():
+        for row in rows:
+            if not (min(row) >= -_LARGEST and max(row) <= _LARGEST and (total := sum(row)) == total):
+                place = next(n for n, value in enumerate(row) if not -_LARGEST <= value <= _LARGEST)
+                raise InputError("is beyond single precision", where=self.features.names[place])
+        scores: list[float] = self._model(np.array(rows, np.float32)).tolist()
+        if not all(map(math.isfinite, scores)):
             raise BundleError("the model gave a score that is not a number", where=self.bundle.path)
-        return [float(score) for score in scores]
+        return scores

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -84,6 +85,8 @@ async def _live(state: State, listener: socket.socket, supervisor: socket.socket
         loop.call_later(BEAT_S, beat)
 
     def ready() -> None:
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again would only keep requests waiting
         service = state.follower.service
         what = f"version {service.scorer.version}" if service else "no model yet"
         loop.add_reader(supervisor, lost)  # it says nothing more, so what can be read is its end

@@ -1,0 +1,77 @@
+"""What is turned away unread, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from serving.batcher import Batcher
+from serving.events import Event
+from serving.instruments import REJECTED, REQUESTS
+from serving.metrics import WorkerMetrics
+from serving.shared import Shared
+from serving.shedding import shedding
+
+WHOLE = b"POST /v1/score HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def with_batcher(full: bool, work: Callable[[Callable[[bytes], bytes | None], WorkerMetrics], None]) -> None:
+    async def inside() -> None:
+        batcher = Batcher(lambda requests, callers: [[b""] for _ in requests], limit=1)
+        if full:
+            batcher.submit([Event(1, 1, {})], "", list)
+        metrics = WorkerMetrics(Shared.create(1))
+        work(shedding(batcher, metrics, "r-"), metrics)
+
+    asyncio.run(inside())
+
+
+def test_a_whole_request_to_score_is_refused_with_a_problem_that_says_when_to_come_again() -> None:
+    def work(shed: Callable[[bytes], bytes | None], metrics: WorkerMetrics) -> None:
+        first, second = shed(WHOLE), shed(WHOLE)
+        assert first is not None and second is not None
+        head, _, body = first.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        assert lines[0] == b"HTTP/1.1 503 Service Unavailable"
+        assert b"retry-after: 1" in lines
+        assert b"content-length: %d" % len(body) in lines
+        assert b"x-request-id: r-0" in lines
+        assert b"x-request-id: r-1" in second
+        assert msgspec.json.decode(body)["status"] == 503
+        assert metrics.cells[REQUESTS.at("/v1/score", 503)] == metrics.cells[REJECTED.at("queue")] == 2
+
+    with_batcher(True, work)
+
+
+def test_nothing_is_refused_while_there_is_room() -> None:
+    with_batcher(False, lambda shed, metrics: _none(shed, WHOLE))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WHOLE[:-1],
+        WHOLE + b"P",
+        WHOLE + WHOLE,
+        WHOLE.replace(b"/v1/score", b"/v1/labels"),
+        WHOLE.replace(b"POST", b"PUT"),
+        WHOLE.replace(b"Host: x", b"Connection: close"),
+        WHOLE.replace(b"Host: x", b"X-Request-Id: mine"),
+        WHOLE.replace(b"Host: x", b"Transfer-Encoding: chunked"),
+        WHOLE.replace(b"Host: x", b"Expect: 100-continue"),
+        WHOLE.replace(b"Content-Length: 2", b"Content-Length: -2"),
+        WHOLE.replace(b"Content-Length: 2", b"Content-Length: two"),
+        WHOLE.replace(b"Content-Length: 2\r\n", b""),
+        b"POST /v1/score",
+        b"",
+    ],
+)
+def test_what_is_not_plain_and_whole_is_read_as_usual(data: bytes) -> None:
+    with_batcher(True, lambda shed, metrics: _none(shed, data))
+
+
+def _none(shed: Callable[[bytes], bytes | None], data: bytes) -> None:
+    assert shed(data) is None
