@@ -47,8 +47,9 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
             `store_mapped_mb`. uss_ready_mb: before.
         ceiling_rps: of the bare framework. generator_rps: what the open loop can send and read at most.
         stage_us: of an event: where the time goes.
-        vs_…: `tensor_rps` over that of another server; None where that could not be run. vs_by_cpu: the same by
-            processor time, which does not depend on what else ran when one of the two was measured.
+        vs_…: `tensor_rps` over that of another server; None where that could not be run. `vs_mlflow` is with named
+            features and a signature, as its documentation has it, `vs_mlflow_tensor` with neither. vs_by_cpu: the same
+            by processor time, which does not depend on what else ran when one of the two was measured.
         setups: of each kind of measurement: the command, and what is asked. load_before: the load average of the
             minute before; above 0.5, and where a rate's `others` is above 0.1, rates are not to be trusted.
     """
@@ -72,6 +73,7 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
     generator_rps: float
     stage_us: dict[str, float]
     vs_mlflow: float | None
+    vs_mlflow_tensor: float | None
     vs_mlserver: float | None
     vs_bentoml: float | None
     vs_by_cpu: dict[str, float]
@@ -153,6 +155,7 @@ def bench_serving(
         generator_rps=generator,
         stage_us={stage: _middle(r.stage_us[stage] for r in rounds) for stage in rounds[0].stage_us},
         vs_mlflow=_ratio(tensor, others.get("mlflow")),
+        vs_mlflow_tensor=_ratio(tensor, others.get("mlflow-tensor")),
         vs_mlserver=_ratio(tensor, others.get("mlserver")),
         vs_bentoml=_ratio(tensor, others.get("bentoml")),
         vs_by_cpu={

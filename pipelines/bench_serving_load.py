@@ -7,6 +7,7 @@ with that.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,16 +133,16 @@ def started(
     cores: Cores,
     log: Path,
     *,
-    port_of: Callable[[subprocess.Popen[bytes]], int],
     ready: Callable[[int], bool],
+    port: int | None = None,
     variables: Mapping[str, str] | None = None,
     working: Path | None = None,
 ) -> Iterator[Server]:
     """Start a server on its core, wait until it is ready, and end it with SIGTERM.
 
     Args:
-        port_of: where it listens, perhaps read from its standard output.
         ready: whether it answers at this port.
+        port: where it listens, if it was told; else the first line that it prints ends in it.
         working: the folder that it starts in, this process's by default.
 
     Raises:
@@ -152,14 +153,15 @@ def started(
         begun = time.monotonic()
         process = subprocess.Popen(
             line,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if port is None else output,  # nobody reads more of a pipe than a line
             stderr=output,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(variables or {})},
             cwd=working,
             start_new_session=True,
         )
     try:
-        port = port_of(process)
+        if port is None:
+            port = _port(process, log)
         while not ready(port):
             if process.poll() is not None or time.monotonic() - begun > _PATIENCE_S:
                 raise SetupError(f"{command[0]} does not answer", where=log, todo="it says why")
@@ -235,6 +237,14 @@ def _timed(server: Server, cores: Cores, act: Callable[[], T]) -> tuple[T, Calla
         )
 
     return result, rate
+
+
+def _port(process: subprocess.Popen[bytes], log: Path) -> int:
+    assert process.stdout is not None
+    found = re.search(r"(\d+)\s*$", process.stdout.readline().decode())
+    if found is None:
+        raise SetupError("did not say where it listens", where=log, todo="it says why")
+    return int(found[1])
 
 
 def _memory(process: psutil.Process) -> Memory:

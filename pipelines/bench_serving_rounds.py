@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -68,11 +67,11 @@ class Measuring:
         ]
 
     def server(self) -> AbstractContextManager[Server]:
-        return started(self.command(), self._cores, self._log, port_of=_port, ready=_is_ready)
+        return started(self.command(), self._cores, self._log, ready=_is_ready)
 
     def bare(self) -> AbstractContextManager[Server]:
         command = [sys.executable, "-m", "pipelines.bench_serving_bare"]
-        return started(command, self._cores, self._log, port_of=_port, ready=lambda port: True)
+        return started(command, self._cores, self._log, ready=lambda port: True)
 
     def start_once(self) -> float:
         with self.server() as server:
@@ -148,15 +147,6 @@ class Measuring:
 
     def _offer(self, server: Server, rate: float, seconds: float) -> Offered:
         return open_loop(server, self._cores, self.requests(int(rate * seconds)), rate)[0]
-
-
-def _port(process: subprocess.Popen[bytes]) -> int:
-    """From the first line that a server prints."""
-    assert process.stdout is not None
-    found = re.search(r"(\d+)\s*$", process.stdout.readline().decode())
-    if found is None:
-        raise SetupError("did not say where it listens", where="the server", todo="its log says why")
-    return int(found[1])
 
 
 def _is_ready(port: int) -> bool:

@@ -136,7 +136,7 @@ def bench_the_reasons(settings: Settings, out: Path, json_: bool) -> None:
     "--peer",
     "peers",
     multiple=True,
-    type=click.Choice(("mlflow", "mlserver", "bentoml", "none")),
+    type=click.Choice(("mlflow", "mlflow-tensor", "mlserver", "bentoml", "none")),
     help="Measure only this other server (may be given again), or none; by default all, which are installed.",
 )
 @as_json

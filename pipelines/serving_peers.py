@@ -31,9 +31,14 @@ _TOLERANCE = 1e-5  # as between a model and its ONNX graph
 _BODIES = 1_000
 
 _SAVE_WITH_MLFLOW = """
-import sys, joblib, mlflow.sklearn
+import sys, joblib, mlflow.sklearn, pandas
+from mlflow.models import infer_signature
+model, signature = joblib.load("model.joblib"), None
+if sys.argv[1:]:
+    rows = pandas.DataFrame([[0.5] * len(sys.argv[1:])] * 2, columns=sys.argv[1:])
+    signature = infer_signature(rows, model.predict_proba(rows.to_numpy()))
 mlflow.sklearn.save_model(
-    joblib.load(sys.argv[1]), sys.argv[2], pyfunc_predict_fn="predict_proba",
+    model, "model", pyfunc_predict_fn="predict_proba", signature=signature,
     skops_trusted_types=["sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"],
 )
 """
@@ -72,27 +77,34 @@ class PeerServer(msgspec.Struct, frozen=True, kw_only=True):
     """How to run one.
 
     Fields:
-        packages: what is installed, beside scikit-learn in this process's version.
+        venv: the name of its environment. packages: what is installed there, beside scikit-learn in this process's
+            version.
         prepare: writes what it serves into a folder that holds `model.joblib`.
         arguments: of its command, there.
-        path, body: how it is asked for the scores of rows. scores: finds the class probabilities in its answer.
+        path, body: how it is asked for the score of a row of named features. scores: finds the class probabilities
+            in its answer.
         health: the path that answers 200 once it can be asked.
     """
 
+    venv: str
     packages: tuple[str, ...]
-    prepare: Callable[[Path, Path, int], None]
+    prepare: Callable[[Path, Path, int, Sequence[str]], None]
     arguments: Callable[[Path, int], list[str]]
     path: str
     health: str
-    body: Callable[[list[float]], Any]
+    body: Callable[[Sequence[str], list[float]], Any]
     scores: Callable[[Any], list[float]]
 
 
-def _prepare_mlflow(venv: Path, folder: Path, port: int) -> None:
-    _run([str(venv / "bin" / "python"), "-c", _SAVE_WITH_MLFLOW, "model.joblib", "model"], folder)
+def _prepare_mlflow(venv: Path, folder: Path, port: int, names: Sequence[str]) -> None:
+    _run([str(venv / "bin" / "python"), "-c", _SAVE_WITH_MLFLOW, *names], folder)
 
 
-def _prepare_mlserver(venv: Path, folder: Path, port: int) -> None:
+def _prepare_mlflow_tensor(venv: Path, folder: Path, port: int, names: Sequence[str]) -> None:
+    _prepare_mlflow(venv, folder, port, ())
+
+
+def _prepare_mlserver(venv: Path, folder: Path, port: int, names: Sequence[str]) -> None:
     model = {
         "name": "trees",
         "implementation": "mlserver_sklearn.SKLearnModel",
@@ -103,37 +115,46 @@ def _prepare_mlserver(venv: Path, folder: Path, port: int) -> None:
     (folder / "settings.json").write_text(json.dumps(settings))
 
 
-def _prepare_bentoml(venv: Path, folder: Path, port: int) -> None:
+def _prepare_bentoml(venv: Path, folder: Path, port: int, names: Sequence[str]) -> None:
     (folder / "service.py").write_text(_BENTO)
 
 
+_MLFLOW = PeerServer(
+    venv="mlflow",
+    packages=("mlflow==3.17.2",),
+    prepare=_prepare_mlflow,
+    arguments=lambda folder, port: [
+        *("mlflow", "models", "serve", "--model-uri", str(folder / "model"), "--env-manager", "local"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+    ],
+    path="/invocations",
+    health="/ping",
+    body=lambda names, row: {"dataframe_split": {"columns": list(names), "data": [row]}},
+    scores=lambda answer: answer["predictions"][0],
+)
 PEERS = {
-    "mlflow": PeerServer(
-        packages=("mlflow==3.17.2",),
-        prepare=_prepare_mlflow,
-        arguments=lambda folder, port: [
-            *("mlflow", "models", "serve", "--model-uri", str(folder / "model"), "--env-manager", "local"),
-            *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        ],
-        path="/invocations",
-        health="/ping",
-        body=lambda row: {"inputs": [row]},
-        scores=lambda answer: answer["predictions"][0],
+    # With a signature, which MLflow's documentation asks for, and named features, as it shows first.
+    "mlflow": _MLFLOW,
+    # The least that it can be asked to do: a model without a signature, and a bare array.
+    "mlflow-tensor": msgspec.structs.replace(
+        _MLFLOW, prepare=_prepare_mlflow_tensor, body=lambda names, row: {"inputs": [row]}
     ),
     "mlserver": PeerServer(
+        venv="mlserver",
         # Its workers ask for the current event loop, and with a newer uvloop they end of that.
         packages=("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop<0.22"),
         prepare=_prepare_mlserver,
         arguments=lambda folder, port: ["mlserver", "start", str(folder)],
         path="/v2/models/trees/infer",
         health="/v2/models/trees/ready",
-        body=lambda row: {
+        body=lambda names, row: {
             "inputs": [{"name": "features", "shape": [1, len(row)], "datatype": "FP32", "data": row}],
             "outputs": [{"name": "predict_proba"}],
         },
         scores=lambda answer: answer["outputs"][0]["data"],
     ),
     "bentoml": PeerServer(
+        venv="bentoml",
         packages=("bentoml==1.4.39",),
         prepare=_prepare_bentoml,
         arguments=lambda folder, port: [
@@ -142,7 +163,7 @@ PEERS = {
         ],
         path="/predict",
         health="/readyz",
-        body=lambda row: {"features": [row]},
+        body=lambda names, row: {"features": [row]},
         scores=lambda answer: answer[0],
     ),
 }
@@ -156,10 +177,11 @@ def measure_peer(
     Raises:
         ParityError: it gives other scores.
     """
-    peer, venv, folder = PEERS[name], venvs / name, scratch / name
+    peer, folder, names = PEERS[name], scratch / name, world.features
+    venv = venvs / peer.venv
     port = free_port()
     folder.mkdir()
-    asked = json.dumps(peer.body(world.rows[0].tolist()))
+    asked = json.dumps(peer.body(names, world.rows[0].tolist()))
     line = [
         str(venv / "bin" / word) if not n else word for n, word in enumerate(peer.arguments(folder, port))
     ]
@@ -167,13 +189,13 @@ def measure_peer(
     joblib.dump(world.model, folder / "model.joblib")
     try:
         _install(venv, peer.packages)
-        peer.prepare(venv, folder, port)
+        peer.prepare(venv, folder, port, names)
         told = msgspec.structs.replace(told, versions=_versions(venv))
         with started(
             line,
             cores,
             folder / "log",
-            port_of=lambda process: port,
+            port=port,
             ready=lambda port: _answers(f"http://127.0.0.1:{port}{peer.health}"),
             variables={
                 "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -183,7 +205,7 @@ def measure_peer(
             working=folder,
         ) as server:
             _compare(name, peer, port, world)
-            bodies = [json.dumps(peer.body(row)) for row in world.rows[:_BODIES].tolist()]
+            bodies = [json.dumps(peer.body(names, row)) for row in world.rows[:_BODIES].tolist()]
             rates = []
             for _ in range(rounds):
                 closed, rate = closed_loop(server, cores, peer.path, bodies, seconds)
@@ -250,7 +272,9 @@ def _answers(url: str) -> bool:
 def _compare(name: str, peer: PeerServer, port: int, world: ServedWorld) -> None:
     """That it serves the same model."""
     row = world.rows[0]
-    answer = httpx.post(f"http://127.0.0.1:{port}{peer.path}", json=peer.body(row.tolist()), timeout=20)
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}{peer.path}", json=peer.body(world.features, row.tolist()), timeout=20
+    )
     if answer.status_code != 200:
         raise SetupError(f"answers {answer.status_code}: {answer.text[:300]}", where=name)
     score = peer.scores(answer.json())[1]

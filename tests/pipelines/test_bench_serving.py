@@ -69,7 +69,7 @@ def test_another_server_that_cannot_be_installed_is_said(
     )
     assert peer.rps is None and not peer.rates
     assert "nowhere" in peer.failed
-    assert peer.asked.startswith('POST /invocations {"inputs": [[')
+    assert peer.asked.startswith('POST /invocations {"dataframe_split": {"columns": ["amount"')
 
 
 def test_memory_of_the_process_is_told_apart_from_the_stores_file(tmp_path: Path) -> None:
