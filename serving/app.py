@@ -87,7 +87,7 @@ class App:
             return problem(error.status, error.detail, headers=error.headers, **more)
         if isinstance(error, InputError):
             status = 409 if isinstance(error, ConflictError) else 422
-            if error.where:
+            if error.where is not None:
                 return problem(status, error.line(), field=error.where)
             return problem(status, error.line())
         if isinstance(error, SetupError):
@@ -124,7 +124,7 @@ class App:
             route = methods.get("GET")
         request.route = next(iter(methods.values())).path if route is None else route.path
         if route is None:
-            allowed = ", ".join(sorted(methods)).encode()
+            allowed = ", ".join(sorted({*methods, *(["HEAD"] if "GET" in methods else [])})).encode()
             raise Problem(405, f"{request.method} is not allowed here", headers={b"allow": allowed})
         return route
 

@@ -55,7 +55,7 @@ def decode_json(body: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return json.loads(body)
+        return json.loads(body.decode())
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.pos}"
     except (ValueError, RecursionError):

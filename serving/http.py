@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import msgspec
 
 from mlops.api_keys import Scope
+from mlops.errors import InputError
 
 if TYPE_CHECKING:
     from serving.state import State
@@ -84,9 +86,20 @@ class Request:
         self.match = ""
         self.route = "other"
 
-    def flag(self, name: bytes) -> bool:
-        """Whether the query says `name=true`."""
-        return bool(self.query) and name + b"=true" in self.query.split(b"&")
+    def flag(self, name: str) -> bool:
+        """Whether the query says `name=true`.
+
+        Raises:
+            InputError: it says neither that nor `false`.
+        """
+        if not self.query:
+            return False
+        for said in parse_qs(self.query.decode("latin-1"), keep_blank_values=True).get(name, ()):
+            if said.lower() not in ("true", "false"):
+                raise InputError(f"must be true or false, not {said[:40]!r}", where=name)
+            if said.lower() == "true":
+                return True
+        return False
 
 
 class Response:

@@ -277,7 +277,7 @@ def _example(schema: JsonSchema, default: Any = None) -> Any:
 
 
 def _flag(name: str, description: str) -> JsonSchema:
-    schema = {"type": "string", "default": "false"}
+    schema = {"type": "boolean", "default": False}
     return {"name": name, "in": "query", "description": f"`true`: {description}", "schema": schema}
 
 

@@ -202,6 +202,10 @@ _READINESS = _object(
             "type": ["string", "null"],
             "description": "Why the store cannot be reached; null if it can.",
         },
+        "keys": {
+            "type": ["string", "null"],
+            "description": "Why the file of API keys, as it is now, is not followed; null if it is.",
+        },
     },
     {
         "status": "ready",

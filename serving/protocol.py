@@ -225,6 +225,9 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value)
+        if self._size > _HEAD_BYTES:  # it may be whole at once
+            raise Problem(431, f"the head is longer than {_HEAD_BYTES} bytes")
         name = name.lower()
         if name in _KEPT or (name == b"expect" and value.lower() == b"100-continue"):
             self._headers[name] = value
@@ -232,7 +235,7 @@ class Connection(asyncio.Protocol):
             self._check_size(int(value) if len(value) < 19 else 1 << 62)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        self._in_head, self._size = False, 0
         if self._headers and self._headers.pop(b"expect", b"") and self._current is None:
             self._transport.write(_CONTINUE)
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from mlops.errors import InputError
-from serving.events import Event, decode_json, time_text
+from serving.events import Event, decode_json, time_text, time_us
 from serving.follower import MAX_EVENTS, MAX_LABELS
 from serving.http import Problem, Request, Response, Route, json_response
 from serving.instruments import STAGES
@@ -67,15 +67,16 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     if not events:
         return Response(b"[]")
     if state.options.max_future_seconds and reader.time:
-        _check_not_to_come(events, state.options.max_future_seconds, reader.time)
+        place = "[{}]." if isinstance(raw, list) else ""
+        _check_not_to_come([e.time_us for e in events], state, f"{place}{reader.time}")
     state.metrics.observe(_PARSE, (perf_counter() - started) / len(events), len(events))
     join = _in_a_list if isinstance(raw, list) else _alone
     if not request.query:
         return state.batcher.submit(
             events, request.caller, lambda answers: join([_plain(a) for a in answers])
         )
-    with_features = request.flag(b"features")
-    if not request.flag(b"reasons"):
+    with_features = request.flag("features")
+    if not request.flag("reasons"):
         shape = _whole if with_features else _plain
         return state.batcher.submit(events, request.caller, lambda answers: join([shape(a) for a in answers]))
     if len(events) > MAX_REASONS:
@@ -89,7 +90,9 @@ def predict(state: State, request: Request) -> Response:
     try:
         rows = _rows(request.body).features
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(str(error), todo='send {"features": [[…]]}') from None
+        said, at, path = str(error).partition(" - at `$.")
+        where = path.rstrip("`") if at else None
+        raise InputError(said, where=where, todo='send {"features": [[…]]}') from None
     width = len(scorer.features.names)
     if len(rows) > MAX_ROWS:
         raise InputError(
@@ -109,6 +112,8 @@ async def labels(state: State, request: Request) -> Response:
     if not isinstance(raw, list):
         raise InputError("the body must be a list of labels")
     read = _each(raw, service.scorer.reader.label, MAX_LABELS, "labels")
+    if state.options.max_future_seconds:
+        _check_not_to_come([time_us(label.known_at) for label in read], state, "[{}].known_at")
     unknown: list[int | str] = []
     for start in range(0, len(read), _LABELS_AT_ONCE):
         unknown += service.label(read[start : start + _LABELS_AT_ONCE])
@@ -180,10 +185,13 @@ def _each(raw: list[Any], read: Callable[[Any, str], T], limit: int, what: str) 
     ]
 
 
-def _check_not_to_come(events: Sequence[Event], seconds: float, field: str) -> None:
-    """Refuse events from further ahead than clocks differ: all that came after them would look late."""
-    latest = int((time.time() + seconds) * 1e6)
-    for place, event in enumerate(events):
-        if event.time_us > latest:
-            at = f"[{place}]." if len(events) > 1 else ""
-            raise InputError(f"{time_text(event.time_us)} is in the future", where=f"{at}{field}")
+def _check_not_to_come(times_us: Sequence[int], state: State, field: str) -> None:
+    """Refuse what is from further ahead than clocks differ: all that comes after it would look late.
+
+    Args:
+        field: its name, with a place for its number.
+    """
+    latest = int((time.time() + state.options.max_future_seconds) * 1e6)
+    for number, moment in enumerate(times_us):
+        if moment > latest:
+            raise InputError(f"{time_text(moment)} is in the future", where=field.format(number))

@@ -179,6 +179,7 @@ def test_another_protocol_is_not_spoken_but_the_request_is_answered() -> None:
         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3e9\r\n" + 1001 * b"x", 413),
         (b"GET / HTTP/1.1\r\nx: " + 40_000 * b"x", 431),
         (b"GET /" + 40_000 * b"x", 431),
+        (b"GET / HTTP/1.1\r\nx: " + 40_000 * b"x" + b"\r\n\r\n", 431),
         (b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nab", 408),
         (b"GET / HT", 408),
     ],

@@ -59,7 +59,7 @@ def test_bare_features_get_the_model_s_score_and_nothing_is_logged(shared: tuple
     [
         (b"[]", None),
         (b"{}", None),
-        (b'{"features": [["a"]]}', None),
+        (b'{"features": [["a"]]}', "features[0][0]"),
         (b'{"features": [[NaN]]}', None),
         (b'{"features": [], "more": 1}', None),
         (msgspec.json.encode({"features": [[1.0]]}), "features[0]"),
@@ -126,6 +126,32 @@ def test_an_event_from_far_in_the_future_is_refused_and_one_from_tomorrow_is_not
     reply = server.post("/v1/score", [payment(301), payment(302, at=far.isoformat())])
     assert (reply.status, reply.body["field"]) == (422, "[1].at")
     assert server.post("/v1/score", payment(302, at=far.isoformat())).body["field"] == "at"
+
+
+def test_a_list_of_one_names_the_place_too(server: Server) -> None:
+    assert server.post("/v1/score", [payment(310, at="2099-01-01T00:00:00Z")]).body["field"] == "[0].at"
+    label = {"event_id": 1, "label": 1, "known_at": "2099-01-01T00:00:00Z"}
+    reply = server.post("/v1/labels", [label])
+    assert (reply.status, reply.body["field"]) == (422, "[0].known_at")
+
+
+@pytest.mark.parametrize(
+    ("said", "there"), [("true", True), ("True", True), ("%74rue", True), ("false", False)]
+)
+def test_a_flag_is_read_however_it_is_written(server: Server, said: str, there: bool) -> None:
+    assert ("features" in server.post(f"/v1/score?features={said}", payment(320)).body) == there
+
+
+@pytest.mark.parametrize("said", ["1", "", "yes"])
+def test_a_flag_that_says_neither_is_a_problem(server: Server, said: str) -> None:
+    reply = server.post(f"/v1/score?features={said}", payment(321))
+    assert (reply.status, reply.body["field"]) == (422, "features")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "latin-1"])
+def test_json_is_utf_8_and_nothing_else(server: Server, encoding: str) -> None:
+    body = msgspec.json.encode(payment(330, note="é")).decode().encode(encoding)
+    assert server.post("/v1/score", body).status == 422
 
 
 def test_a_compressed_body_is_refused(server: Server) -> None:
