@@ -29,7 +29,7 @@ class Lengths(msgspec.Struct, frozen=True, kw_only=True):
 
     rounds: int = 3
     closed_s: float = 8.0
-    open_s: float = 15.0
+    open_s: float = 10.0
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):

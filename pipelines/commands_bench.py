@@ -148,7 +148,9 @@ def bench_the_serving(settings: Settings, out: Path, peers: tuple[str, ...], jso
 
     chosen = [name for name in peers or PEERS if name != "none"]
     say = partial(print, file=sys.stderr)
-    show(bench_serving(settings, out.absolute(), peers=chosen, say=say), json_)
+    result = bench_serving(settings, out.absolute(), peers=chosen, say=say)
+    long = () if json_ else ("peers", "rounds", "setups")
+    show({name: getattr(result, name) for name in result.__struct_fields__ if name not in long}, json_)
 
 
 @bench.command("training")
