@@ -6,14 +6,10 @@ event gets the answer that was acknowledged; each acknowledged answer is in the 
 
 from __future__ import annotations
 
-import http.client
 import os
 import random
 import signal
 import subprocess
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -24,6 +20,7 @@ import pytest
 
 from mlops.records import read_decisions, read_labels
 from tests.serving.example import Server, World, payment, payments
+from tests.system.load import Load, check_counts, check_kept, log_of, until
 from tests.system.redis_server import running_redis
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
@@ -37,89 +34,6 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     world.deploy("1", world.bundle())
     return world
-
-
-class Load:
-    """Clients that send one event after the other, each until it is answered with 200."""
-
-    def __init__(self, server: Server, first: int = 0, clients: int = 3) -> None:
-        self.answers: dict[int, Any] = {}
-        self.statuses: Counter[int] = Counter()
-        self.broken = 0
-        self._server, self._first, self._clients = server, first, clients
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._send, args=(n,)) for n in range(clients)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        self.go_on(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def go_on(self, more: int = 60, seconds: float = 30.0) -> None:
-        """Wait until so many more were answered."""
-        wanted = len(self.answers) + more
-        until(lambda: len(self.answers) >= wanted, seconds)
-
-    def _send(self, offset: int) -> None:
-        client, number = self._connect(), self._first + offset
-        while not self._stop.is_set():
-            try:
-                reply = client.post("/v1/score", payment(number))
-            except (OSError, http.client.HTTPException):
-                self.broken += 1
-                client = self._connect()
-                continue
-            self.statuses[reply.status] += 1
-            if reply.status == 200:
-                self.answers[number] = reply.body
-                number += self._clients
-            else:
-                time.sleep(0.01)
-
-    def _connect(self) -> Server:
-        return Server(self._server.process, str(self._server.port))
-
-
-def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def log_of(world: World) -> str:
-    return (world.home / "serving.log").read_text()
-
-
-def check_kept(world: World, server: Server, answers: dict[int, Any]) -> None:
-    """Every acknowledged answer is in the log, once, and is what a repeat of its event gets."""
-    lines = Counter(decision.event_id for decision in read_decisions(world.decisions))
-    assert set(lines.values()) == {1}
-    logged = {decision.event_id: decision for decision in read_decisions(world.decisions)}
-    for number, answer in answers.items():
-        decision = logged[number]
-        assert (decision.decision_id, decision.score) == (answer["decision_id"], answer["score"])
-    numbers = sorted(answers)
-    for start in range(0, len(numbers), 100):
-        some = numbers[start : start + 100]
-        reply = server.post("/v1/score", payments(some))
-        assert (reply.status, reply.body) == (200, [answers[number] for number in some])
-
-
-def check_counts(world: World, server: Server) -> None:
-    """The store has counted every logged event, once: as the count of one card's last week shows."""
-    last = payment(10**9, at="2024-03-29T00:00:00", card=3)
-    found = server.post("/v1/score?features=true", last)
-    assert found.status == 200, found.body
-    events = [decision.event for decision in read_decisions(world.decisions)]
-    week = [e for e in events if e["card"] == 3 and "2024-03-22T00:00:00" < e["at"] <= "2024-03-29T00:00:01"]
-    assert found.body["features"]["card_count_7d"] == len(week)
 
 
 def half(pointer: Path) -> None:
