@@ -36,6 +36,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """What one round measured. `bare…` is the bare framework with the same requests; `twice` is at twice `events`.
 
     `stage_us` is of `events`: what the server itself counted by stage, and "http", the rest of the processor time.
+    `open` is the server's side of each open loop: answers a second, processor time of an answer, and who else ran.
     """
 
     tensor: Rate
@@ -47,6 +48,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     bare_at_500: Offered
     bare_at_2000: Offered
     twice: Offered
+    open: dict[str, Rate]
 
 
 class Measuring:
@@ -107,16 +109,22 @@ class Measuring:
         events = self._ask_events(server, lengths.closed_s)
         stage_us = {stage: 1e6 * _each(after, before[stage]) for stage, after in _stages(server).items()}
         stage_us["http"] = events.cpu_us - stage_us["parse"] - stage_us.pop("total")
+        offers = {
+            "at_500": (server, 500.0, lengths.open_s),
+            "at_2000": (server, 2000.0, lengths.open_s),
+            "bare_at_500": (bare, 500.0, lengths.open_s),
+            "bare_at_2000": (bare, 2000.0, lengths.open_s),
+            "twice": (server, 2 * events.rps, lengths.closed_s),
+        }
+        bare_rate = self._ask_events(bare, lengths.closed_s)
+        offered = {name: self._offer(*what) for name, what in offers.items()}
         return Round(
             tensor=tensor,
             events=events,
             stage_us={stage: round(us, 1) for stage, us in stage_us.items()},
-            bare=self._ask_events(bare, lengths.closed_s),
-            at_500=self._offer(server, 500, lengths.open_s),
-            at_2000=self._offer(server, 2000, lengths.open_s),
-            bare_at_500=self._offer(bare, 500, lengths.open_s),
-            bare_at_2000=self._offer(bare, 2000, lengths.open_s),
-            twice=self._offer(server, 2 * events.rps, lengths.closed_s),
+            bare=bare_rate,
+            **{name: result for name, (result, _) in offered.items()},
+            open={name: rate for name, (_, rate) in offered.items()},
         )
 
     def setups(self, lengths: Lengths) -> dict[str, str]:
@@ -145,8 +153,8 @@ class Measuring:
             raise SetupError(f"{closed.refused} of {closed.requests} events were refused", where=self._log)
         return rate
 
-    def _offer(self, server: Server, rate: float, seconds: float) -> Offered:
-        return open_loop(server, self._cores, self.requests(int(rate * seconds)), rate)[0]
+    def _offer(self, server: Server, rate: float, seconds: float) -> tuple[Offered, Rate]:
+        return open_loop(server, self._cores, self.requests(int(rate * seconds)), rate)
 
 
 def _is_ready(port: int) -> bool:
