@@ -28,7 +28,7 @@ test-system: setup ## install Debian packages, then the tests that need a browse
 	@infra/system-packages
 	@$(BIN)/python -m pytest -m system $(ARGS)
 
-prove: setup ## the long tests: the loop at several seeds
+prove: setup ## the long tests: the loop at several seeds, a million requests, ten thousand made-up inputs
 	@$(BIN)/python -m pytest -m prove $(ARGS)
 
 bench: setup ## measure time and memory, for an hour or two; writes JSON under runs/bench

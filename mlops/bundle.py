@@ -208,5 +208,5 @@ def open_bundle(path: Path, *, public_key: Path) -> Bundle:
 def _parse(path: Path, data: bytes, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=type_)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(str(error), where=path) from None

@@ -74,7 +74,7 @@ def read_lines(path: Path, type_: type[Record]) -> Iterator[Record]:
                 break  # torn by a kill; it was never acknowledged
             try:
                 yield decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise InputError(f"line {number} is not a {type_.__name__}: {error}", where=path) from None
 
 

@@ -174,8 +174,10 @@ def local_path(uri: str, *, base: Path) -> Path:
     """The path that a URI names: a `file://` URI, an absolute path, or a path from `base`.
 
     Raises:
-        ConfigError: the URI has another scheme.
+        ConfigError: the URI has another scheme, or names no path.
     """
+    if "\0" in unquote(uri):
+        raise ConfigError("a path has no null byte", where=repr(uri))
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
         return base / uri
     parts = urlsplit(uri)
@@ -200,5 +202,5 @@ def read_json(path: Path, type_: type[T]) -> T:
         return msgspec.json.decode(path.read_bytes(), type=type_)
     except FileNotFoundError:
         raise InputError("no such file", where=path) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not a valid {type_.__name__}: {error}", where=path) from None

@@ -50,7 +50,10 @@ def _notes(state: State, asked: float) -> list[Note | None]:
 def _note(text: bytes) -> Note | None:
     try:
         return msgspec.json.decode(text, type=Note)
-    except msgspec.DecodeError:  # its worker has just ended, or writes it at this moment
+    except (
+        msgspec.DecodeError,
+        UnicodeDecodeError,
+    ):  # its worker has just ended, or writes it at this moment
         return None
 
 

@@ -208,7 +208,7 @@ def _last_of(paths: Sequence[Path], count: int, type_: type[Record]) -> list[Rec
             found = [msgspec.json.decode(line, type=type_) for line in lines[-(count - len(found)) :]] + found
         except FileNotFoundError:
             continue
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SetupError(f"a line is not a {type_.__name__}: {error}", where=path) from None
     return found
 

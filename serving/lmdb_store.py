@@ -9,6 +9,7 @@ an event is scored again.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ MAP_BYTES = 128 * 2**30
 
 _PLAN = b"plan"
 _SCANNED = 1000
+_UNWRITTEN_BYTES = 2**20
 
 
 class LmdbStore:
@@ -55,6 +57,7 @@ class LmdbStore:
         except (OSError, lmdb.Error) as error:
             raise SetupError(f"cannot be used as a store: {error}", where=path) from None
         try:
+            self._check_whole()
             self._dbs = {table: self._env.open_db(table.encode()) for table in TABLES}
             self._meta = self._env.open_db(b"meta")
             self._written_plan = self._settle(needed)
@@ -127,6 +130,26 @@ class LmdbStore:
             raise SetupError(f"cannot be flushed to the disk: {error}", where=self._path) from None
         finally:
             self._env.close()
+
+    def _check_whole(self) -> None:
+        """See that the file is as long as what it says it holds: to read behind its end would kill the process.
+
+        The last pages may be missing in a store that is whole, where the commit that asked for them did without.
+
+        Raises:
+            SetupError: more is missing than that.
+        """
+        file = self._path / "data.mdb"
+        least = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+        missing = least - file.stat().st_size
+        if missing > _UNWRITTEN_BYTES:
+            raise SetupError(
+                f"cannot be used as a store: {missing} bytes of its data.mdb are missing",
+                where=self._path,
+                todo="remove the folder, and fill a new store: mlops promote",
+            )
+        if missing > 0:
+            os.truncate(file, least)
 
     def _settle(self, needed: StorePlan) -> bytes:
         """The plan of what the store holds, or `needed` if it holds no events yet, as it is written in the store."""

@@ -76,7 +76,7 @@ class WorkerMetrics:
         for worker, text in enumerate(self._shared.notes()):
             try:
                 note = msgspec.json.decode(text, type=Note)
-            except msgspec.DecodeError:  # none yet, or it is just being written
+            except (msgspec.DecodeError, UnicodeDecodeError):  # none yet, or it is just being written
                 continue
             if note.version is not None:
                 labels = zip(

@@ -95,6 +95,7 @@ class Service:
         self._labels = labels
         self._encode = EntryEncoder(store.plan)
         self._run = store.server_run()
+        self._received = ""  # the latest `received_at`: they keep the labels' order, whatever the clock does
         self._unsettled = False  # something is logged, but the commit failed, or nobody knows whether it did
 
     def score_each(
@@ -194,10 +195,12 @@ class Service:
             SetupError: the store or the log cannot be written to; nothing is taken.
         """
         self._catch_up()
-        encoded, now = [_encoded(label) for label in labels], _now()
+        encoded, self._received = [_encoded(label) for label in labels], max(self._received, _now())
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             unknown = transaction.label(encoded)
-            self._write(self._labels, [msgspec.structs.replace(label, received_at=now) for label in labels])
+            self._write(
+                self._labels, [msgspec.structs.replace(label, received_at=self._received) for label in labels]
+            )
         if self._metrics:
             self._metrics.cells[_LABELLED[0]] += len(labels) - len(unknown)
             self._metrics.cells[_LABELLED[1]] += len(unknown)
@@ -231,6 +234,7 @@ class Service:
             recovered += sum(map(self._recover, self._without_answer(decisions[start : start + _BATCH])))
         for start in range(0, len(labels), _BATCH):
             self._set(labels[start : start + _BATCH])
+        self._received = max([self._received, *(label.received_at for label in labels)])
         return recovered
 
     def _write(self, log: AppendLog, records: Sequence[Decision | LabelRecord]) -> None:
