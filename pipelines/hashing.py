@@ -30,7 +30,7 @@ def table_fingerprint(table: pa.Table) -> str:
 
     Fingerprints of the parts of a table add up to its own. Columns count in their order, whatever their names.
     """
-    rows = np.zeros(table.num_rows, np.uint64)
+    rows = np.full(table.num_rows, _NULL)  # not of zeros, or a row of zeros would add nothing to the sum
     for column in table.columns:
         rows = (rows ^ _bits(column)) * np.uint64(_BASE)
         rows ^= rows >> np.uint64(32)

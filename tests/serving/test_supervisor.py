@@ -266,7 +266,7 @@ def test_a_worker_that_hangs_is_ended_when_its_time_is_over(world: World) -> Non
 
 
 def test_a_worker_that_hangs_is_replaced(world: World) -> None:
-    code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 0.4; sys.exit(__main__.main())"
+    code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 1.5; sys.exit(__main__.main())"
     command = [sys.executable, "-c", code, *world.command(0, "--workers", "2")[3:]]
     with world.server(args=command) as server:
         until(lambda: loads(world) == 2)
