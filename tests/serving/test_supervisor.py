@@ -266,13 +266,13 @@ def test_a_worker_that_hangs_is_ended_when_its_time_is_over(world: World) -> Non
 
 
 def test_a_worker_that_hangs_is_replaced(world: World) -> None:
-    code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 1.5; sys.exit(__main__.main())"
+    code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 1.0; sys.exit(__main__.main())"
     command = [sys.executable, "-c", code, *world.command(0, "--workers", "2")[3:]]
     with world.server(args=command) as server:
         until(lambda: loads(world) == 2)
         hanging, _ = server.workers()
         os.kill(hanging, signal.SIGSTOP)
-        until(lambda: ended(hanging) and len(server.workers()) == 2)
+        until(lambda: ended(hanging) and len(server.workers()) == 2, 30)
     log = log_of(world)
     assert f"(pid {hanging}) hangs and is ended" in log
     assert log.count("hangs") == 1
