@@ -144,7 +144,9 @@ class _Run:
         try:
             connection = socket.create_connection(self._address, timeout=_PATIENCE_S)
         except OSError as error:
-            raise SetupError(f"cannot be reached: {error}", where=f"{self._address[0]}:{self._address[1]}") from None
+            raise SetupError(
+                f"cannot be reached: {error}", where=f"{self._address[0]}:{self._address[1]}"
+            ) from None
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setblocking(False)
         descriptor = connection.fileno()
