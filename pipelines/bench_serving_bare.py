@@ -6,8 +6,8 @@ import asyncio
 
 import uvloop
 
+from serving.connections import Connections, Limits
 from serving.http import Request, Response
-from serving.protocol import Connections, Limits
 
 __all__ = ["main"]
 

@@ -52,6 +52,8 @@ def serve(settings: Settings, host: str, port: int, workers: int, keys: Path | N
         raise ConfigError(
             "no champion to serve", where=settings.pointer, todo="promote one: mlops run, mlops promote"
         )
+    if keys is not None and no_keys:
+        raise ConfigError("both --keys and --no-keys", where="mlops serve", todo="name one of the two")
     if keys is None and not no_keys:
         raise ConfigError(
             "nothing says who may ask",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
-from mlops.errors import ConfigError, MlopsError
+from mlops.errors import ConfigError, MlopsError, SetupError
 from serving.logs import set_up
 from serving.options import options_of
 from serving.supervisor import Supervisor, allow_connections, listen
@@ -18,10 +20,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = options_of(arguments)
         set_up(options.log_format)
-        if not options.public_key.is_file():
-            raise ConfigError("no such key", where=options.public_key, todo="bundles are signed for a key")
-        if options.keys is not None and not options.keys.is_file():
-            raise ConfigError("no such file", where=options.keys, todo="make a key with `mlops keys create`")
+        _check_readable(options.public_key, "bundles are signed for a key")
+        if options.keys is not None:
+            _check_readable(options.keys, "make a key with `mlops keys create`")
+        for folder in (options.decisions, options.audit):
+            _check_writable(folder)
         allow_connections()
         return Supervisor(options, listen(options.host, options.port)).run()
     except MlopsError as error:
@@ -29,6 +32,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:  # before anything answered
         return 130
+
+
+def _check_readable(path: Path, todo: str) -> None:
+    try:
+        with path.open("rb"):
+            return
+    except FileNotFoundError:
+        raise ConfigError("no such file", where=path, todo=todo) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=path) from None
+
+
+def _check_writable(folder: Path) -> None:
+    """See that the logs can be begun: without them no score is given."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise SetupError(f"cannot be written to: {error.strerror}", where=folder) from None
 
 
 if __name__ == "__main__":

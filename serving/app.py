@@ -13,16 +13,17 @@ import resource
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import count
 from time import perf_counter
 
 from mlops.errors import ConflictError, InputError, SetupError
 from serving import admin_routes, health_routes, page_routes, scoring_routes
+from serving.connections import Connections, Limits
 from serving.gauges import refresh
 from serving.http import Problem, Request, Response, Route, problem
 from serving.instruments import REJECTED, REQUEST_SECONDS, REQUESTS
 from serving.logs import about
-from serving.protocol import Connections, Limits
 from serving.shedding import shedding
 from serving.state import State
 
@@ -152,6 +153,7 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
     state.following = loop.create_task(state.follower.follow())
     state.following.add_done_callback(_report)
     ticking = loop.create_task(_tick(state))
+    ticking.add_done_callback(partial(_end, state))
     server = await loop.create_server(connections, sock=listener, backlog=2048)
     on_ready()
     try:
@@ -179,7 +181,7 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
 async def _accept_rest(listener: socket.socket, connections: Connections) -> None:
     """Take over the connections that wait in the kernel, which would be reset with the socket."""
     loop = asyncio.get_running_loop()
-    with contextlib.suppress(BlockingIOError):
+    with contextlib.suppress(OSError):  # none waits any more, or one went away, or no more may be open
         while True:
             accepted, _ = listener.accept()
             accepted.setblocking(False)
@@ -199,6 +201,13 @@ async def _tick(state: State) -> None:
         if state.connections is not None:
             state.connections.sweep()
         await asyncio.sleep(_TICK_S)
+
+
+def _end(state: State, task: asyncio.Task[None]) -> None:
+    """Without its tick a worker would let everybody in for ever: another takes its place."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.critical("the worker ends, as its clockwork has", exc_info=error)
+        begin_drain(state)
 
 
 def _report(task: asyncio.Task[None]) -> None:

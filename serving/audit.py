@@ -37,6 +37,10 @@ class Audit:
     def __init__(self, folder: Path) -> None:
         self._log = AppendLog(folder, "audit", rotate_seconds=_DAY_S)
 
+    def rotate_if_due(self) -> None:
+        """See `AppendLog`."""
+        self._log.rotate_if_due()
+
     def record(self, request: Request, action: str, outcome: str) -> None:
         """Append a line.
 

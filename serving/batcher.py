@@ -75,15 +75,24 @@ class Batcher:
         self.events += len(events)
         return answer
 
+    def flush(self) -> None:
+        """Score all that wait, now: what scores is about to be another."""
+        while self._waiting:
+            self._score_some()
+
     def _run(self) -> None:
+        if self._waiting:
+            self._score_some()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _score_some(self) -> None:
         taken: list[Waiting] = []
         count = 0
         while self._waiting and (not taken or count + len(self._waiting[0][0]) <= MAX_BATCH):
             taken.append(self._waiting.popleft())
             count += len(taken[-1][0])
         self.events -= count
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._run)
         try:
             answers = self._score([one[0] for one in taken], [one[1] for one in taken])
         except Exception as error:  # noqa: BLE001 - each request is told; the protocol logs it

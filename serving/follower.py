@@ -7,11 +7,12 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import msgspec
 
 from mlops.bundle import open_bundle
-from mlops.deployment import Deployed, bundle_path, read_deployment
+from mlops.deployment import Deployed, Deployment, bundle_path, read_deployment
 from mlops.errors import BundleError, MlopsError, SetupError
 from mlops.settings import without_password
 from serving.audit import Audit
@@ -25,17 +26,12 @@ from serving.service import RECENT, Service
 from serving.shared import Shared
 from serving.stores import open_store
 
-__all__ = ["MAX_EVENTS", "MAX_LABELS", "Follower", "Note", "Refusal"]
-
-MAX_EVENTS = 100
-"""Events in one request."""
-
-MAX_LABELS = 1000
-"""Labels in one request: other requests wait for a fraction of a second."""
+__all__ = ["Follower", "Note", "Refusal"]
 
 _RETRY_SECONDS = 5.0
 _LISTEN_SECONDS = 0.1
-_MAX_REASON = 2000
+_MAX_REASON = 1000
+_MAX_VERSION = 64
 _ASKED, _LOOKED = 0, 1  # cells of the area `control`
 _log = logging.getLogger("serving")
 
@@ -75,6 +71,8 @@ class Follower:
         self._retry_at = 0.0
         self._checking = threading.Lock()
         self._found: Scorer | None = None
+        self.settle: Callable[[], None] = lambda: None
+        """Called before another scorer is put in place: what was read for the one before is to be scored by it."""
         self.audit = Audit(options.audit)
         """The log of administrative calls, kept beside the other two."""
         self._write_note()
@@ -98,6 +96,7 @@ class Follower:
         assert self.service is not None
         if scorer is not self._found:
             return
+        self.settle()
         self.service.scorer = scorer
         self._metrics.cells[MODEL_LOADS.at("loaded")] += 1
         self._write_note()
@@ -117,7 +116,7 @@ class Follower:
             if self._is_asked() or time.monotonic() >= due:
                 await self.look()
                 due = time.monotonic() + poll_seconds
-                for log in self._logs:
+                for log in (*self._logs, self.audit):
                     log.rotate_if_due()
             await asyncio.sleep(min(_LISTEN_SECONDS, poll_seconds))
 
@@ -156,6 +155,7 @@ class Follower:
         pointer = self._options.pointer
         version = "unknown"
         seen: tuple[int, ...] = ()
+        deployment: Deployment | None = None
         try:
             stat = pointer.stat()
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
@@ -168,6 +168,7 @@ class Follower:
             champion = deployment.champion
             version = champion.version
             scorer = None if self._answers(champion) else self._load(champion)
+            self._found = scorer
         except FileNotFoundError:
             if self.service is not None:
                 self._refuse(
@@ -178,11 +179,22 @@ class Follower:
         except (MlopsError, OSError) as error:
             self._refuse(version, error.line() if isinstance(error, MlopsError) else str(error))
             self._seen, self._retry_at = seen, time.monotonic() + _RETRY_SECONDS
-            return None
+            return self._before(deployment)
         self._seen, self.refused = seen, None
         self._metrics.cells[MODEL_REFUSED.at()] = 0
         self._write_note()
         return scorer
+
+    def _before(self, deployment: Deployment | None) -> Scorer | None:
+        """What answered before what was refused, for a worker that has nothing yet: as the others go on with it."""
+        if self.service is not None or deployment is None or deployment.previous is None:
+            return None
+        try:
+            self._found = self._load(deployment.previous)
+        except (MlopsError, OSError) as error:
+            _log.error("nor does version %s answer: %s", deployment.previous.version, error)
+            return None
+        return self._found
 
     def _answers(self, champion: Deployed) -> bool:
         if self.service is None:
@@ -191,7 +203,7 @@ class Follower:
         return (scorer.version, scorer.bundle.digest) == (champion.version, champion.digest)
 
     def _refuse(self, version: str, reason: str) -> None:
-        refusal = Refusal(version=version, reason=reason[:_MAX_REASON])
+        refusal = Refusal(version=version[:_MAX_VERSION], reason=reason[:_MAX_REASON])
         if refusal != self.refused:
             _log.error("refused version %s: %s", version, reason)
             self._metrics.cells[MODEL_LOADS.at("refused")] += 1
@@ -227,6 +239,9 @@ class Follower:
         if self.service is not None:
             scorer = self.service.scorer
             note = msgspec.structs.replace(
-                note, name=scorer.bundle.manifest.name, version=scorer.version, digest=scorer.bundle.digest
+                note,
+                name=scorer.bundle.manifest.name[:_MAX_VERSION],
+                version=scorer.version[:_MAX_VERSION],
+                digest=scorer.bundle.digest,
             )
         self._shared.write_note(msgspec.json.encode(note))

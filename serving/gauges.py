@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ def refresh(state: State) -> None:
     cells[PROCESS_CPU.at()] = times.user + times.system
     cells[PROCESS_MAX_FDS.at()] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if _MEMORY.exists():
-        cells[PROCESS_FDS.at()] = len(os.listdir(_FDS))
+        with suppress(OSError):  # no descriptor is left to count them with
+            cells[PROCESS_FDS.at()] = len(os.listdir(_FDS))
         cells[PROCESS_RESIDENT.at()] = int(_MEMORY.read_bytes().split()[1]) * _PAGE_BYTES
     cells[LOG_FREE_BYTES.at()] = _free_bytes(state.options.decisions)
     service, now = state.follower.service, time.time()
@@ -65,7 +67,7 @@ def _ask(store: OnlineStore, cells: memoryview[float]) -> None:
         store.server_run()
         cells[STORE_EVENTS.at()] = store.count("events")
         cells[STORE_BYTES.at()] = store.size_bytes()
-    except MlopsError:
+    except (MlopsError, OSError):
         cells[STORE_UP.at()] = 0.0
     else:
         cells[STORE_UP.at()] = 1.0

@@ -165,4 +165,10 @@ def problem(
 ) -> Response:
     """A problem document (RFC 9457)."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    return Response(_encode(document | more), status, b"application/problem+json", headers)
+    encodable = {name: _encodable(value) for name, value in (document | more).items()}
+    return Response(_encode(encodable), status, b"application/problem+json", headers)
+
+
+def _encodable(value: Any) -> Any:
+    """A text without halves of surrogate pairs, which JSON can write and UTF-8 cannot."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -170,7 +170,8 @@ def _rule(column: Column, schema: Schema) -> str:
 def _example(column: Column, schema: Schema, place: int, typical: float | None) -> Any:
     """A value that the reader takes: what is typical of the training data, if a feature says so."""
     if column.type == "id":
-        number = 1000 * place + 1
+        # An event that is tried must not be one that there is; a key may.
+        number = 1000 * place + 1 + (9_000_000_000 if column.name == schema.events.id else 0)
         return (
             number
             if column.name in schema.whole_number_ids

@@ -140,16 +140,17 @@ class LmdbStore:
             SetupError: more is missing than that.
         """
         file = self._path / "data.mdb"
-        least = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-        missing = least - file.stat().st_size
+        with self._env.begin(write=True):  # while nobody else makes it longer
+            least = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+            missing = least - file.stat().st_size
+            if 0 < missing <= _UNWRITTEN_BYTES:
+                os.truncate(file, least)
         if missing > _UNWRITTEN_BYTES:
             raise SetupError(
                 f"cannot be used as a store: {missing} bytes of its data.mdb are missing",
                 where=self._path,
                 todo="remove the folder, and fill a new store: mlops promote",
             )
-        if missing > 0:
-            os.truncate(file, least)
 
     def _settle(self, needed: StorePlan) -> bytes:
         """The plan of what the store holds, or `needed` if it holds no events yet, as it is written in the store."""

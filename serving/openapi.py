@@ -84,7 +84,9 @@ def _paths(
     schemas: dict[str, JsonSchema], max_events: int, max_labels: int, max_reasons: int
 ) -> dict[str, dict[str, JsonSchema]]:
     event, answer = _example(schemas["Event"], {}), _example(schemas["Answer"])
-    label = _example(schemas["Label"], {"event_id": 1001, "label": 1, "known_at": "2024-03-12T14:30:00Z"})
+    label = _example(
+        schemas["Label"], {"event_id": 9000000001, "label": 1, "known_at": "2024-03-12T14:30:00Z"}
+    )
     features = _flag("features", "the features come with each score.")
     reasons = _flag(
         "reasons", f"the reasons come with each score; for at most {max_reasons} events a request."

@@ -90,7 +90,7 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
             [
                 _example(
                     409,
-                    "transaction_id: another event came before under the id 1001; send an event again as it was",
+                    "transaction_id: another event came before under the id 9000000001; send an event again as it was",
                     "transaction_id",
                 )
             ],

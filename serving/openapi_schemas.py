@@ -72,7 +72,7 @@ def _answer(
     value = "prediction" if bundle and bundle.schema.task == "regression" else "score"
     decides = bundle is not None and bundle.decisions is not None
     event_id = event_id_schema(bundle.schema) if bundle else {"type": ["integer", "string"]}
-    id_ = event_schema(bundle)["examples"][0][bundle.schema.events.id] if bundle else 1001
+    id_ = event_schema(bundle)["examples"][0][bundle.schema.events.id] if bundle else 9_000_000_001
     properties: dict[str, JsonSchema] = {
         "event_id": event_id,
         "decision_id": {

@@ -22,6 +22,7 @@ STORE = "MLOPS_STORE"
 """The variable of the store's URI, which may hold a password; the platform's other commands read it, too."""
 
 _LOOPBACK = re.compile(r"127(\.\d+){3}|::1|localhost")
+_TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
 _MB = 2**20
 
@@ -139,7 +140,11 @@ def _path(text: str) -> Path:
 
 
 def _flag(text: str | bool) -> bool:
-    return text if isinstance(text, bool) else text.strip().lower() not in _FALSE
+    """true or false"""
+    said = str(text).strip().lower()
+    if said not in _TRUE | _FALSE:
+        raise ValueError
+    return said in _TRUE
 
 
 def _number(least: float, most: float, unit: float = 1.0) -> Callable[[str], float]:

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from serving.follower import MAX_EVENTS, MAX_LABELS
 from serving.http import Request, Response, Route
 from serving.openapi import document
-from serving.scoring_routes import MAX_REASONS, MAX_ROWS
+from serving.scoring_routes import MAX_EVENTS, MAX_LABELS, MAX_REASONS, MAX_ROWS
 from serving.state import State
 
 __all__ = ["ROUTES"]

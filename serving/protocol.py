@@ -8,22 +8,22 @@ that are not read.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_to_bytes
 
 import httptools
-import msgspec
 
-from serving.http import HEADERS, Problem, Request, Response
-from serving.shedding import Shed
+from serving.http import HEADERS, Problem, Request, Response, problem
 
-__all__ = ["Connection", "Connections", "Limits"]
+if TYPE_CHECKING:
+    from serving.connections import Connections
+
+__all__ = ["Connection"]
 
 _HEAD_BYTES = 32 * 1024
 _STRANGERS_BYTES = 64 * 1024
@@ -32,84 +32,7 @@ _LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPSt
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _KEPT = frozenset(HEADERS)
 _now = time.perf_counter
-
-App = Callable[[Request], Response | Awaitable[Response]]
-Failed = Callable[[Request, BaseException], Response]
-Answered = Callable[[Request, Response], None]
-Admit = Callable[[Mapping[bytes, bytes]], None]
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one connection may cost.
-
-    Fields:
-        body_bytes: of a request.
-        timeout_s: from the first byte of a request to its last, and for an answer to be read.
-        idle_s: without a request.
-        connections: at a time.
-    """
-
-    body_bytes: int
-    timeout_s: float
-    idle_s: float
-    connections: int
-
-
-class Connections:
-    """All connections of a worker.
-
-    Args:
-        app: what answers a request.
-        failed: what answers one that `app`, or what it gave to await, raised for; or that cannot be read.
-        answered: told of each answer.
-        admit: raises where the head of a request that brings more than 64 KiB is a stranger's.
-        shed: the whole answer to bytes that begin a request, if it is to be turned away unread.
-    """
-
-    def __init__(
-        self,
-        app: App,
-        failed: Failed,
-        answered: Answered,
-        limits: Limits,
-        *,
-        admit: Admit = lambda headers: None,
-        shed: Shed = lambda data: None,
-    ) -> None:
-        self.app = app
-        self.failed = failed
-        self.answered = answered
-        self.limits = limits
-        self.admit = admit
-        self.shed = shed
-        self.open: set[Connection] = set()
-        self.draining = False
-        self.date = _date()
-
-    def __call__(self) -> Connection:
-        """The protocol of a connection that was accepted."""
-        return Connection(self)
-
-    def sweep(self) -> None:
-        """End what takes too long; to be called every second or so."""
-        now, self.date = _now(), _date()
-        for connection in list(self.open):
-            connection.check_age(now)
-
-    def drain(self) -> None:
-        """Let each connection end with its next answer."""
-        self.draining = True
-
-    def close_idle(self) -> None:
-        """Close those that have nothing in hand."""
-        for connection in list(self.open):
-            if not connection.busy:
-                connection.close()
-
-    def abort(self) -> None:
-        """Close all, whatever they have in hand."""
-        for connection in list(self.open):
-            connection.abort()
+_log = logging.getLogger("serving")
 
 
 class Connection(asyncio.Protocol):
@@ -171,6 +94,7 @@ class Connection(asyncio.Protocol):
         connections.open.add(self)
         if len(connections.open) > connections.limits.connections:
             self._refuse(Problem(503, "too many connections", headers={b"retry-after": b"1"}, reason="queue"))
+            self._transport.close()  # at once: one that lingered would count
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.open.discard(self)
@@ -181,7 +105,8 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         if self._in_head:
-            if not self._head and self._current is None and (shed := self._connections.shed(data)):
+            connections = self._connections
+            if not (self.busy or connections.draining) and (shed := connections.shed(data)):
                 self._touched = _now()
                 self._transport.write(shed)
                 return
@@ -226,6 +151,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value)
+        if not self._in_head:  # what follows a body in chunks: it says nothing about the request
+            self._check_size(self._size)
+            return
         if self._size > _HEAD_BYTES:  # it may be whole at once
             raise Problem(431, f"the head is longer than {_HEAD_BYTES} bytes")
         name = name.lower()
@@ -249,6 +177,10 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         path, _, query = self._url.partition(b"?")
+        if (
+            not path.startswith(b"/") and b"://" in path
+        ):  # as proxies are asked, and servers have to understand
+            path = b"/" + path.split(b"://", 1)[1].partition(b"/")[2]
         if b"%" in path:
             path = unquote_to_bytes(path)
         body = self._body
@@ -263,7 +195,7 @@ class Connection(asyncio.Protocol):
         )
         keep_alive = bool(self._parser.should_keep_alive())
         self._begin()
-        if self._current is None:
+        if self._current is None and not self._ahead:
             self._start(request, keep_alive)
             return
         self._ahead.append((request, keep_alive))
@@ -311,7 +243,7 @@ class Connection(asyncio.Protocol):
                 return
             waiting = asyncio.ensure_future(given)
         except Exception as error:  # noqa: BLE001 - `failed` names what is known, and logs what is not
-            self._finish(request, connections.failed(request, error))
+            self._finish(request, self._failed(request, error))
             return
         waiting.add_done_callback(partial(self._arrived, request))
 
@@ -320,7 +252,15 @@ class Connection(asyncio.Protocol):
             error: BaseException | None = Problem(503, "the service is ending")
         else:
             error = waiting.exception()
-        self._finish(request, self._connections.failed(request, error) if error else waiting.result())
+        self._finish(request, self._failed(request, error) if error else waiting.result())
+
+    def _failed(self, request: Request, error: BaseException) -> Response:
+        """What answers a failure, and what does where that fails: whoever waits must not wait for ever."""
+        try:
+            return self._connections.failed(request, error)
+        except Exception:  # noqa: BLE001 - it is logged, and there is nobody else to tell
+            _log.exception("a failure could not be told")
+            return problem(500, "the service failed; its log says why")
 
     def _finish(self, request: Request, response: Response) -> None:
         """Write an answer, and begin with the next request if one waits."""
@@ -365,7 +305,7 @@ class Connection(asyncio.Protocol):
         """Answer what cannot be read to its end, unless others are still to be answered before it, and close."""
         self._deaf = True
         request = Request("", "", b"", {}, b"", self._peer, self._started or _now())
-        response = self._connections.failed(request, error)
+        response = self._failed(request, error)
         if self._current is None and not self._ahead:
             self._write(request, response, keep_alive=False)
         self._started = 0.0
@@ -376,7 +316,3 @@ class Connection(asyncio.Protocol):
         self._ending, self._touched = True, _now()
         if not self.busy and self._transport.can_write_eof():
             self._transport.write_eof()
-
-
-def _date() -> bytes:
-    return f"date: {formatdate(usegmt=True)}\r\n".encode()

@@ -12,15 +12,21 @@ import msgspec
 import numpy as np
 
 from mlops.errors import InputError
+from serving.batcher import full
 from serving.events import Event, decode_json, time_text, time_us
-from serving.follower import MAX_EVENTS, MAX_LABELS
 from serving.http import Problem, Request, Response, Route, json_response
 from serving.instruments import STAGES
 from serving.scorer import Scorer
 from serving.service import AnswerWithFeatures, Service
 from serving.state import State
 
-__all__ = ["MAX_REASONS", "MAX_ROWS", "ROUTES", "service_of"]
+__all__ = ["MAX_EVENTS", "MAX_LABELS", "MAX_REASONS", "MAX_ROWS", "ROUTES", "service_of"]
+
+MAX_EVENTS = 100
+"""Events in one request."""
+
+MAX_LABELS = 1_000
+"""Labels in one request."""
 
 MAX_REASONS = 10
 """Events in one request that asks for reasons: each takes hundreds of scores."""
@@ -53,7 +59,8 @@ def service_of(state: State) -> Service:
     """
     service = state.follower.service
     if service is None:
-        raise Problem(503, "no model is deployed yet; /readyz says why", headers={b"retry-after": b"1"})
+        why = "/readyz says why" if state.follower.refused else "nothing was promoted where it looks"
+        raise Problem(503, f"no model is deployed yet; {why}", headers={b"retry-after": b"1"})
     return service
 
 
@@ -144,10 +151,20 @@ async def _score_with_reasons(
     with_features: bool,
     join: Callable[[Sequence[bytes]], Response],
 ) -> Response:
-    answers = await state.batcher.submit(events, caller, list)
-    scorer = service_of(state).scorer
-    # In a thread, as it takes a millisecond each; others are scored meanwhile.
-    return join(await asyncio.to_thread(lambda: [_with_reasons(a, scorer, with_features) for a in answers]))
+    if state.explaining + len(events) > state.batcher.limit:
+        raise full()
+    state.explaining += len(events)
+    try:
+        answers = await state.batcher.submit(events, caller, list)
+        scorer = service_of(state).scorer
+
+        def explained() -> list[bytes]:
+            return [_with_reasons(answer, scorer, with_features) for answer in answers]
+
+        # In a thread, as it takes a millisecond each; others are scored meanwhile.
+        return join(await asyncio.get_running_loop().run_in_executor(state.explainer, explained))
+    finally:
+        state.explaining -= len(events)
 
 
 def _with_reasons(answer: bytes, scorer: Scorer, with_features: bool) -> bytes:

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from mlops.errors import ConflictError, InputError, MlopsError, SetupError
+from mlops.errors import BundleError, ConflictError, InputError, MlopsError, SetupError
 from mlops.records import Decision, LabelRecord
 from serving.codes import MAX_ID_BYTES, encode_id
 from serving.decisions import AppendLog, last_labels
@@ -114,7 +114,7 @@ class Service:
             by = [caller for request, caller in zip(requests, callers, strict=True) for _ in request]
             answers = iter(self.score(events, by))
             return [[next(answers) for _ in request] for request in requests]
-        except InputError as error:
+        except (InputError, BundleError) as error:
             if len(requests) == 1:
                 return [error]
         each: list[list[bytes] | MlopsError] = []
@@ -122,7 +122,7 @@ class Service:
         for request, caller in zip(requests, callers, strict=True):
             try:
                 each.append(self.score(request, [caller] * len(request)))
-            except InputError as error:
+            except (InputError, BundleError) as error:
                 each.append(error)
         return each
 
@@ -201,6 +201,8 @@ class Service:
             self._write(
                 self._labels, [msgspec.structs.replace(label, received_at=self._received) for label in labels]
             )
+            self._unsettled = True
+        self._unsettled = False
         if self._metrics:
             self._metrics.cells[_LABELLED[0]] += len(labels) - len(unknown)
             self._metrics.cells[_LABELLED[1]] += len(unknown)
@@ -270,7 +272,7 @@ class Service:
             )
             _log.warning("the store's server was restarted and had forgotten %d events", count)
         elif self._unsettled:
-            self.recover(self._decisions.last(_BATCH, Decision), ())
+            self.recover(self._decisions.last(_BATCH, Decision), last_labels(self._labels.folder, _BATCH))
         self._run, self._unsettled = run, False
 
     def _without_answer(self, decisions: Sequence[Decision]) -> list[Decision]:

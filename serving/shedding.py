@@ -12,7 +12,7 @@ from itertools import count
 
 from serving.batcher import Batcher, full
 from serving.http import problem
-from serving.instruments import REJECTED, REQUEST_SECONDS, REQUESTS
+from serving.instruments import REJECTED, REQUESTS
 from serving.metrics import WorkerMetrics
 
 __all__ = ["Shed", "shedding"]
@@ -20,7 +20,7 @@ __all__ = ["Shed", "shedding"]
 Shed = Callable[[bytes], "bytes | None"]
 """The whole answer to these bytes, if they are a request that is turned away."""
 
-_SCORE = b"POST /v1/score"
+_SCORE = (b"POST /v1/score HTTP/1.1\r", b"POST /v1/score?")
 _LENGTH = b"\r\ncontent-length: "
 _UNUSUAL = (
     b"\r\nconnection:",
@@ -53,13 +53,14 @@ def shedding(batcher: Batcher, metrics: WorkerMetrics, prefix: str) -> Shed:
     after = b"\r\n\r\n" + response.body
     cells, numbers = metrics.cells, count()
     answered, rejected = REQUESTS.at("/v1/score", 503), REJECTED.at("queue")
-    seconds = REQUEST_SECONDS.of("/v1/score")
 
     def shed(data: bytes) -> bytes | None:
         if batcher.events < batcher.limit or not data.startswith(_SCORE):
             return None
         end = data.find(b"\r\n\r\n")
         head = data[: end + 2].lower()
+        if not head[: head.find(b"\r")].endswith(b" http/1.1"):
+            return None
         at = head.find(_LENGTH) + len(_LENGTH)
         length = head[at : head.find(b"\r", at)]
         if at < len(_LENGTH) or not length.isdigit() or len(data) != end + 4 + int(length):
@@ -69,7 +70,6 @@ def shedding(batcher: Batcher, metrics: WorkerMetrics, prefix: str) -> Shed:
                 return None
         cells[answered] += 1
         cells[rejected] += 1
-        metrics.observe(seconds, 0.0)
         return b"%b%x%b" % (before, next(numbers), after)
 
     return shed

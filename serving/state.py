@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
 
 from serving.access import Access
 from serving.batcher import Batcher
+from serving.connections import Connections
 from serving.follower import Follower
 from serving.metrics import WorkerMetrics
 from serving.options import Options
-from serving.protocol import Connections
 from serving.shared import Shared
 
 __all__ = ["State"]
@@ -22,6 +23,7 @@ class State(msgspec.Struct, kw_only=True):
     """One worker's parts.
 
     Fields:
+        explainer: the thread that finds reasons; explaining: the events whose reasons were asked for.
         draining: set once the process was told to end: readiness turns, answers close their connections.
         told_to_end: the same, to be waited for.
         following: the task that looks at the pointer.
@@ -33,6 +35,8 @@ class State(msgspec.Struct, kw_only=True):
     access: Access
     metrics: WorkerMetrics
     shared: Shared
+    explainer: ThreadPoolExecutor = msgspec.field(default_factory=lambda: ThreadPoolExecutor(1, "reasons"))
+    explaining: int = 0
     draining: bool = False
     told_to_end: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     following: asyncio.Task[Any] | None = None

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         state = _state(options, Shared(block, workers, worker))
         uvloop.run(_live(state, socket.socket(fileno=listener), supervisor))
     except MlopsError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")  # at once, as other workers may say the same at the same time
         return error.exit_code
     return 0
 
@@ -60,10 +60,12 @@ def _state(options: Options, shared: Shared) -> State:
         assert follower.service is not None  # events are read with what its bundle says of them
         return follower.service.score_each(requests, callers)
 
+    batcher = Batcher(score, options.queue)
+    follower.settle = batcher.flush
     return State(
         options=options,
         follower=follower,
-        batcher=Batcher(score, options.queue),
+        batcher=batcher,
         access=Access(options.keys, shared, follower.audit),
         metrics=metrics,
         shared=shared,

@@ -110,6 +110,16 @@ def test_a_batch_has_a_size_and_a_request_is_never_divided() -> None:
     assert [len(batch) for batch in scorer.batches] == [MAX_BATCH - 1, 3]
 
 
+def test_all_that_wait_can_be_scored_now() -> None:
+    async def work(batcher: Batcher) -> Any:
+        waiting = [batcher.submit([event(n)] * 40, "shop", len) for n in range(3)]
+        batcher.flush()
+        assert all(future.done() for future in waiting)
+        return await asyncio.gather(*waiting), batcher.events
+
+    assert run(work, limit=200)[0] == ([40, 40, 40], 0)
+
+
 def test_who_does_not_wait_any_more_harms_nobody() -> None:
     async def work(batcher: Batcher) -> Any:
         gone, stays = batcher.submit([event(1)], "shop", list), batcher.submit([event(2)], "shop", list)

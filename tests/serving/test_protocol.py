@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import uvloop
 
+from serving.connections import Connections, Limits
 from serving.http import Problem, Request, Response, problem
-from serving.protocol import Connections, Limits
 
 LIMITS = Limits(body_bytes=1000, timeout_s=0.3, idle_s=0.5, connections=3)
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
@@ -117,6 +117,55 @@ def test_requests_sent_ahead_are_answered_in_their_order_whatever_they_take() ->
 
     heard = Talk(slow).say(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % n for n in range(1, 101)))
     assert bodies(heard) == [b"GET /%d  0" % n for n in range(1, 101)]
+
+
+def test_requests_that_come_while_others_wait_are_answered_after_them() -> None:
+    async def slow(request: Request) -> Response:
+        await asyncio.sleep(0.002)
+        return echo(request)
+
+    heard = Talk(slow).say(*(b"GET /%d HTTP/1.1\r\n\r\n" % n for n in range(200)), pause=0.0005)
+    assert bodies(heard) == [b"GET /%d  0" % n for n in range(200)]
+
+
+def test_what_follows_chunks_says_nothing_about_the_request() -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    def note(request: Request) -> Response:
+        seen.append(request.headers)
+        return echo(request)
+
+    chunks = b"1f4\r\n" + 500 * b"x" + b"\r\n0\r\nx-api-key: other\r\n\r\n"
+    heard = Talk(note).say(
+        b"POST / HTTP/1.1\r\nx-api-key: mine\r\ntransfer-encoding: chunked\r\n\r\n" + chunks
+    )
+    assert bodies(heard) == [b"POST /  500"]
+    assert seen == [{b"x-api-key": b"mine"}]
+
+
+def test_a_target_may_name_the_server_as_well() -> None:
+    assert bodies(Talk().say(b"GET http://x:80/a/b?c=1 HTTP/1.1\r\n\r\n")) == [b"GET /a/b c=1 0"]
+
+
+def test_only_the_beginning_of_a_request_is_turned_away_unread() -> None:
+    start = b"POST /v1/score HTTP/1.1\r\n"
+    talk = Talk()
+    talk.connections.shed = lambda data: b"SHED" if data.startswith(start) else None
+    assert talk.say(start + b"\r\n") == b"SHED"
+    assert bodies(talk.say(b"GET / HTTP/1.1\r\nx: ", start + b"\r\n", pause=0.05)) == [b"GET /  0"]
+
+
+def test_a_failure_that_cannot_be_told_is_still_an_answer() -> None:
+    async def fails_later(request: Request) -> Response:
+        raise RuntimeError("secret")
+
+    def fails(request: Request) -> Response:
+        raise RuntimeError("secret")
+
+    for handler in (fails, fails_later):
+        talk = Talk(handler)
+        talk.connections.failed = lambda request, error: 1 / 0  # type: ignore[assignment,return-value]
+        assert status(talk.say(b"GET / HTTP/1.1\r\n\r\n")) == 500
 
 
 def test_a_body_may_come_in_chunks_and_a_byte_at_a_time() -> None:

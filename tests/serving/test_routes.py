@@ -148,6 +148,13 @@ def test_a_flag_that_says_neither_is_a_problem(server: Server, said: str) -> Non
     assert (reply.status, reply.body["field"]) == (422, "features")
 
 
+@pytest.mark.parametrize("path", ["/v1/score", "/v1/labels"])
+def test_a_field_whose_name_is_no_unicode_is_named_all_the_same(server: Server, path: str) -> None:
+    body = b'{"\\ud800": 1, "event_id": 1, "label": 1, "known_at": "2024-01-01T00:00:00"}'
+    reply = server.post(path, body if path == "/v1/score" else b"[" + body + b"]")
+    assert reply.status == 422
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "latin-1"])
 def test_json_is_utf_8_and_nothing_else(server: Server, encoding: str) -> None:
     body = msgspec.json.encode(payment(330, note="é")).decode().encode(encoding)
@@ -162,6 +169,30 @@ def test_a_compressed_body_is_refused(server: Server) -> None:
 def test_what_is_allowed_is_said_where_a_method_is_not(server: Server) -> None:
     status, headers, _ = raw(server, "GET", "/v1/score", b"", {})
     assert (status, headers["allow"]) == (405, "POST")
+
+
+def test_reasons_wait_in_a_queue_with_an_end(world: World) -> None:
+    world.deploy("1", world.bundle())
+    statuses: list[int] = []
+
+    def ask(server: Server, start: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for number in range(start, start + 5):
+            events = payments(range(number * 10, number * 10 + 10))
+            connection.request("POST", "/v1/score?reasons=true", msgspec.json.encode(events))
+            response = connection.getresponse()
+            response.read()
+            statuses.append(response.status)
+        connection.close()
+
+    with world.server("--queue", "20") as server:
+        threads = [threading.Thread(target=ask, args=(server, 100 * n)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.post("/v1/score?reasons=true", payment(1)).status == 200
+    assert set(statuses) == {200, 503}
 
 
 def test_beyond_the_queue_events_are_turned_away_and_told_when_to_come_again(world: World) -> None:

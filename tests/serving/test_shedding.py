@@ -58,6 +58,8 @@ def test_nothing_is_refused_while_there_is_room() -> None:
         WHOLE + WHOLE,
         WHOLE.replace(b"/v1/score", b"/v1/labels"),
         WHOLE.replace(b"POST", b"PUT"),
+        WHOLE.replace(b"/v1/score", b"/v1/scoreboard"),
+        WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"),
         WHOLE.replace(b"Host: x", b"Connection: close"),
         WHOLE.replace(b"Host: x", b"X-Request-Id: mine"),
         WHOLE.replace(b"Host: x", b"Transfer-Encoding: chunked"),
