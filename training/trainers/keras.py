@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -128,7 +129,7 @@ def fit(
     model.optimizer.learning_rate = epochs.learning_rate
     scale = label_scale(examples.labels, task)
     network = _Network(model, examples.n_features, scale)
-    structure = f"{model.to_json()} {epochs} {keras.__version__} {tf.__version__}"
+    structure = f"{_structure(model)} {epochs} {keras.__version__} {tf.__version__}"
     of = about(builder, own, examples, task, seed, structure) if place.checkpoints else ""
     train(network, examples, epochs, seed=seed, place=place, about=of)
     if task == "classification":
@@ -142,3 +143,13 @@ def _one_thread() -> None:
     if tf.config.threading.get_intra_op_parallelism_threads() != 1:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _structure(model: keras.Model) -> str:
+    """The model as JSON, its layers named by their order, and not by how many this process has made before."""
+    places: dict[str, int] = {}
+    return re.sub(
+        r'"([a-z][a-z0-9_]*?)(?:_\d+)?"',
+        lambda name: f'"{name[1]}#{places.setdefault(name[0], len(places))}"',
+        model.to_json(),
+    )
