@@ -96,7 +96,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def processes(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
+        children = self.process.children(recursive=True)
+        return [self.process, *(child for child in children if child.status() != psutil.STATUS_ZOMBIE)]
 
     def cpu_s(self) -> float:
         """Processor time so far, of all of its processes."""

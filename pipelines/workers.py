@@ -54,9 +54,11 @@ def _unless_ending(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 
 def _end(*_: object) -> None:
-    """End what runs now. The pool takes the exit for a result and goes on to the next task, which the flag stops."""
+    """End what runs now, without a word. The pool takes the exit for a result, which it may have nobody to give to any
+    more, and goes on to the next task, which the flag stops."""
     global _ending
     _ending = True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.exit(1)
 
 
