@@ -32,6 +32,7 @@ __all__ = [
     "Rate",
     "Server",
     "closed_loop",
+    "memory_of",
     "open_loop",
     "started",
 ]
@@ -105,7 +106,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
     def memory(self) -> Memory:
         """Of the process that has most: the worker."""
-        return max((_memory(process) for process in self.processes), key=lambda memory: memory.uss_mb)
+        return max((memory_of(process) for process in self.processes), key=lambda memory: memory.uss_mb)
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +249,8 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     return int(found[1])
 
 
-def _memory(process: psutil.Process) -> Memory:
+def memory_of(process: psutil.Process) -> Memory:
+    """A process's private memory, the pages of the store's file apart."""
     store = private = 0
     for mapped in process.memory_maps():
         pages = mapped.private_clean + mapped.private_dirty

@@ -18,7 +18,7 @@ from mlops.model import open_model
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from pipelines import serving_peers
-from pipelines.bench_serving_load import Cores, Server
+from pipelines.bench_serving_load import Cores, memory_of
 from pipelines.bench_serving_world import Payments, ServedWorld, make_world
 
 WORLD = {"customers": 40, "terminals": 60, "days": 45}
@@ -75,10 +75,9 @@ def test_another_server_that_cannot_be_installed_is_said(
 def test_memory_of_the_process_is_told_apart_from_the_stores_file(tmp_path: Path) -> None:
     size = 64 * 2**20
     (tmp_path / "data.mdb").write_bytes(bytes(size))
-    server = Server(process=psutil.Process(), port=0, ready_s=0)
-    before = server.memory()
+    before = memory_of(psutil.Process())
     with (tmp_path / "data.mdb").open("r+b") as file, mmap.mmap(file.fileno(), size) as mapped:
         sum(mapped[place] for place in range(0, size, 4096))
-        held = server.memory()
+        held = memory_of(psutil.Process())
     assert held.store_mb == pytest.approx(64, abs=1)
     assert held.uss_mb == pytest.approx(before.uss_mb, abs=10)
