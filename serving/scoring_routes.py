@@ -122,7 +122,7 @@ async def labels(state: State, request: Request) -> Response:
     if state.options.max_future_seconds:
         _check_not_to_come([time_us(label.known_at) for label in read], state, "[{}].known_at")
     unknown: list[int | str] = []
-    for start in range(0, len(read), _LABELS_AT_ONCE):
+    for start in range(0, len(read) or 1, _LABELS_AT_ONCE):  # none at all still asks for the store
         unknown += service.label(read[start : start + _LABELS_AT_ONCE])
         await asyncio.sleep(0)  # lets events through; a label that is sent again changes nothing
     return json_response({"accepted": len(read) - len(unknown), "unknown": unknown})
