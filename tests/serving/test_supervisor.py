@@ -266,7 +266,10 @@ def test_a_worker_that_hangs_is_replaced(world: World) -> None:
     code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 2.0; sys.exit(__main__.main())"
     command = [sys.executable, "-c", code, *world.command(0, "--workers", "2")[3:]]
     with world.server(args=command) as server:
-        until(lambda: loads(world) == 2)
+        until(lambda: loads(world) == 2, 30)
+        time.sleep(
+            2
+        )  # until both have said that they are ready: one that has not is given all the time it needs
         hanging, _ = server.workers()
         os.kill(hanging, signal.SIGSTOP)
         until(lambda: ended(hanging) and len(server.workers()) == 2, 60)
