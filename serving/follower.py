@@ -86,8 +86,6 @@ class Follower:
         with self._checking:
             looked = time.monotonic()
             scorer = self._check(again=self._is_asked())
-            if scorer is not None:
-                self._found = scorer
             self._control[_LOOKED] = looked
         return scorer
 
