@@ -18,7 +18,7 @@ from itertools import count
 from time import perf_counter
 
 from mlops.errors import ConflictError, InputError, SetupError
-from serving import admin_routes, health_routes, page_routes, scoring_routes
+from serving import admin_routes, health_routes, page_routes, protocols, scoring_routes
 from serving.connections import Connections, Limits
 from serving.gauges import refresh
 from serving.http import Problem, Request, Response, Route, problem
@@ -34,9 +34,11 @@ ROUTES: tuple[Route, ...] = (
     *health_routes.ROUTES,
     *admin_routes.ROUTES,
     *page_routes.ROUTES,
+    *protocols.ROUTES,
 )
 
 _OTHER = "other"
+_ANY = "{"  # a part in braces
 _TICK_S = 0.5
 _READ_S = 0.02  # what was sent on a connection that was just accepted has been read by then
 _SPARE_FILES = 64
@@ -45,17 +47,46 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,64}")
 _log = logging.getLogger("serving")
 
 
+class _Part:
+    """What may follow the beginning of a path, and the routes that end there."""
+
+    __slots__ = ("methods", "more")
+
+    def __init__(self) -> None:
+        self.more: dict[str, _Part] = {}
+        self.methods: dict[str, Route] = {}
+
+    def add(self, route: Route) -> None:
+        part = self
+        for text in route.path.split("/"):
+            part = part.more.setdefault(_ANY if text.startswith(_ANY) else text, _Part())
+        part.methods[route.method] = route
+
+    def find(self, path: str) -> tuple[dict[str, Route], tuple[str, ...]]:
+        """The routes of a path, by method, and what stands in their braces."""
+        part, match = self, tuple[str, ...]()
+        for text in path.split("/"):
+            if text in part.more and text != _ANY:
+                part = part.more[text]
+            elif text and _ANY in part.more:
+                part, match = part.more[_ANY], (*match, text)
+            else:
+                return {}, ()
+        return part.methods, match
+
+
 class App:
     """Gives each request to the handler of its route, and each failure its document."""
 
     def __init__(self, state: State, routes: Sequence[Route] = ROUTES) -> None:
         self._state = state
         self._routes: dict[str, dict[str, Route]] = {}
-        self._prefixes: dict[str, dict[str, Route]] = {}
+        self._braced = _Part()
         for route in routes:
-            prefix, brace, _ = route.path.partition("{")
-            table = self._prefixes if brace else self._routes
-            table.setdefault(prefix, {})[route.method] = route
+            if "{" in route.path:
+                self._braced.add(route)
+            else:
+                self._routes.setdefault(route.path, {})[route.method] = route
         self._seconds = {route.path: REQUEST_SECONDS.of(route.path) for route in routes}
         self._seconds[_OTHER] = REQUEST_SECONDS.of(_OTHER)
         self.ids = f"{uuid.uuid4().hex[:16]}-"
@@ -115,11 +146,9 @@ class App:
         path = request.path
         methods = self._routes.get(path)
         if methods is None:
-            prefix, slash, last = path.rpartition("/")
-            methods = self._prefixes.get(prefix + slash) if last else None
-            if methods is None:
+            methods, request.match = self._braced.find(path)
+            if not methods:
                 raise Problem(404, "there is nothing at this path; /docs shows what there is")
-            request.match = last
         route = methods.get(request.method)
         if route is None and request.method == "HEAD":
             route = methods.get("GET")

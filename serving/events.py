@@ -100,6 +100,7 @@ class EventReader:
 
     An event that comes without an id gets one, if the schema's events are numbered and ids are text. Every error is an
     `InputError` whose `where` is the field. `id` and `time` are the names of those columns; time may be none.
+    `numbered` says that the id may be left out.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -108,7 +109,7 @@ class EventReader:
         self._columns = [(c.name, c.nullable, _check(c, schema)) for c in columns]
         self._names = {c.name for c in columns}
         self._refuses_unknown = schema.events.unknown_fields == "refuse"
-        self._numbered = schema.events.numbered and self.id not in schema.whole_number_ids
+        self.numbered = schema.events.numbered and self.id not in schema.whole_number_ids
         self._check_id = _check(schema.events.column(self.id), schema)
         self._check_label = _label_check(schema)
         if not self.time:
@@ -134,7 +135,7 @@ class EventReader:
                     value = time_text(moment)
                 elif value is not None:
                     value = check(value)
-                if value is None and name == self.id and self._numbered:
+                if value is None and name == self.id and self.numbered:
                     value = uuid.uuid4().hex
                 if value is None and not nullable:
                     raise ValueError("is empty" if name in raw else "is missing")

@@ -31,7 +31,14 @@ __all__ = [
     "problem",
 ]
 
-HEADERS = (b"authorization", b"x-api-key", b"x-request-id", b"content-type", b"content-encoding")
+HEADERS = (
+    b"authorization",
+    b"x-api-key",
+    b"x-request-id",
+    b"content-type",
+    b"content-encoding",
+    b"inference-header-content-length",
+)
 """The headers that a request keeps besides those of the protocol."""
 
 _encode = msgspec.json.encode
@@ -47,7 +54,8 @@ class Request:
         caller: the name of the key it came with; empty where none is asked for.
         peer: the address it came from.
         started: when its first byte came, by `time.perf_counter`.
-        route: the path of the route that took it, `other` if none did; match: the last part, where that is in braces.
+        route: the path of the route that took it, `other` if none did.
+        match: what stands where that path has parts in braces.
     """
 
     __slots__ = (
@@ -83,7 +91,7 @@ class Request:
         self.started = started
         self.id = ""
         self.caller = ""
-        self.match = ""
+        self.match: tuple[str, ...] = ()
         self.route = "other"
 
     def flag(self, name: str) -> bool:
@@ -145,7 +153,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a handler answers.
 
     Fields:
-        path: a last part in braces, as in `/v1/decisions/{id}`, stands for any text without a slash.
+        path: a part in braces, as in `/v1/decisions/{id}`, stands for any text without a slash.
         scope: what a key must be allowed; None where none is asked for.
     """
 

@@ -13,14 +13,14 @@ import numpy as np
 
 from mlops.errors import InputError
 from serving.batcher import full
-from serving.events import Event, decode_json, time_text, time_us
+from serving.events import Event, EventReader, decode_json, time_text, time_us
 from serving.http import Problem, Request, Response, Route, json_response
 from serving.instruments import STAGES
 from serving.scorer import Scorer
 from serving.service import AnswerWithFeatures, Service
 from serving.state import State
 
-__all__ = ["MAX_EVENTS", "MAX_LABELS", "MAX_REASONS", "MAX_ROWS", "ROUTES", "service_of"]
+__all__ = ["MAX_EVENTS", "MAX_LABELS", "MAX_REASONS", "MAX_ROWS", "ROUTES", "read_events", "service_of"]
 
 MAX_EVENTS = 100
 """Events in one request."""
@@ -68,15 +68,11 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     """One event → one answer; a list of at most 100 → a list of answers in its order."""
     state.batcher.check()
     started = perf_counter()
-    service = service_of(state)
-    raw, reader = decode_json(request.body), service.scorer.reader
-    events = _each(raw, reader.event, MAX_EVENTS, "events") if isinstance(raw, list) else [reader.event(raw)]
+    reader = service_of(state).scorer.reader
+    raw = decode_json(request.body)
+    events = read_events(state, reader, raw, started)
     if not events:
         return Response(b"[]")
-    if state.options.max_future_seconds and reader.time:
-        place = "[{}]." if isinstance(raw, list) else ""
-        _check_not_to_come([e.time_us for e in events], state, f"{place}{reader.time}")
-    state.metrics.observe(_PARSE, (perf_counter() - started) / len(events), len(events))
     join = _in_a_list if isinstance(raw, list) else _alone
     if not request.query:
         return state.batcher.submit(
@@ -89,6 +85,24 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     if len(events) > MAX_REASONS:
         raise InputError(f"reasons for {len(events)} events", todo=f"ask for those of at most {MAX_REASONS}")
     return _score_with_reasons(state, events, request.caller, with_features, join)
+
+
+def read_events(state: State, reader: EventReader, raw: Any, started: float) -> list[Event]:
+    """The events in a decoded body: one, or a list of at most `MAX_EVENTS`.
+
+    Args:
+        started: since when the body has been read, by `time.perf_counter`; the time is counted.
+
+    Raises:
+        InputError: there are more, one does not fit the schema, or is from the future.
+    """
+    events = _each(raw, reader.event, MAX_EVENTS, "events") if isinstance(raw, list) else [reader.event(raw)]
+    if events:
+        if state.options.max_future_seconds and reader.time:
+            place = "[{}]." if isinstance(raw, list) else ""
+            _check_not_to_come([e.time_us for e in events], state, f"{place}{reader.time}")
+        state.metrics.observe(_PARSE, (perf_counter() - started) / len(events), len(events))
+    return events
 
 
 def predict(state: State, request: Request) -> Response:
@@ -130,7 +144,7 @@ async def labels(state: State, request: Request) -> Response:
 
 def decision(state: State, request: Request) -> Response:
     """A decision id → what was answered then, with the features."""
-    answer = service_of(state).answer(request.match)
+    answer = service_of(state).answer(request.match[0])
     if answer is None:
         raise Problem(404, "no decision is known under this id: it was never made, or was forgotten since")
     return Response(answer)
