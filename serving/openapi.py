@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from mlops.bundle import Bundle
-from serving.http import Scope
 from serving.json_schema import JsonSchema
-from serving.openapi_problems import REQUEST_ID, problem_responses, refusals
+from serving.openapi_parts import (
+    SECURITY,
+    body,
+    content,
+    example,
+    flag,
+    json_answer,
+    list_of,
+    ok,
+    operation,
+    page,
+    ref,
+)
+from serving.openapi_problems import REQUEST_ID, problem_responses
 from serving.openapi_schemas import schemas_of
 
 __all__ = ["document"]
@@ -22,10 +34,6 @@ repeated. The truth follows days later, to `POST /v1/labels`.
 Whatever is refused is answered with a problem document (RFC 9457); its `field` names what does not fit. After 429 and
 503, wait as many seconds as `Retry-After` says."""
 
-_SECURITY = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer mlk_…`"},
-    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`X-API-Key: mlk_…`"},
-}
 _TAGS = {
     "scoring": "Events in, scores out.",
     "truth": "What became of the events.",
@@ -75,7 +83,7 @@ def document(
         "components": {
             "schemas": schemas,
             "responses": problem_responses(max_body_bytes),
-            "securitySchemes": _SECURITY,
+            "securitySchemes": SECURITY,
         },
     }
 
@@ -83,17 +91,17 @@ def document(
 def _paths(
     schemas: dict[str, JsonSchema], max_events: int, max_labels: int, max_reasons: int
 ) -> dict[str, dict[str, JsonSchema]]:
-    event, answer = _example(schemas["Event"], {}), _example(schemas["Answer"])
-    label = _example(
+    event, answer = example(schemas["Event"], {}), example(schemas["Answer"])
+    label = example(
         schemas["Label"], {"event_id": 9000000001, "label": 1, "known_at": "2024-03-12T14:30:00Z"}
     )
-    features = _flag("features", "the features come with each score.")
-    reasons = _flag(
+    features = flag("features", "the features come with each score.")
+    reasons = flag(
         "reasons", f"the reasons come with each score; for at most {max_reasons} events a request."
     )
     return {
         "/v1/score": {
-            "post": _operation(
+            "post": operation(
                 "score",
                 "Score an event, or a list of them",
                 "One event has one answer, a list a list of answers in its order. The events of a list are counted "
@@ -102,41 +110,43 @@ def _paths(
                 "score",
                 409,
                 parameters=[features, reasons],
-                body=_body(
-                    {"oneOf": [_ref("Event"), _list(_ref("Event"), max_events)]},
+                body=body(
+                    {"oneOf": [ref("Event"), list_of(ref("Event"), max_events)]},
                     {"one": ("One event", event), "list": ("A list of events", [event])},
                 ),
-                answer=_json(
-                    {"oneOf": [_ref("Answer"), _list(_ref("Answer"), max_events)]},
+                answer=json_answer(
+                    {"oneOf": [ref("Answer"), list_of(ref("Answer"), max_events)]},
                     {"one": ("To one event", answer), "list": ("To a list", [answer])},
                     links=_FIND,
                 ),
             )
         },
         "/v1/predict": {
-            "post": _operation(
+            "post": operation(
                 "predict",
                 "Score rows of features",
                 "For callers that computed the features themselves. Nothing is stored nor logged.",
                 "scoring",
                 "score",
-                body=_body(_ref("Rows"), {"rows": ("Typical rows", _example(schemas["Rows"]))}),
-                answer=_json(_ref("Scores"), {"scores": ("One score a row", _example(schemas["Scores"]))}),
+                body=body(ref("Rows"), {"rows": ("Typical rows", example(schemas["Rows"]))}),
+                answer=json_answer(
+                    ref("Scores"), {"scores": ("One score a row", example(schemas["Scores"]))}
+                ),
             )
         },
         "/v1/labels": {
-            "post": _operation(
+            "post": operation(
                 "label",
                 "Say what became of events",
                 "The same label may be sent again; of several for one event the last holds.",
                 "truth",
                 "labels",
-                body=_body(_list(_ref("Label"), max_labels), {"labels": ("A list of labels", [label])}),
-                answer=_json(_ref("Labelled"), {"labelled": ("", _example(schemas["Labelled"]))}),
+                body=body(list_of(ref("Label"), max_labels), {"labels": ("A list of labels", [label])}),
+                answer=json_answer(ref("Labelled"), {"labelled": ("", example(schemas["Labelled"]))}),
             )
         },
         "/v1/decisions/{id}": {
-            "get": _operation(
+            "get": operation(
                 "decision",
                 "What was answered under a decision's id",
                 "The answer as it was given, with its features; as long as the store remembers the event.",
@@ -153,139 +163,68 @@ def _paths(
                         "example": answer["decision_id"],
                     }
                 ],
-                answer=_json(_ref("Answer"), {"answer": ("", answer)}),
+                answer=json_answer(ref("Answer"), {"answer": ("", answer)}),
             )
         },
         "/v1/model": {
-            "get": _operation(
+            "get": operation(
                 "model",
                 "What answers now, and its features in order",
                 "",
                 "scoring",
                 "score",
-                answer=_json(_ref("Model"), {"model": ("", _example(schemas["Model"], None))}),
+                answer=json_answer(ref("Model"), {"model": ("", example(schemas["Model"], None))}),
             )
         },
         "/v1/admin/reload": {
-            "post": _operation(
+            "post": operation(
                 "reload",
                 "Look at the deployment pointer now",
                 "Every worker checks what the pointer names, and serves it if it passes. Answered when all have.",
                 "operation",
                 "admin",
                 409,
-                answer=_json(_ref("Reloaded"), {}),
+                answer=json_answer(ref("Reloaded"), {}),
             )
         },
         "/metrics": {
-            "get": _operation(
+            "get": operation(
                 "metrics",
                 "Metrics of all workers, for Prometheus",
                 "",
                 "operation",
                 None,
-                answer=_ok("Prometheus's text format.", {"text/plain": {"schema": {"type": "string"}}}),
+                answer=ok("Prometheus's text format.", {"text/plain": {"schema": {"type": "string"}}}),
             )
         },
         "/livez": {
-            "get": _operation(
+            "get": operation(
                 "livez",
                 "Whether the process answers",
                 "",
                 "operation",
                 None,
-                answer=_json(_ref("Alive"), {"alive": ("", {"status": "alive"})}),
+                answer=json_answer(ref("Alive"), {"alive": ("", {"status": "alive"})}),
             )
         },
         "/readyz": {
-            "get": _operation(
+            "get": operation(
                 "readyz",
                 "Whether it should get requests, and if not, why",
                 "503 while it has no model, cannot reach its store, does not follow the pointer, or is ending.",
                 "operation",
                 None,
-                answer=_json(_ref("Readiness"), {"ready": ("", _example(schemas["Readiness"]))})
+                answer=json_answer(ref("Readiness"), {"ready": ("", example(schemas["Readiness"]))})
                 | {"503": _not_ready(schemas)},
             )
         },
-        "/openapi.json": {"get": _page("openapi", "This document", "application/json", "operation")},
-        "/docs": {"get": _page("docs", "This document, to be read and tried", "text/html", "pages")},
-        "/": {"get": _page("index", "Score an event by hand", "text/html", "pages")},
+        "/openapi.json": {"get": page("openapi", "This document", "application/json", "operation")},
+        "/docs": {"get": page("docs", "This document, to be read and tried", "text/html", "pages")},
+        "/": {"get": page("index", "Score an event by hand", "text/html", "pages")},
     }
-
-
-def _operation(
-    id_: str,
-    summary: str,
-    description: str,
-    tag: str,
-    scope: Scope | None,
-    *statuses: int,
-    answer: JsonSchema,
-    body: JsonSchema | None = None,
-    parameters: list[JsonSchema] | None = None,
-) -> JsonSchema:
-    """An operation; `statuses` are those of its problems that not every one has."""
-    needs = f"Needs a key with the scope `{scope}`." if scope else ""
-    return {
-        "operationId": id_,
-        "tags": [tag],
-        "summary": summary,
-        "description": "\n\n".join(part for part in (description, needs) if part),
-        "security": [{name: [scope]} for name in _SECURITY] if scope else [],
-        **({"parameters": parameters} if parameters else {}),
-        **({"requestBody": body} if body else {}),
-        "responses": refusals(*statuses, scope=scope, body=body is not None) | answer,
-    }
-
-
-def _page(id_: str, summary: str, type_: str, tag: str) -> JsonSchema:
-    schema = {"type": "object" if type_ == "application/json" else "string"}
-    return _operation(id_, summary, "", tag, None, answer=_ok(summary, {type_: {"schema": schema}}))
-
-
-def _body(schema: JsonSchema, examples: dict[str, tuple[str, Any]]) -> JsonSchema:
-    return {"required": True, "content": {"application/json": {"schema": schema} | _examples(examples)}}
-
-
-def _json(
-    schema: JsonSchema, examples: dict[str, tuple[str, Any]], links: JsonSchema | None = None
-) -> JsonSchema:
-    return _ok("Done.", {"application/json": {"schema": schema} | _examples(examples)}, links)
-
-
-def _ok(description: str, content: JsonSchema, links: JsonSchema | None = None) -> JsonSchema:
-    described = {"description": description, "headers": REQUEST_ID, "content": content}
-    return {"200": described | ({"links": links} if links else {})}
 
 
 def _not_ready(schemas: dict[str, JsonSchema]) -> JsonSchema:
-    example = _example(schemas["Readiness"]) | {"status": "not ready", "version": None, "digest": None}
-    content = {"schema": _ref("Readiness"), "examples": {"empty": {"summary": "No model", "value": example}}}
-    return {"description": "Not ready.", "headers": REQUEST_ID, "content": {"application/json": content}}
-
-
-def _examples(examples: dict[str, tuple[str, Any]]) -> JsonSchema:
-    named = {
-        name: ({"summary": summary} if summary else {}) | {"value": value}
-        for name, (summary, value) in examples.items()
-        if value is not None
-    }
-    return {"examples": named} if named else {}
-
-
-def _example(schema: JsonSchema, default: Any = None) -> Any:
-    return schema["examples"][0] if "examples" in schema else default
-
-
-def _flag(name: str, description: str) -> JsonSchema:
-    schema = {"type": "boolean", "default": False}
-    return {"name": name, "in": "query", "description": f"`true`: {description}", "schema": schema}
-
-
-def _list(items: JsonSchema, limit: int) -> JsonSchema:
-    return {"type": "array", "items": items, "maxItems": limit}
-
-
-def _ref(name: str) -> JsonSchema:
-    return {"$ref": f"#/components/schemas/{name}"}
+    value = example(schemas["Readiness"]) | {"status": "not ready", "version": None, "digest": None}
+    shown = content("application/json", ref("Readiness"), {"empty": ("No model", value)})
+    return {"description": "Not ready.", "headers": REQUEST_ID, "content": shown}

@@ -187,32 +187,41 @@ def test_the_service_takes_every_example_and_answers_as_it_says(tmp_path: Path, 
         assert whole["info"]["x-model"]["version"] == "1"
         for path, methods in whole["paths"].items():
             for method, operation in methods.items():
-                for target, body in _asked(path, operation):
-                    _check_answer(server, whole, method.upper(), target, body, operation)
+                for target, body, type_ in _asked(path, operation):
+                    _check_answer(server, whole, method.upper(), target, body, type_, operation)
 
 
-def _asked(path: str, operation: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every example of an operation: with its path filled in, without and with all that a query can ask for."""
+def _asked(path: str, operation: dict[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Every example of an operation, and its type: with its path filled in, without and with all that a query can
+    ask for.
+    """
     parameters = operation.get("parameters", [])
     flags = "&".join(f"{parameter['name']}=true" for parameter in parameters if parameter["in"] == "query")
     for parameter in parameters:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
     contents = operation.get("requestBody", {}).get("content", {"": {"examples": {"": {"value": None}}}})
-    for content in contents.values():
+    for type_, content in contents.items():
         for example in content["examples"].values():
-            yield path, example["value"]
+            value = example["value"] if type_ in ("", "application/json") else example["value"].encode()
+            yield path, value, type_
             if flags:
-                yield f"{path}?{flags}", example["value"]
+                yield f"{path}?{flags}", value, type_
 
 
 def _check_answer(
-    server: Server, whole: dict[str, Any], method: str, target: str, body: Any, operation: dict[str, Any]
+    server: Server,
+    whole: dict[str, Any],
+    method: str,
+    target: str,
+    body: Any,
+    type_: str,
+    operation: dict[str, Any],
 ) -> None:
     content = operation["responses"]["200"]["content"]
     if "application/json" not in content:
         return
-    reply = server.request(method, target, body)
+    reply = server.request(method, target, body, {"content-type": type_} if type_ else {})
     if target.startswith("/v1/decisions/"):  # the example's digits are nobody's
         assert reply.status == 404
         return
