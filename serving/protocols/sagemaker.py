@@ -1,0 +1,96 @@
+"""SageMaker's container contract, and with it MLflow's scoring route, which has the same path.
+
+See https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html. A body's type and its members
+tell what it is. CSV is a table; JSON that names one of MLflow's formats is answered as MLflow does, in `predictions`;
+any other JSON is a row, or a list of rows, and answered in the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from email.message import Message
+
+from serving.events import decode_json
+from serving.http import Problem, Request, Response, Route
+from serving.protocols.core import Row, Shape, answered
+from serving.protocols.mlflow import healthy, is_envelope, rows_of
+from serving.protocols.predictions import as_csv, as_list, as_one, as_predictions
+from serving.protocols.tables import from_csv, from_rows
+from serving.scoring_routes import service_of
+from serving.state import State
+
+__all__ = ["ROUTES"]
+
+_JSON, _CSV = "application/json", "text/csv"
+
+
+def invocations(state: State, request: Request) -> Response | Awaitable[Response]:
+    """Score a table, in JSON or CSV.
+
+    Raises:
+        Problem: 415: the body is of another type; 406: only another type is accepted.
+        InputError: a row does not fit.
+    """
+    csv_wanted = _wants_csv(request.headers.get(b"accept", b"").decode("latin-1"))
+    schema = service_of(state).scorer.bundle.schema
+    told = _message(request.headers.get(b"content-type", b"").decode("latin-1") or _JSON)
+    charset = told.get_content_charset("utf-8")
+    if told.get_content_type() not in (_JSON, _CSV) or charset not in ("utf-8", "us-ascii"):
+        raise Problem(415, f"the body must be {_JSON} or {_CSV}, in UTF-8")
+    shape: Shape = as_predictions
+    rows: list[Row]
+    if told.get_content_type() == _CSV:
+        declared = {"present": True, "absent": False}.get(str(told.get_param("header")))
+        rows = from_csv(schema, request.body, declared)
+    else:
+        raw = decode_json(request.body)
+        if is_envelope(raw):
+            rows = rows_of(schema, raw)
+        elif type(raw) is list:
+            rows, shape = from_rows(schema, raw, ""), as_list
+        else:
+            rows, shape = [raw], as_one
+    return answered(state, request, rows, as_csv if csv_wanted else shape)
+
+
+ROUTES = (
+    Route(method="GET", path="/ping", handler=healthy, scope=None),
+    Route(method="POST", path="/invocations", handler=invocations, scope="score"),
+)
+
+
+def _wants_csv(accept: str) -> bool:
+    """Whether CSV is preferred to JSON, which wins a tie (RFC 9110, 12.5.1).
+
+    Raises:
+        Problem: 406: neither is accepted.
+    """
+    if not accept.strip():
+        return False
+    weights = dict.fromkeys((_JSON, _CSV), 0.0)
+    best = dict.fromkeys(weights, -1)
+    for part in accept.split(","):
+        range_ = _message(part)
+        name = part.partition(";")[0].strip().lower()
+        for type_ in weights:
+            exactness = (name == "*/*", name == f"{type_.partition('/')[0]}/*", name == type_)
+            if any(exactness) and exactness.index(True) >= best[type_]:
+                best[type_] = exactness.index(True)
+                weights[type_] = _weight(str(range_.get_param("q", "1")))
+    if not any(weights.values()):
+        raise Problem(406, f"the answer can be {_JSON} or {_CSV}, and neither is accepted")
+    return weights[_CSV] > weights[_JSON]
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
+
+
+def _message(content_type: str) -> Message:
+    """What reads a type and its parameters."""
+    message = Message()
+    message["content-type"] = content_type
+    return message

@@ -1,0 +1,46 @@
+"""Vertex AI's contract for custom containers.
+
+See https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements. The paths that it asks are
+whatever it says in variables; both may be the same one, asked with GET and with POST.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+
+from mlops.errors import InputError
+from serving.events import decode_json
+from serving.http import Request, Response, Route
+from serving.protocols.core import answered
+from serving.protocols.predictions import as_predictions, no_parameters
+from serving.protocols.tables import from_rows
+from serving.scoring_routes import service_of
+from serving.state import State
+
+__all__ = ["ROUTES", "aliases"]
+
+HEALTH, PREDICT = "/health", "/predict"
+"""Where the two are found under all circumstances."""
+
+
+def aliases(env: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """The paths that Vertex AI asks, as (method, path, path of the route that answers)."""
+    asked = ("GET", env.get("AIP_HEALTH_ROUTE"), HEALTH), ("POST", env.get("AIP_PREDICT_ROUTE"), PREDICT)
+    return [(method, path, route) for method, path, route in asked if path]
+
+
+def predict(state: State, request: Request) -> Response | Awaitable[Response]:
+    """`{"instances": […]}` → `{"predictions": […]}`.
+
+    Raises:
+        InputError: there are no instances, one does not fit, or there are parameters.
+    """
+    schema = service_of(state).scorer.bundle.schema
+    raw = decode_json(request.body)
+    if type(raw) is not dict or "instances" not in raw:
+        raise InputError("is missing", where="instances", todo='send {"instances": [...]}')
+    no_parameters(raw.get("parameters"), "parameters")
+    return answered(state, request, from_rows(schema, raw["instances"], "instances"), as_predictions)
+
+
+ROUTES = (Route(method="POST", path=PREDICT, handler=predict, scope="score"),)
