@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import resource
 import socket
@@ -24,6 +25,7 @@ from serving.gauges import refresh
 from serving.http import Problem, Request, Response, Route, problem
 from serving.instruments import REJECTED, REQUEST_SECONDS, REQUESTS
 from serving.logs import about
+from serving.protocols import vertex
 from serving.shedding import shedding
 from serving.state import State
 
@@ -76,9 +78,18 @@ class _Part:
 
 
 class App:
-    """Gives each request to the handler of its route, and each failure its document."""
+    """Gives each request to the handler of its route, and each failure its document.
 
-    def __init__(self, state: State, routes: Sequence[Route] = ROUTES) -> None:
+    Args:
+        aliases: other paths of routes, as (method, path, path of the route); a route's own path stays its own.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        routes: Sequence[Route] = ROUTES,
+        aliases: Sequence[tuple[str, str, str]] = (),
+    ) -> None:
         self._state = state
         self._routes: dict[str, dict[str, Route]] = {}
         self._braced = _Part()
@@ -87,6 +98,9 @@ class App:
                 self._braced.add(route)
             else:
                 self._routes.setdefault(route.path, {})[route.method] = route
+        for method, path, own in aliases:
+            if method not in self._braced.find(path)[0]:
+                self._routes.setdefault(path, {}).setdefault(method, self._routes[own][method])
         self._seconds = {route.path: REQUEST_SECONDS.of(route.path) for route in routes}
         self._seconds[_OTHER] = REQUEST_SECONDS.of(_OTHER)
         self.ids = f"{uuid.uuid4().hex[:16]}-"
@@ -108,9 +122,12 @@ class App:
         return route.handler(self._state, request)
 
     def failed(self, request: Request, error: BaseException) -> Response:
-        """The document of a failure. What nobody foresaw is logged, and its words are kept from the peer."""
+        """What tells of a failure. What nobody foresaw is logged, and its words are kept from the peer."""
         if not request.id:
             self._name(request)
+        return protocols.worded(request.path, self._document(request, error))
+
+    def _document(self, request: Request, error: BaseException) -> Response:
         if isinstance(error, Problem):
             reason = error.more.get("reason")
             if reason is not None:
@@ -163,7 +180,7 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
     """Answer on a socket that listens, until `begin_drain` and what is in hand then is answered."""
     options, loop = state.options, asyncio.get_running_loop()
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    app = App(state)
+    app = App(state, aliases=vertex.aliases(os.environ))
     connections = Connections(
         app,
         app.failed,

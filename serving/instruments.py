@@ -172,13 +172,17 @@ class Histogram(Instrument):
 
 ROUTES = (
     *("/v1/score", "/v1/predict", "/v1/labels", "/v1/decisions/{id}", "/v1/model", "/v1/admin/reload"),
-    *("/metrics", "/livez", "/readyz", "/openapi.json", "/docs", "/", OTHER),
+    *("/metrics", "/livez", "/readyz", "/openapi.json", "/docs", "/"),
+    *("/invocations", "/ping", "/health", "/version", "/predict", "/score"),
+    *("/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}", "/v2/models/{name}/ready"),
+    *("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}"),
+    *("/v2/models/{name}/versions/{version}/ready", "/v2/models/{name}/versions/{version}/infer", OTHER),
 )
 """Paths as the routes have them; what fits no route is `other`."""
 
 STATUSES = (
-    *("200", "304", "400", "401", "403", "404", "405", "408", "409", "411", "413", "414", "415", "422"),
-    *("429", "431", "500", "501", "503", "505", OTHER),
+    *("200", "304", "400", "401", "403", "404", "405", "406", "408", "409", "411", "413", "414", "415"),
+    *("422", "429", "431", "500", "501", "503", "505", OTHER),
 )
 
 _REQUEST_BOUNDS = (

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlops.bundle import Bundle
 from mlops.errors import BundleError, InputError
-from mlops.model import open_model
+from mlops.model import Floats, open_model
 from mlops.reasons import ReasonCodes
 from serving.events import EventReader
 from serving.features import OnlineFeatures
@@ -58,5 +58,23 @@ class Scorer:
                 raise InputError("is beyond single precision", where=self.features.names[place])
         scores: list[float] = self._model(np.array(rows, np.float32)).tolist()
         if not all(map(math.isfinite, scores)):
+            raise BundleError("the model gave a score that is not a number", where=self.bundle.path)
+        return scores
+
+    def score_array(self, features: Floats) -> Floats:
+        """The scores [n] of features float32 [n, f]: the same for who has them in an array.
+
+        Raises:
+            InputError: a feature is no finite number.
+            BundleError: the model gave a score that is no number.
+        """
+        finite = np.isfinite(features)
+        if not finite.all():
+            row, column = np.argwhere(~finite)[0]
+            raise InputError(
+                "is not a finite number in single precision", where=f"[{row}].{self.features.names[column]}"
+            )
+        scores = self._model(features)
+        if not np.isfinite(scores).all():
             raise BundleError("the model gave a score that is not a number", where=self.bundle.path)
         return scores

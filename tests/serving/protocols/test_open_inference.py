@@ -1,0 +1,495 @@
+"""The Open Inference Protocol's routes, in this process: what they answer, and what they refuse and how."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlops.records import read_decisions
+from serving.protocols.binary import DTYPES
+from serving.scoring_routes import MAX_ROWS
+from tests.serving.example import FEATURES, World, payment, payments
+from tests.serving.protocols.worker import Worker, working
+from tests.serving.test_plain import FEATURES as AREA
+from tests.serving.test_plain import RENT
+
+WIDTH = len(FEATURES.names)
+INFER = "/v2/models/example/infer"
+LENGTH = "Inference-Header-Content-Length"
+ROWS = np.random.default_rng(3).uniform(0, 5, (4, WIDTH)).astype(np.float32)
+TYPES = {
+    "payment": "INT64",
+    "card": "INT64",
+    "shop": "INT64",
+    "items": "INT64",
+    "amount": "FP64",
+    "abroad": "BOOL",
+}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Worker]]:
+    world = World(tmp_path_factory.mktemp("v2"))
+    world.deploy("1", world.bundle())
+    with working(world) as worker:
+        yield world, worker
+
+
+@pytest.fixture
+def worker(shared: tuple[World, Worker]) -> Worker:
+    return shared[1]
+
+
+def features(data: Any, shape: list[int] | None = None, datatype: str = "FP32") -> dict[str, Any]:
+    return {"name": "features", "datatype": datatype, "shape": shape or [len(data), WIDTH], "data": data}
+
+
+def columns(events: list[dict[str, Any]], **changes: dict[str, Any]) -> list[dict[str, Any]]:
+    """Events as a tensor a column."""
+    count = len(events)
+    return [
+        {
+            "name": name,
+            "datatype": TYPES.get(name, "BYTES"),
+            "shape": [count],
+            "data": [event[name] for event in events],
+        }
+        | changes.get(name, {})
+        for name in events[0]
+        if name != "note"
+    ]
+
+
+def outputs(body: dict[str, Any]) -> dict[str, Any]:
+    return {output["name"]: output["data"] for output in body["outputs"]}
+
+
+def predicted(worker: Worker, rows: np.ndarray) -> list[float]:
+    scores: list[float] = worker.post("/v1/predict", {"features": rows.tolist()})[1]["scores"]
+    return scores
+
+
+def framed(request: dict[str, Any], *tensors: bytes) -> tuple[bytes, dict[str, str]]:
+    """A body of JSON and bytes, and its header."""
+    head = msgspec.json.encode(request)
+    return head + b"".join(tensors), {LENGTH: str(len(head))}
+
+
+def unframed(body: bytes, headers: Any) -> tuple[dict[str, Any], bytes]:
+    length = int(headers[LENGTH.lower().encode()])
+    return msgspec.json.decode(body[:length]), body[length:]
+
+
+def test_the_server_and_the_model_say_what_they_are(worker: Worker) -> None:
+    assert worker.get("/v2") == (
+        200,
+        {"name": "mlops-serving", "version": "1.0", "extensions": ["binary_tensor_data"]},
+    )
+    assert worker.get("/v2/health/live") == (200, {"live": True})
+    for path in ("/v2/models/example", "/v2/models/example/versions/1"):
+        status, said = worker.get(path)
+        assert (status, said["name"], said["versions"], said["platform"]) == (
+            200,
+            "example",
+            ["1"],
+            "onnxruntime_onnx",
+        )
+        first, *rest = said["inputs"]
+        assert (first["name"], first["datatype"], first["shape"]) == ("features", "FP32", [-1, WIDTH])
+        assert {i["name"]: i["datatype"] for i in rest} == {
+            "payment": "INT64",
+            "at": "BYTES",
+            "card": "INT64",
+            "shop": "INT64",
+            "amount": "FP64",
+            "items": "INT64",
+            "abroad": "BOOL",
+            "note": "BYTES",
+        }
+        assert [i["name"] for i in rest if i["parameters"]["nullable"]] == ["items", "abroad", "note"]
+        assert said["outputs"] == [
+            {"name": "score", "datatype": "FP32", "shape": [-1]},
+            {"name": "decision", "datatype": "BYTES", "shape": [-1]},
+            {"name": "event_id", "datatype": "INT64", "shape": [-1]},
+            {"name": "decision_id", "datatype": "BYTES", "shape": [-1]},
+        ]
+
+
+def test_it_is_ready_when_the_service_is(world: World) -> None:
+    paths = {
+        "/v2/health/ready": {},
+        "/v2/models/example/ready": {"name": "example"},
+        "/v2/models/example/versions/1/ready": {"name": "example"},
+    }
+    with working(world) as worker:
+        # A worker without its clockwork does not follow the pointer, which is a reason not to be ready.
+        for path, named in paths.items():
+            assert worker.get(path) == (503, {**named, "ready": False})
+        worker.state.following = worker.loop.create_task(worker.state.follower.follow())
+        for path, named in paths.items():
+            assert worker.get(path) == (200, {**named, "ready": True})
+        worker.state.draining = True
+        assert [worker.get(path)[0] for path in paths] == [503] * 3
+        worker.state.following.cancel()
+
+
+@pytest.mark.parametrize("path", ["", "/ready", "/infer"])
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("other", "no model 'other' is deployed here; 'example' is"),
+        ("example/versions/2", "version '2' of 'example' is not deployed; '1' is"),
+        ("other/versions/1", "no model 'other' is deployed here; 'example' is"),
+    ],
+)
+def test_another_model_or_version_is_not_found(worker: Worker, path: str, model: str, said: str) -> None:
+    method = "POST" if path == "/infer" else "GET"
+    response = worker.request(method, f"/v2/models/{model}{path}", b"")
+    assert (response.status, msgspec.json.decode(response.body)) == (404, {"error": said})
+
+
+def test_before_a_model_is_deployed_it_is_said_when_to_ask_again(tmp_path: Any) -> None:
+    with working(World(tmp_path)) as worker:
+        response = worker.request("POST", INFER, {"inputs": []})
+        assert response.status == 503
+        assert "no model is deployed yet" in msgspec.json.decode(response.body)["error"]
+        assert response.headers == {b"retry-after": b"1"}
+        assert worker.get("/v2/health/ready")[0] == 503
+
+
+@pytest.mark.parametrize("path", [INFER, "/v2/models/example/versions/1/infer"])
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("datatype", ["FP32", "FP64"])
+def test_features_in_json_get_the_model_s_scores(
+    shared: tuple[World, Worker], path: str, nested: bool, datatype: str
+) -> None:
+    world, worker = shared
+    before = len(list(read_decisions(world.decisions)))
+    data = ROWS.tolist() if nested else ROWS.ravel().tolist()
+    asked = {"id": "7", "inputs": [features(data, [4, WIDTH], datatype)], "model_name": "tolerated"}
+    status, body = worker.post(path, asked)
+    scores = predicted(worker, ROWS)
+    assert (status, body) == (
+        200,
+        {
+            "model_name": "example",
+            "model_version": "1",
+            "id": "7",
+            "outputs": [
+                {"name": "score", "datatype": "FP32", "shape": [4], "data": scores},
+                {"name": "decision", "datatype": "BYTES", "shape": [4], "data": outputs(body)["decision"]},
+            ],
+        },
+    )
+    assert outputs(body)["decision"] == [
+        "decline" if score >= 0.6 else "review" if score >= 0.5 else "approve" for score in scores
+    ]
+    assert len(list(read_decisions(world.decisions))) == before
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP64"])
+def test_features_in_bytes_get_the_same_in_bytes(worker: Worker, datatype: str) -> None:
+    data = ROWS.astype(DTYPES[datatype]).tobytes()
+    given = {"name": "features", "datatype": datatype, "shape": [4, WIDTH]}
+    given["parameters"] = {"binary_data_size": len(data)}
+    for padding in range(4):  # the bytes begin anywhere
+        asked = {"id": "x" * padding, "inputs": [given], "parameters": {"binary_data_output": True}}
+        response = worker.request("POST", INFER, *framed(asked, data))
+        assert (response.status, response.type) == (200, b"application/octet-stream")
+        said, behind = unframed(response.body, response.headers)
+        sizes = [output["parameters"]["binary_data_size"] for output in said["outputs"]]
+        assert (sizes[0], sum(sizes)) == (16, len(behind))
+        assert np.frombuffer(behind[:16], "<f4").tolist() == predicted(worker, ROWS)
+        length = struct.unpack_from("<I", behind, 16)[0]
+        assert behind[20 : 20 + length].decode() in ("approve", "review", "decline")
+
+
+def test_features_by_name_are_taken_too(worker: Worker) -> None:
+    inputs = [
+        {"name": name, "datatype": "FP32", "shape": [4, 1], "data": ROWS[:, [n]].tolist()}
+        for n, name in reversed(list(enumerate(FEATURES.names)))
+    ]
+    status, body = worker.post(INFER, {"inputs": inputs})
+    assert (status, outputs(body)["score"]) == (200, predicted(worker, ROWS))
+
+
+def test_events_are_counted_decided_and_logged(shared: tuple[World, Worker]) -> None:
+    world, worker = shared
+    events = payments(range(5000, 5003))
+    status, body = worker.post(INFER, {"inputs": columns(events)})
+    assert status == 200
+    given = outputs(body)
+    _, answers = worker.post("/v1/score", events)
+    for name in ("event_id", "decision_id", "score", "decision"):
+        assert given[name] == [answer[name] for answer in answers]
+    logged = {decision.decision_id: decision.score for decision in read_decisions(world.decisions)}
+    assert [logged[id_] for id_ in given["decision_id"]] == given["score"]
+
+
+def test_events_in_bytes_are_the_same_events(worker: Worker) -> None:
+    events = payments(range(5100, 5103))
+    inputs, tensors = [], []
+    for column in columns(events):
+        data = column.pop("data")
+        if column["datatype"] == "BYTES":
+            tensors.append(b"".join(struct.pack("<I", len(t)) + t.encode() for t in data))
+        else:
+            tensors.append(np.array(data, DTYPES[column["datatype"]]).tobytes())
+        inputs.append(column | {"shape": [3, 1], "parameters": {"binary_data_size": len(tensors[-1])}})
+    response = worker.request("POST", INFER, *framed({"inputs": inputs}, *tensors))
+    assert (response.status, response.type) == (200, b"application/json")
+    answers = worker.post("/v1/score", events)[1]
+    assert outputs(msgspec.json.decode(response.body))["decision_id"] == [a["decision_id"] for a in answers]
+
+
+def test_what_is_missing_in_a_column_is_null_or_nan(worker: Worker) -> None:
+    events = [payment(5200, items=None), payment(5201, abroad=None), payment(5202)]
+    without_text = columns(events, items={"datatype": "FP32", "data": [None, 5201 % 4, 5202 % 4]})
+    status, body = worker.post(INFER, {"inputs": without_text})
+    answers = worker.post("/v1/score", events)[1]
+    assert (status, outputs(body)["decision_id"]) == (200, [a["decision_id"] for a in answers])
+    data = np.array([np.nan, 5201 % 4, 5202 % 4], "<f4").tobytes()
+    in_bytes = {"name": "items", "datatype": "FP32", "shape": [3], "parameters": {"binary_data_size": 12}}
+    inputs = [in_bytes if column["name"] == "items" else column for column in without_text]
+    response = worker.request("POST", INFER, *framed({"inputs": inputs}, data))
+    assert outputs(msgspec.json.decode(response.body))["decision_id"] == outputs(body)["decision_id"]
+
+
+def test_a_prediction_without_decisions_has_one_output(tmp_path: Any) -> None:
+    world = World(tmp_path)
+    world.deploy("1", world.bundle(features=AREA, schema=RENT, decisions=None))
+    with working(world) as worker:
+        body = worker.post(INFER, {"inputs": [features([[50.5, 2]], [1, 2])]})[1]
+        assert list(outputs(body)) == ["prediction"]
+        given = [
+            {"name": "area", "datatype": "FP32", "shape": [1], "data": [50.5]},
+            {"name": "rooms", "datatype": "INT32", "shape": [1], "data": [2]},
+        ]
+        body = worker.post(INFER, {"inputs": given})[1]
+        assert list(outputs(body)) == ["prediction", "event_id", "decision_id"]
+        assert [o["datatype"] for o in body["outputs"]] == ["FP32", "BYTES", "BYTES"]
+
+
+def test_outputs_are_those_that_are_asked_for_and_each_as_it_is_asked_for(worker: Worker) -> None:
+    request: dict[str, Any] = {"inputs": columns(payments(range(5300, 5302)))}
+    asked = [{"name": "decision_id"}, {"name": "score", "parameters": {"binary_data": True}}]
+    response = worker.request("POST", INFER, request | {"outputs": asked})
+    said, behind = unframed(response.body, response.headers)
+    assert [output["name"] for output in said["outputs"]] == ["decision_id", "score"]
+    assert ("data" in said["outputs"][0], len(behind)) == (True, 8)
+    asked = [{"name": "event_id", "parameters": {"binary_data": False}}, {"name": "decision"}]
+    all_in_bytes = {"parameters": {"binary_data_output": True, "priority": 3, "timeout": None}}
+    response = worker.request("POST", INFER, request | {"outputs": asked} | all_in_bytes)
+    said, behind = unframed(response.body, response.headers)
+    assert said["outputs"][0]["data"] == [5300, 5301]
+    assert said["outputs"][1]["parameters"]["binary_data_size"] == len(behind)
+    body = worker.post(INFER, request | {"outputs": [], "parameters": None, "id": None})[1]
+    assert ("id" in body, len(body["outputs"])) == (False, 4)
+
+
+def test_no_rows_have_no_results(worker: Worker) -> None:
+    status, body = worker.post(INFER, {"inputs": [features([], [0, WIDTH])]})
+    assert (status, outputs(body)) == (200, {"score": [], "decision": []})
+    given = {"name": "payment", "datatype": "INT64", "shape": [0], "data": []}
+    status, body = worker.post(INFER, {"inputs": [given], "outputs": [{"name": "decision_id"}]})
+    assert (status, outputs(body)) == (200, {"decision_id": []})
+
+
+ONE = features([[1.0] * WIDTH])
+SIZE = {"binary_data_size": 4 * WIDTH}
+BINARY = {"name": "features", "datatype": "FP32", "shape": [1, WIDTH], "parameters": SIZE}
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (b"", "not a request of the Open Inference Protocol"),
+        (b"[" * 100_000, "not a request of the Open Inference Protocol"),
+        (b"\xff", "not a request"),
+        ([], "Expected `object`, got `array`"),
+        ({}, "missing required field `inputs`"),
+        ({"inputs": {}}, "Expected `array"),
+        ({"inputs": []}, "there are no inputs; send features"),
+        ({"id": 7, "inputs": [ONE]}, "Expected `str | null`, got `int` - at `$.id`"),
+        ({"inputs": [ONE, ONE]}, "input 'features': came twice"),
+        ({"inputs": [ONE, ONE | {"name": "x"}]}, "has all features, and comes alone"),
+        ({"inputs": [ONE | {"shape": [-1, WIDTH]}]}, "Expected `int` >= 0"),
+        (
+            {"inputs": [features([1.0] * WIDTH, [WIDTH])]},
+            f"has the shape [{WIDTH}], and must have [n, {WIDTH}]",
+        ),
+        ({"inputs": [ONE | {"shape": []}]}, "must have one dimension, or two"),
+        ({"inputs": [ONE | {"shape": [1, 1, WIDTH]}]}, "must have one dimension, or two"),
+        ({"inputs": [ONE | {"shape": [2, WIDTH]}]}, f"the data are not of the shape [2, {WIDTH}]"),
+        ({"inputs": [ONE | {"shape": [2**62, 2**62]}]}, "the data are not of the shape"),
+        ({"inputs": [features([1.0] * 4, [1, 4])]}, f"and must have [n, {WIDTH}]"),
+        ({"inputs": [features([[1.0] * WIDTH] * (MAX_ROWS + 1))]}, "1001 rows in one request; send at most"),
+        ({"inputs": [ONE | {"datatype": "INT64"}]}, "data of INT64: Expected `int | null`, got `float`"),
+        ({"inputs": [features([[1] * WIDTH], None, "INT64")]}, "must be FP32 or FP64, not INT64"),
+        ({"inputs": [ONE | {"datatype": "BF16"}]}, "'BF16' is not one of the datatypes"),
+        ({"inputs": [features([["a"] * WIDTH])]}, "data of FP32: Expected `float | null`, got `str`"),
+        ({"inputs": [features([[1e39] * WIDTH])]}, "[0].amount: is not a finite number in single precision"),
+        ({"inputs": [features([[None] * WIDTH])]}, "[0].amount: is not a finite number"),
+        (
+            b'{"inputs":[{"name":"features","datatype":"FP32","shape":[1,1],"data":[NaN]}]}',
+            "JSON is malformed",
+        ),
+        ({"inputs": [{k: v for k, v in ONE.items() if k != "data"}]}, "neither data nor binary_data_size"),
+        ({"inputs": [BINARY]}, "not within the 0 bytes that are left behind the JSON"),
+        ({"inputs": [ONE | {"name": "amount"}]}, f"input 'amount': has the shape [1, {WIDTH}], and not [1]"),
+        ({"inputs": columns([payment(1, amount=-1)])}, "[0].amount: -1.0 is not between 0 and"),
+        ({"inputs": columns([payment(1)])[1:]}, "[0].payment: is missing"),
+        ({"inputs": columns([payment(1, extra="x")])}, "[0].extra: is not a field of an event"),
+        (
+            {"inputs": [ONE], "outputs": [{"name": "x"}]},
+            "output 'x': there is none; there are score, decision",
+        ),
+        ({"inputs": [ONE], "outputs": [{"name": "score"}] * 2}, "output 'score': is asked for twice"),
+        ({"inputs": [ONE], "outputs": [{"name": "decision_id"}]}, "is there for events, not for features"),
+        (
+            {"inputs": [ONE], "outputs": [{"name": "score", "parameters": {"classification": 2}}]},
+            "the parameter classification is of an extension that is not spoken",
+        ),
+        (
+            {"inputs": [ONE], "outputs": [{"name": "score", "parameters": {"binary_data": 1}}]},
+            "binary_data must be true or false",
+        ),
+        ({"inputs": [ONE], "parameters": {"binary_data_output": "yes"}}, "must be true or false"),
+    ],
+)
+def test_what_does_not_fit_is_said_and_is_400(worker: Worker, request_: Any, said: str) -> None:
+    response = worker.request("POST", INFER, request_)
+    body = msgspec.json.decode(response.body)
+    assert (response.status, response.type, list(body)) == (400, b"application/json", ["error"])
+    assert said in body["error"]
+
+
+@pytest.mark.parametrize(
+    ("given", "behind", "said"),
+    [
+        (BINARY, bytes(4 * WIDTH + 1), "1 bytes follow that belong to no input"),
+        (BINARY, bytes(4 * WIDTH - 1), "binary_data_size is not within the"),
+        (BINARY | {"parameters": {"binary_data_size": -1}}, bytes(4), "binary_data_size is not within the"),
+        (BINARY | {"parameters": {"binary_data_size": True}}, b"\0", "binary_data_size is not within the"),
+        (BINARY | {"parameters": {"binary_data_size": 4}}, bytes(4), f"4 bytes are not {WIDTH} elements"),
+        (BINARY | {"data": [1.0]}, bytes(4 * WIDTH), "has both data and binary_data_size"),
+        (BINARY, b"\0\0\xc0\x7f" * WIDTH, "[0].amount: is not a finite number"),
+        (BINARY, b"\0\0\x80\x7f" * WIDTH, "[0].amount: is not a finite number"),
+        (BINARY | {"shape": [2**40, 2**40]}, bytes(4 * WIDTH), "bytes are not"),
+    ],
+)
+def test_bytes_that_do_not_fit_are_said_and_are_400(
+    worker: Worker, given: dict[str, Any], behind: bytes, said: str
+) -> None:
+    status, body = worker.post(INFER, *framed({"inputs": [given]}, behind))
+    assert status == 400
+    assert said in body["error"]
+
+
+def test_an_event_that_contradicts_another_is_409(worker: Worker) -> None:
+    worker.post(INFER, {"inputs": columns([payment(5400)])})
+    status, body = worker.post(INFER, {"inputs": columns([payment(5400, amount=9.0)])})
+    assert status == 409
+    assert "another event came before" in body["error"]
+
+
+def test_nothing_is_counted_where_an_output_is_refused(shared: tuple[World, Worker]) -> None:
+    world, worker = shared
+    before = len(list(read_decisions(world.decisions)))
+    inputs = columns([payment(5500)])
+    assert worker.post(INFER, {"inputs": inputs, "outputs": [{"name": "x"}]})[0] == 400
+    assert len(list(read_decisions(world.decisions))) == before
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/", "/v2/models", "/v2/models/", "/v2/models//infer", "/v2/models/{/infer/x"]
+)
+def test_other_paths_are_not_found(worker: Worker, path: str) -> None:
+    assert worker.get(path)[0] == 404
+
+
+def test_a_name_may_look_like_a_part_of_a_path(worker: Worker) -> None:
+    for name in ("{", "{name}", "versions", "ready"):
+        assert "no model" in worker.get(f"/v2/models/{name}")[1]["error"]
+
+
+def test_a_method_that_is_not_there_is_said(worker: Worker) -> None:
+    response = worker.request("GET", INFER)
+    assert (response.status, response.headers) == (405, {b"allow": b"POST"})
+    assert msgspec.json.decode(response.body) == {"error": "GET is not allowed here"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+DIMENSIONS = st.sampled_from([0, 1, 2, 4, WIDTH, -1, 2**31, 2**63, 10**30]) | st.integers(-3, 70)
+PARAMETERS = st.none() | st.dictionaries(
+    st.sampled_from(["binary_data_size", "binary_data", "binary_data_output", "shared_memory_region", "x"]),
+    JSON | st.integers(-1, 80),
+    max_size=2,
+)
+TENSOR = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["features", *FEATURES.names, *payment(1), "x"]),
+        "datatype": st.sampled_from([*DTYPES, "BYTES", "BF16"]),
+        "shape": st.lists(DIMENSIONS, max_size=3) | st.just([1, WIDTH]) | st.just([1]),
+    },
+    optional={"data": JSON | st.lists(JSON, max_size=4), "parameters": PARAMETERS},
+)
+REQUEST = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSOR, max_size=4)},
+    optional={
+        "id": st.text(max_size=4) | st.none(),
+        "parameters": PARAMETERS,
+        "outputs": st.lists(
+            st.fixed_dictionaries({"name": st.sampled_from(["score", "decision_id", "x"])}), max_size=2
+        ),
+    },
+)
+
+
+def check_told(worker: Worker, body: bytes, header: str | None) -> None:
+    response = worker.request("POST", INFER, body, {} if header is None else {LENGTH: header})
+    assert response.status in (200, 400), response.body
+    if response.status == 400:
+        assert msgspec.json.decode(response.body)["error"]
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(request=REQUEST | JSON, behind=st.binary(max_size=80), off=st.sampled_from([0, 0, 0, -1, 1, 7]))
+def test_no_request_is_a_failure_of_the_service(
+    worker: Worker, request: Any, behind: bytes, off: int
+) -> None:
+    head = json.dumps(request).encode()  # which writes NaN and halves of surrogate pairs too
+    check_told(worker, head + behind, str(len(head) + off))
+    check_told(worker, head, None)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_bytes_are_a_failure_of_the_service(worker: Worker, data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, 90))
+    datatype = data.draw(st.sampled_from([*DTYPES, "BYTES"]))
+    name = data.draw(st.sampled_from(["features", "payment", "at", "amount", "abroad"]))
+    shape = data.draw(st.sampled_from([[1, WIDTH], [1], [1, 1], [size], [0, WIDTH], [2, WIDTH]]))
+    given_ = {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
+    inputs = [i for i in columns([payment(1)]) if i["name"] != name] if name != "features" else []
+    body, headers = framed({"inputs": [given_, *inputs]}, data.draw(st.binary(min_size=size, max_size=size)))
+    response = worker.request("POST", INFER, body, headers)
+    assert response.status in (200, 400, 409), response.body
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=80), header=st.none() | st.text("0123456789-x", max_size=3))
+def test_no_body_is_a_failure_of_the_service(worker: Worker, body: bytes, header: str | None) -> None:
+    check_told(worker, body, header)
