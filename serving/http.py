@@ -37,6 +37,7 @@ HEADERS = (
     b"x-request-id",
     b"content-type",
     b"content-encoding",
+    b"accept",
     b"inference-header-content-length",
 )
 """The headers that a request keeps besides those of the protocol."""

@@ -19,6 +19,7 @@ from serving.openapi_parts import (
     page,
     ref,
 )
+from serving.openapi_platforms import platform_paths, platform_schemas
 from serving.openapi_problems import REQUEST_ID, problem_responses
 from serving.openapi_schemas import schemas_of
 
@@ -37,6 +38,7 @@ Whatever is refused is answered with a problem document (RFC 9457); its `field` 
 _TAGS = {
     "scoring": "Events in, scores out.",
     "truth": "What became of the events.",
+    "platforms": "What managed platforms ask of a container.",
     "operation": "For monitoring and for operators.",
     "pages": "For people.",
 }
@@ -74,12 +76,13 @@ def document(
     if bundle:
         info["x-model"] = {"name": bundle.manifest.name, "version": version, "task": bundle.schema.task}
     schemas = schemas_of(bundle, version, max_rows=max_rows)
+    schemas |= platform_schemas(schemas)
     return {
         "openapi": "3.1.0",
         "info": info,
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": _paths(schemas, max_events, max_labels, max_reasons),
+        "paths": _paths(schemas, max_events, max_labels, max_reasons) | platform_paths(schemas, max_rows),
         "components": {
             "schemas": schemas,
             "responses": problem_responses(max_body_bytes),

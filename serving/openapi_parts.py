@@ -10,6 +10,7 @@ from serving.openapi_problems import REQUEST_ID, refusals
 
 __all__ = [
     "SECURITY",
+    "Examples",
     "body",
     "content",
     "example",

@@ -83,6 +83,11 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
             {"Allow": {"schema": {"type": "string"}, "description": "Those that it has."}},
             [_example(405, "GET is not allowed here")],
         ),
+        406: (
+            "Only an answer of another type is accepted.",
+            {},
+            [_example(406, "the answer can be application/json or text/csv, and neither is accepted")],
+        ),
         408: ("The request was not whole in time.", {}, [_example(408, "the request was not whole in 10 s")]),
         409: (
             "It contradicts what is known.",
@@ -101,7 +106,7 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
             [_example(413, f"the body is larger than {max_body_bytes} bytes")],
         ),
         415: (
-            "The body is compressed.",
+            "The body is compressed, or of a type that the route does not take.",
             {"Accept-Encoding": {"schema": {"const": "identity"}, "description": "As it must come."}},
             [_example(415, "the body must not be compressed")],
         ),

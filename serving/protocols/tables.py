@@ -14,8 +14,8 @@ from serving.protocols.core import Row, from_table
 
 __all__ = ["from_columns", "from_csv", "from_rows", "from_split"]
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf(inity)?", re.IGNORECASE)
-_DIGITS = re.compile(r"[+-]?\d{1,19}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf(inity)?", re.IGNORECASE | re.ASCII)
+_DIGITS = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
 def from_rows(schema: Schema, raw: Any, at: str) -> list[Row]:
@@ -108,7 +108,7 @@ def _named(schema: Schema, names: Sequence[Any], data: Sequence[Any], at: str) -
     known: set[str] = set()
     for name in names:
         if type(name) is not str or name in known:
-            problem = "comes twice" if name in known else "is no name"
+            problem = "comes twice" if type(name) is str else "is no name"
             raise InputError(f"{str(name)[:80]!r} {problem}", where=f"{at}.columns" if at else None)
         known.add(name)
     for place, row in enumerate(data):
