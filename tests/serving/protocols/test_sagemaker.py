@@ -1,0 +1,140 @@
+"""SageMaker's container contract, by the examples of its documents; its own client asks in tests/system."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from mlops.records import read_decisions
+from tests.serving.example import FEATURES, Server, World, payment, payments
+
+NAMES = FEATURES.names
+ROWS = [[0.5 * n + m for m in range(len(NAMES))] for n in range(3)]
+CSV = {"content-type": "text/csv"}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
+    world = World(tmp_path_factory.mktemp("sagemaker"))
+    world.deploy("1", world.bundle())
+    with world.server() as server:
+        yield world, server
+
+
+@pytest.fixture
+def server(shared: tuple[World, Server]) -> Server:
+    return shared[1]
+
+
+def asked(server: Server, body: object, **headers: str) -> tuple[int, str, str]:
+    """Status, type and text of what `/invocations` answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    connection.request("POST", "/invocations", data, {n.replace("_", "-"): v for n, v in headers.items()})
+    response = connection.getresponse()
+    found = response.status, response.headers["content-type"], response.read().decode()
+    connection.close()
+    return found
+
+
+def test_ping_is_answered_with_nothing_in_it(server: Server) -> None:
+    assert server.text("/ping") == ""
+    reply = server.get("/ping")
+    assert (reply.status, reply.body) == (200, None)
+
+
+def test_csv_of_features_gets_a_score_a_line_in_csv(server: Server) -> None:
+    scores = server.post("/v1/predict", {"features": ROWS}).body["scores"]
+    body = "\n".join(",".join(map(str, row)) for row in ROWS).encode()
+    status, type_, text = asked(server, body, content_type="text/csv", accept="text/csv")
+    assert (status, type_) == (200, "text/csv; charset=utf-8")
+    assert [float(line) for line in text.splitlines()] == scores
+    assert msgspec.json.decode(asked(server, body, content_type="text/csv")[2]) == {"predictions": scores}
+
+
+def test_csv_of_events_gets_id_decision_id_score_and_decision(shared: tuple[World, Server]) -> None:
+    world, server = shared
+    body = b"payment,at,card,shop,amount\n501,2024-03-05T10:00:00,1,2,7.25\n502,2024-03-05T11:00:00Z,1,2,8\n"
+    status, _, text = asked(server, body, content_type="text/csv; header=present", accept="text/csv")
+    assert status == 200
+    answered = [line.split(",") for line in text.splitlines()]
+    logged = {decision.decision_id: decision for decision in read_decisions(world.decisions)}
+    for number, (event_id, decision_id, score, decision) in enumerate(answered):
+        assert event_id == str(501 + number)
+        assert float(score) == logged[decision_id].score
+        assert decision == logged[decision_id].decision
+
+
+def test_json_is_answered_in_the_shape_that_it_came_in(server: Server) -> None:
+    scores = server.post("/v1/predict", {"features": ROWS}).body["scores"]
+    assert msgspec.json.decode(asked(server, ROWS)[2]) == scores
+    assert msgspec.json.decode(asked(server, dict(zip(NAMES, ROWS[1], strict=True)))[2]) == scores[1]
+    events = payments(range(510, 513))
+    answers = [
+        {name: value for name, value in answer.items() if name != "features"}
+        for answer in server.post("/v1/score", events).body
+    ]
+    assert msgspec.json.decode(asked(server, events)[2]) == answers
+    assert msgspec.json.decode(asked(server, events[0])[2]) == answers[0]
+    assert msgspec.json.decode(asked(server, {"instances": events})[2]) == {"predictions": answers}
+    assert asked(server, [])[2] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("accept", "type_"),
+    [
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("text/*", "text/csv; charset=utf-8"),
+        ("text/csv;q=0.5, application/json;q=0.4", "text/csv; charset=utf-8"),
+        ("text/csv;q=0, */*", "application/json"),
+        ("*/*;q=0.1, text/csv", "text/csv; charset=utf-8"),
+        ("text/csv, application/json", "application/json"),
+        ("", "application/json"),
+    ],
+)
+def test_the_accepted_type_is_answered(server: Server, accept: str, type_: str) -> None:
+    assert asked(server, ROWS, accept=accept)[:2] == (200, type_)
+
+
+@pytest.mark.parametrize("accept", ["application/x-npy", "text/csv;q=0", "image/*, text/html"])
+def test_what_cannot_be_accepted_is_told_before_anything_is_scored(
+    shared: tuple[World, Server], accept: str
+) -> None:
+    world, server = shared
+    before = len(list(read_decisions(world.decisions)))
+    assert asked(server, payment(530), accept=accept)[0] == 406
+    assert len(list(read_decisions(world.decisions))) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"x", {"content_type": "application/x-recordio-protobuf"}, 415),
+        (b"a,b", {"content_type": "text/csv; charset=utf-16"}, 415),
+        (b'"', CSV, 422),
+        (b"neither,nor\n1,2\n", {"content_type": "text/csv"}, 422),
+        (b"17", {}, 422),
+        (b"{}", {}, 422),
+        (b"\xff", {}, 422),
+    ],
+)
+def test_what_does_not_fit_is_a_problem(
+    server: Server, body: bytes, headers: dict[str, Any], status: int
+) -> None:
+    found = asked(server, body, **{name.replace("-", "_"): value for name, value in headers.items()})
+    assert found[:2] == (status, "application/problem+json")
+
+
+def test_a_repeat_gets_its_first_answer_whatever_the_type(server: Server) -> None:
+    first = msgspec.json.decode(asked(server, payment(540))[2])
+    body = (
+        b"payment,at,card,shop,amount,items,abroad,note\n"
+        + ",".join("" if value is None else str(value) for value in payment(540).values()).encode()
+    )
+    answered = asked(server, body, content_type="text/csv", accept="text/csv")[2].strip().split(",")
+    assert answered == ["540", first["decision_id"], repr(first["score"]), first["decision"]]
