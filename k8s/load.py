@@ -1,0 +1,63 @@
+"""Sends one event after another, from several connections, and says what became of them: to run beside a rollout.
+
+It is one file without packages, so that `python3 - URL … < load.py` runs it wherever there is a Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what was answered, by status; return 1 if anything but 200 came, or a connection broke."""
+    parser = argparse.ArgumentParser(prog="load.py", description=__doc__)
+    parser.add_argument("url", help="of the service, such as http://serving")
+    parser.add_argument("--event", required=True, help="an event as JSON; its id is counted up")
+    parser.add_argument("--id", required=True, help="the column of the event's id")
+    parser.add_argument(
+        "--first", type=int, default=int(time.time() * 1000), help="the first id (the time in ms)"
+    )
+    parser.add_argument("--key", default="", help="an API key with the scope score")
+    parser.add_argument("--seconds", type=float, default=60.0, help="(60)")
+    parser.add_argument("--connections", type=int, default=4, help="(4)")
+    said = parser.parse_args(arguments)
+    counts: Counter[str] = Counter()
+    threads = [threading.Thread(target=_send, args=(said, n, counts)) for n in range(said.connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps(dict(sorted(counts.items()))))
+    return 0 if set(counts) == {"200"} else 1
+
+
+def _send(said: argparse.Namespace, offset: int, counts: Counter[str]) -> None:
+    """A client as most are: it keeps its connection, and opens another where the answer says that this one ends."""
+    address = urlsplit(said.url).netloc
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": said.key} if said.key else {})
+    event, number, until = json.loads(said.event), said.first + offset, time.monotonic() + said.seconds
+    connection = http.client.HTTPConnection(address, timeout=30)
+    while time.monotonic() < until:
+        try:
+            connection.request("POST", "/v1/score", json.dumps(event | {said.id: number}), headers)
+            response = connection.getresponse()
+            response.read()
+            counts[str(response.status)] += 1
+        except (OSError, http.client.HTTPException) as error:
+            counts[type(error).__name__] += 1
+            connection.close()
+        number += said.connections
+
+
+if __name__ == "__main__":
+    sys.exit(main())
