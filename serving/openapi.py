@@ -6,6 +6,7 @@ from typing import Any
 
 from mlops.bundle import Bundle
 from serving.json_schema import JsonSchema
+from serving.openapi_inference import inference_paths, inference_responses, inference_schemas
 from serving.openapi_parts import (
     SECURITY,
     body,
@@ -38,6 +39,7 @@ Whatever is refused is answered with a problem document (RFC 9457); its `field` 
 _TAGS = {
     "scoring": "Events in, scores out.",
     "truth": "What became of the events.",
+    "open inference": "Tensors in, tensors out: the Open Inference Protocol v2, as Triton and KServe speak it.",
     "platforms": "What managed platforms ask of a container.",
     "operation": "For monitoring and for operators.",
     "pages": "For people.",
@@ -76,16 +78,18 @@ def document(
     if bundle:
         info["x-model"] = {"name": bundle.manifest.name, "version": version, "task": bundle.schema.task}
     schemas = schemas_of(bundle, version, max_rows=max_rows)
-    schemas |= platform_schemas(schemas)
+    schemas |= platform_schemas(schemas) | inference_schemas()
     return {
         "openapi": "3.1.0",
         "info": info,
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
-        "paths": _paths(schemas, max_events, max_labels, max_reasons) | platform_paths(schemas, max_rows),
+        "paths": _paths(schemas, max_events, max_labels, max_reasons)
+        | inference_paths(bundle, version, schemas)
+        | platform_paths(schemas, max_rows),
         "components": {
             "schemas": schemas,
-            "responses": problem_responses(max_body_bytes),
+            "responses": problem_responses(max_body_bytes) | inference_responses(),
             "securitySchemes": SECURITY,
         },
     }

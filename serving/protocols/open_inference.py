@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
+from mlops.bundle import Schema
 from mlops.errors import InputError
 from mlops.model import Floats
 from mlops.schema import Column
@@ -27,7 +28,7 @@ from serving.scorer import Scorer
 from serving.scoring_routes import MAX_ROWS, service_of
 from serving.state import State
 
-__all__ = ["DATATYPES", "FEATURES", "PREFIX", "ROUTES", "refused"]
+__all__ = ["FEATURES", "PREFIX", "ROUTES", "column_datatype", "refused"]
 
 PREFIX = "/v2"
 """What the paths of the protocol begin with."""
@@ -35,7 +36,7 @@ PREFIX = "/v2"
 FEATURES = "features"
 """The input that has all features, in the model's order."""
 
-DATATYPES = {
+_DATATYPES = {
     "id": "BYTES",
     "timestamp": "BYTES",
     "decimal": "FP64",
@@ -44,7 +45,6 @@ DATATYPES = {
     "text": "BYTES",
     "boolean": "BOOL",
 }
-"""What an event's columns are said to be; others are taken if no value is lost."""
 
 _SERVER = {"name": "mlops-serving", "version": "1.0", "extensions": ["binary_tensor_data"]}
 _PLATFORM = "onnxruntime_onnx"
@@ -88,7 +88,7 @@ def metadata(state: State, request: Request) -> Response:
     inputs += [
         {
             "name": column.name,
-            "datatype": _datatype(scorer, column),
+            "datatype": column_datatype(schema, column),
             "shape": [-1],
             "parameters": {"of": "event", "nullable": column.nullable},
         }
@@ -130,6 +130,11 @@ def infer(state: State, request: Request) -> Response | Awaitable[Response]:
     return answered(state, request, rows, lambda results: shape(_columns(scorer, results), len(results)))
 
 
+def column_datatype(schema: Schema, column: Column) -> str:
+    """What a column of an event is said to be; others are taken if no value is lost."""
+    return "INT64" if column.name in schema.whole_number_ids else _DATATYPES[column.type]
+
+
 def refused(problem: Response) -> Response:
     """A problem document as the protocol has errors; what does not fit is 400 there."""
     detail = msgspec.json.decode(problem.body)["detail"]
@@ -161,18 +166,13 @@ def _scorer(state: State, match: tuple[str, ...]) -> Scorer:
     return scorer
 
 
-def _datatype(scorer: Scorer, column: Column) -> str:
-    whole = column.name in scorer.bundle.schema.whole_number_ids
-    return "INT64" if whole else DATATYPES[column.type]
-
-
 def _outputs(scorer: Scorer) -> dict[str, str]:
     """The outputs' datatypes; the ids are there for events only."""
     schema = scorer.bundle.schema
     return {
         _value(scorer): "FP32",
         **({} if scorer.bundle.decisions is None else {"decision": "BYTES"}),
-        "event_id": _datatype(scorer, schema.events.column(schema.events.id)),
+        "event_id": column_datatype(schema, schema.events.column(schema.events.id)),
         "decision_id": "BYTES",
     }
 
