@@ -34,7 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         pointer: the deployment file to follow; public_key: what bundles must be signed for.
         store: URI of the online store; it may hold a password.
         decisions, audit: the folders of the decision and label logs, and of the log of administrative calls.
-        keys: the file of API keys; None if `no_keys`, which only a server on loopback may be.
+        keys: the file of API keys; None if `no_keys`, which only a server on loopback may be, or one with
+            `trust_network`: all that reaches it was let through by a gateway.
         queue: events that may wait in a worker.
         timeout_seconds: within which a request must be whole; idle_seconds: how long a connection may say nothing.
         drain_seconds: how long a server that was told to end goes on accepting, so that whoever balances load
@@ -55,6 +56,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     keys: Path | None = None
     no_keys: bool = False
+    trust_network: bool = False
     queue: int = 128
     timeout_seconds: float = 10.0
     idle_seconds: float = 65.0
@@ -103,6 +105,9 @@ def options_of(arguments: Sequence[str] | None = None, env: Mapping[str, str] | 
             raise ConfigError("is not named", where=f"--{name.replace('_', '-')}", todo=_WANTED[name])
     values.setdefault("audit", values["decisions"])
     values.setdefault("log_format", "text" if sys.stderr.isatty() else "json")
+    if values.get("trust_network") and not asked:
+        values.pop("keys", None)
+        values["no_keys"] = True
     options = Options(**values)
     _check_keys(options)
     return options
@@ -112,11 +117,11 @@ def _check_keys(options: Options) -> None:
     if options.no_keys and options.keys:
         raise ConfigError("both --keys and --no-keys", todo="name one of the two")
     local = _LOOPBACK.fullmatch(options.host)
-    if options.no_keys and not local:
+    if options.no_keys and not local and not options.trust_network:
         raise ConfigError(
             f"--no-keys lets everybody in who reaches {options.host}",
             where="--host",
-            todo="name a file of keys with --keys, or serve on 127.0.0.1",
+            todo="name a file of keys with --keys, serve on 127.0.0.1, or say --trust-network",
         )
     if options.keys is None and not options.no_keys:
         raise ConfigError(
@@ -198,6 +203,7 @@ _READ: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "workers": ("workers", _whole(1, 256)),
     "keys": ("keys", _path),
     "no_keys": ("no_keys", _flag),
+    "trust_network": ("trust_network", _flag),
     "queue": ("queue", _whole(1, 1_000_000)),
     "timeout_seconds": ("timeout_seconds", _number(0.01, 3600)),
     "idle_seconds": ("idle_seconds", _number(0.01, 86_400)),
@@ -244,6 +250,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", help="processes that answer (1)")
     add("--keys", help="file of API keys, as `mlops keys create` makes it")
     add("--no-keys", action="store_true", default=None, help="ask for no keys; on loopback only")
+    add(
+        "--trust-network",
+        action="store_true",
+        default=None,
+        help="ask for no keys on any address, as a gateway before it does",
+    )
     add("--poll-seconds", help="how often the pointer is looked at (0.5)")
     add("--queue", help="events that may wait in a worker; more are refused with 503 (128)")
     add("--timeout-seconds", help="within which a request must be whole (10)")
