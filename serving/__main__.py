@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from mlops.errors import ConfigError, MlopsError, SetupError
 from serving.logs import set_up
 from serving.options import options_of
+from serving.platforms import environment
 from serving.supervisor import Supervisor, allow_connections, listen
 
 __all__ = ["main"]
@@ -18,7 +20,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve; return the exit code: 0 after SIGTERM, 130 after Ctrl-C, 2 if it could not start."""
     try:
-        options = options_of(arguments)
+        options = options_of(arguments, environment(os.environ))
         set_up(options.log_format)
         _check_readable(options.public_key, "bundles are signed for a key")
         if options.keys is not None:

@@ -1,0 +1,64 @@
+"""What managed platforms tell a container in variables of their own, put into those that `serving.options` reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlops.errors import ConfigError
+from serving.options import PREFIX
+
+__all__ = ["KEY_TEXT", "environment"]
+
+KEY_TEXT = f"{PREFIX}PUBLIC_KEY_PEM"
+"""The variable that holds the public key itself, where a container can be given variables, but no file of its own. The
+key must not come with the bundle: who could replace the one could then replace the other.
+"""
+
+_PORTS = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT")
+_MODELS = "AZUREML_MODEL_DIR"
+_POINTER = "current.json"
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables, with what a platform says in place of what the image does: the port, the pointer, the key.
+
+    Raises:
+        ConfigError: `KEY_TEXT` holds no public key.
+    """
+    said = dict(env)
+    for name in _PORTS:
+        if env.get(name):
+            said[f"{PREFIX}PORT"] = env[name]
+    if env.get(_MODELS):
+        said[f"{PREFIX}POINTER"] = str(_pointer(Path(env[_MODELS])))
+    if env.get(KEY_TEXT):
+        said[f"{PREFIX}PUBLIC_KEY"] = str(_key(env[KEY_TEXT]))
+    return said
+
+
+def _pointer(models: Path) -> Path:
+    """The pointer in what Azure ML mounted: the folder that was registered keeps its name in there."""
+    found = sorted([*models.glob(_POINTER), *models.glob(f"*/{_POINTER}")])
+    return found[0] if found else models / _POINTER
+
+
+def _key(text: str) -> Path:
+    """A file in memory with the key in it: the container may have no place to write one to.
+
+    It is as long as this process, which its workers do not outlive.
+    """
+    from mlops.signing import (
+        load_public_key,
+    )  # half of what the supervisor would take to start, and seldom needed
+
+    descriptor = os.memfd_create("verify-key.pem")
+    os.write(descriptor, text.replace("\\n", "\n").strip().encode() + b"\n")
+    path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    try:
+        load_public_key(path)
+    except ConfigError as error:
+        os.close(descriptor)
+        raise ConfigError(error.what, where=KEY_TEXT, todo="put the text of verify-key.pem there") from None
+    return path

@@ -1,0 +1,102 @@
+"""What managed platforms say by variables: the port, where the bundle lies, the key, that they keep the door."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from mlops.errors import ConfigError
+from mlops.signing import PUBLIC_KEY, ensure_keys, load_public_key
+from serving.options import options_of
+from serving.platforms import KEY_TEXT, environment
+from tests.serving.example import World, payment
+
+IMAGE = {
+    "MLOPS_SERVING_HOST": "0.0.0.0",
+    "MLOPS_SERVING_PORT": "8080",
+    "MLOPS_SERVING_POINTER": "/deployments/current.json",
+    "MLOPS_SERVING_PUBLIC_KEY": "/keys/verify-key.pem",
+    "MLOPS_SERVING_KEYS": "/keys/api-keys.json",
+    "MLOPS_SERVING_DECISIONS": "/state/decisions",
+    "MLOPS_STORE": "/state/store",
+}
+"""As the image has them."""
+
+
+@pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT"])
+def test_the_platform_s_port_wins_over_the_image_s(name: str) -> None:
+    assert options_of(["--no-keys", "--host", "127.0.0.1"], environment(IMAGE | {name: "9999"})).port == 9999
+    assert options_of(["--no-keys", "--host", "127.0.0.1"], environment(IMAGE | {name: ""})).port == 8080
+
+
+@pytest.mark.parametrize("folder", ["", "deployments", "shop"])
+def test_the_pointer_is_found_in_what_azure_mounts(tmp_path: Path, folder: str) -> None:
+    pointer = tmp_path / folder / "current.json"
+    pointer.parent.mkdir(exist_ok=True)
+    pointer.write_text("{}")
+    said = environment(IMAGE | {"AZUREML_MODEL_DIR": str(tmp_path)})
+    assert said["MLOPS_SERVING_POINTER"] == str(pointer)
+
+
+def test_a_folder_without_a_pointer_is_told_by_its_path(tmp_path: Path) -> None:
+    said = environment(IMAGE | {"AZUREML_MODEL_DIR": str(tmp_path)})
+    assert said["MLOPS_SERVING_POINTER"] == str(tmp_path / "current.json")
+
+
+@pytest.mark.parametrize("lines", ["\n", "\\n"], ids=["lines", "written as one line"])
+def test_the_key_can_be_a_variable(tmp_path: Path, lines: str) -> None:
+    ensure_keys(tmp_path)
+    text = (tmp_path / PUBLIC_KEY).read_text()
+    path = Path(environment(IMAGE | {KEY_TEXT: text.replace("\n", lines)})["MLOPS_SERVING_PUBLIC_KEY"])
+    assert load_public_key(path) == load_public_key(tmp_path / PUBLIC_KEY)
+
+
+def test_a_variable_that_holds_no_key_is_named() -> None:
+    with pytest.raises(ConfigError, match=f"^{KEY_TEXT}: not a public key"):
+        environment(IMAGE | {KEY_TEXT: "/keys/verify-key.pem"})
+
+
+def test_where_the_network_is_trusted_no_keys_are_asked_for_on_any_address() -> None:
+    trusting = options_of([], IMAGE | {"MLOPS_SERVING_TRUST_NETWORK": "true"})
+    assert (trusting.host, trusting.no_keys, trusting.keys) == ("0.0.0.0", True, None)
+    assert options_of(["--keys", "/k"], IMAGE | {"MLOPS_SERVING_TRUST_NETWORK": "true"}).keys == Path("/k")
+    assert options_of([], IMAGE | {"MLOPS_SERVING_TRUST_NETWORK": "false"}).keys is not None
+    with pytest.raises(ConfigError, match="--no-keys lets everybody in"):
+        options_of(["--no-keys"], IMAGE)
+
+
+def test_a_server_starts_with_nothing_but_variables(tmp_path: Path) -> None:
+    """As on SageMaker: the image's, the platform's and those that infra/sagemaker gives it."""
+    world = World(tmp_path)
+    world.deploy("7", world.bundle())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    told = {
+        "MLOPS_SERVING_HOST": "0.0.0.0",
+        "MLOPS_SERVING_POINTER": str(world.pointer),
+        "MLOPS_SERVING_DECISIONS": str(world.decisions),
+        "MLOPS_STORE": str(world.store),
+        "MLOPS_SERVING_TRUST_NETWORK": "true",
+        KEY_TEXT: (world.keys / PUBLIC_KEY).read_text(),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+    }
+    command = world.command()[:3]
+    with world.server(args=command, env=os.environ | IMAGE | told) as server:
+        assert server.port == port
+        assert server.get("/ping").status == 200
+        assert server.post("/invocations", payment(1)).body["version"] == "7"
+
+
+def test_a_bundle_signed_by_another_key_is_not_served(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.deploy("1", world.bundle())
+    ensure_keys(tmp_path / "others")
+    env = os.environ | {KEY_TEXT: (tmp_path / "others" / PUBLIC_KEY).read_text()}
+    line = world.command()
+    at = line.index("--public-key")
+    with world.server(args=[*line[:at], *line[at + 2 :]], env=env) as server:
+        assert "another key" in server.wait_for("refused", ...)["reason"]
+        assert server.get("/ping").status == 503
