@@ -1,0 +1,131 @@
+"""The Open Inference Protocol against a real server, by the own Python clients of Triton and of KServe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from mlops.records import read_decisions
+from tests.serving.example import FEATURES, Server, World, payments
+from tests.serving.protocols.test_open_inference import columns
+
+pytestmark = pytest.mark.system  # the clients are installed
+
+HERE = Path(__file__).parent
+WIDTH = len(FEATURES.names)
+ROWS = np.random.default_rng(5).uniform(0, 5, (3, WIDTH)).astype(np.float32)
+EVENTS = payments(range(9000, 9003))
+DECISIONS = {"approve", "review", "decline"}
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with both clients, installed from their lock."""
+    folder = tmp_path_factory.mktemp("clients")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert uv is not None
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], timeout=60, check=True)
+    python, lock = folder / "bin" / "python", HERE / "lock" / "clients.txt"
+    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock]
+    subprocess.run(install, timeout=280, check=True)
+    return python
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
+    world = World(tmp_path_factory.mktemp("served"))
+    world.deploy("1", world.bundle())
+    with world.server() as server:
+        yield world, server
+
+
+def told(python: Path, client: str, server: Server) -> dict[str, Any]:
+    """What a client was answered."""
+    wrong = [{"name": "features", "datatype": "FP32", "data": [[1.0, 2.0]]}]
+    features = [{"name": "features", "datatype": "FP32", "data": ROWS.tolist()}]
+    asked = {"features": features, "events": columns(EVENTS), "misfit": wrong}
+    run = subprocess.run(
+        [python, HERE / "clients" / client, f"127.0.0.1:{server.port}"],
+        input=msgspec.json.encode(asked),
+        capture_output=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr.decode()[-4000:]
+    said: dict[str, Any] = msgspec.json.decode(run.stdout)
+    return said
+
+
+def check_outputs(server: Server, name: str, outputs: dict[str, Any]) -> None:
+    """What was answered to features, or to events, is what the service's own routes answer."""
+    if name.startswith("events"):
+        answers = server.post("/v1/score", EVENTS).body
+        for output in ("event_id", "decision_id", "decision"):
+            if output in outputs:
+                assert outputs[output] == [answer[output] for answer in answers]
+        scores = [answer["score"] for answer in answers]
+    else:
+        scores = server.post("/v1/predict", {"features": ROWS.tolist()}).body["scores"]
+        assert set(outputs["decision"]) <= DECISIONS
+    assert np.array(outputs["score"], np.float32).tolist() == scores
+
+
+def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -> None:
+    world, server = served
+    said = told(python, "triton.py", server)
+    assert (said["live"], said["ready"], said["models ready"]) == (True, True, [True, True, False, False])
+    assert said["server"]["extensions"] == ["binary_tensor_data"]
+    assert said["models"] == [server.get("/v2/models/example").body] * 2
+    answered = {name: value for name, value in said.items() if name.startswith(("features", "events"))}
+    assert len(answered) == 12
+    for name, response in answered.items():
+        assert (response["model_name"], response["model_version"]) == ("example", "1")
+        check_outputs(server, name, response["outputs"])
+        by_default = name.endswith("default")
+        ids = {"event_id", "decision_id"} if by_default and name.startswith("events") else set()
+        assert set(response["outputs"]) == {"score", "decision"} | ids
+        assert response.get("id") == ("7" if by_default else None)
+        assert response["types"]["score"] == "float32"
+    for name in ("later", "aio", "parameters"):
+        check_outputs(server, name, said[name]["outputs"])
+    assert said["aio"]["id"] == "aio"
+    assert said["refused"] == {
+        "model": ["404", "no model 'other' is deployed here; 'example' is"],
+        "version": ["404", "version '2' of 'example' is not deployed; '1' is"],
+        "output": [
+            "400",
+            "output 'x': there is none; there are score, decision, event_id, decision_id",
+        ],
+        "class": [
+            "400",
+            "output 'score': the parameter classification is of an extension that is not spoken",
+        ],
+        "input": ["400", f"input 'features': has the shape [1, 2], and must have [n, {WIDTH}]"],
+        "compressed": ["415", "the body must not be compressed"],
+        "metadata": ["404", "no model 'other' is deployed here; 'example' is"],
+        "extension": ["404", "there is nothing at this path; /docs shows what there is"],
+    }
+    logged = [decision.event_id for decision in read_decisions(world.decisions)]
+    assert sorted(logged) == [event["payment"] for event in EVENTS]
+
+
+def test_kserve_s_client_is_served(served: tuple[World, Server], python: Path) -> None:
+    _, server = served
+    said = told(python, "kserve_rest.py", server)
+    assert (said["live"], said["ready"], said["models ready"]) == (True, True, [True, False])
+    answered = {name: value for name, value in said.items() if name.startswith(("features", "events"))}
+    assert len(answered) == 8
+    for name, response in (answered | {"features, some": said["outputs"]}).items():
+        assert (response["id"], response["model_name"]) == ("7", "example")
+        check_outputs(server, name, response["outputs"])
+    refused = said["refused"]
+    assert refused["model"].startswith("no model 'other' is deployed here; 'example' is, '404 Not Found'")
+    assert refused["input"].startswith("input 'features': has the shape [1, 2]")
