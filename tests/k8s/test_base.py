@@ -81,6 +81,7 @@ def test_the_server_takes_these_arguments_and_finds_its_files_in_volumes() -> No
         (options.decisions, False),
     ]:
         assert [mounts[str(p)] for p in path.parents if str(p) in mounts] == [read_only]
+    assert pod()["enableServiceLinks"] is False  # or a Service named mlops-serving would set options
     assert options.port == container["ports"][0]["containerPort"]
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
