@@ -97,7 +97,8 @@ def _paths(
                 "score",
                 "Score an event, or a list of them",
                 "One event has one answer, a list a list of answers in its order. The events of a list are counted "
-                "before the first one's features are computed. If one of them does not fit, none is scored.",
+                "before the first one's features are computed. If one of them does not fit, none is scored. A member "
+                "that is there twice does not fit, nor does a parameter that is not one of these.",
                 "scoring",
                 "score",
                 409,
@@ -128,7 +129,8 @@ def _paths(
             "post": _operation(
                 "label",
                 "Say what became of events",
-                "The same label may be sent again; of several for one event the last holds.",
+                "The same label may be sent again; of several for one event the last holds. Labels wait in a queue of "
+                "their own: beyond its end they are answered with 503.",
                 "truth",
                 "labels",
                 body=_body(_list(_ref("Label"), max_labels), {"labels": ("A list of labels", [label])}),
