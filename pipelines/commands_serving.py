@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from datetime import date
+from pathlib import Path
 
 import click
 
@@ -12,7 +13,7 @@ from mlops.errors import ConfigError, MlopsError
 from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
-from pipelines.options import DATE, as_json, events_option, layout_options, url_option
+from pipelines.options import DATE, PATH, as_json, events_option, layout_options, url_option
 
 __all__ = ["replay", "serve"]
 
@@ -39,6 +40,13 @@ def serve(settings: Settings, arguments: tuple[str, ...]) -> None:
 @events_option
 @layout_options
 @url_option
+@click.option(
+    "--key-file",
+    type=PATH,
+    metavar="FILE",
+    envvar="MLOPS_API_KEY_FILE",
+    help="Holds the API key to send, where the server asks for one; else MLOPS_API_KEY is the key.",
+)
 @click.option("--from", "first_day", type=DATE, help="First day to replay; none where events have no time.")
 @click.option("--to", "last_day", type=DATE, help="Last day to replay.")
 @click.option(
@@ -51,6 +59,7 @@ def replay(
     events: str,
     layout: Layout | None,
     url: str,
+    key_file: Path | None,
     first_day: date | None,
     last_day: date | None,
     singles: int,
@@ -62,12 +71,26 @@ def replay(
     from pipelines.replay import replay as send
     from pipelines.staged import fetched
 
-    use_case = load_use_case(settings.usecase)
+    use_case, key = load_use_case(settings.usecase), _api_key(key_file)
     with fetched(events, layout.encoding if layout else "") as source:
         recording = Recording([source], use_case.events, use_case.label, layout)
-    result = watched("replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles)
+    result = watched(
+        "replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles, key=key
+    )
     show(result, json_)
     if result.failed:
         raise MlopsError(
             f"{result.failed} of {result.requests} requests failed", where=url, todo=result.errors[0]
         )
+
+
+def _api_key(file: Path | None) -> str:
+    """The key to send, none if there is none. On the command line all that use the machine would see it."""
+    where: str | Path = "MLOPS_API_KEY" if file is None else file
+    try:
+        key = os.environ.get("MLOPS_API_KEY", "") if file is None else file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"no API key can be read: {error}", where=where) from None
+    if (file is not None and not key) or not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError("is no API key", where=where, todo="make one: mlops keys create NAME --scope score")
+    return key
