@@ -24,7 +24,8 @@ from mlops.settings import Settings
 from mlops.storage import write_json
 from pipelines.bench_serving_load import Cores, open_loop
 from pipelines.bench_serving_rounds import Lengths, Measuring, Round
-from pipelines.bench_serving_world import WORLD, make_world
+from pipelines.bench_serving_world import make_world
+from pipelines.bench_trees import WORLD
 from pipelines.serving_peers import PEERS, Peer, measure_peer
 
 __all__ = ["ServingBench", "bench_serving"]
