@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,19 +16,6 @@ from mlops.model import open_model
 from mlops.records import read_decisions
 from mlops.signing import PUBLIC_KEY
 from tests.serving.example import FEATURES, Server, World, payment, payments
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("routes"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield world, server
-
-
-@pytest.fixture
-def server(shared: tuple[World, Server]) -> Server:
-    return shared[1]
 
 
 def raw(server: Server, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
