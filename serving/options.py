@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -66,6 +66,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rotate_seconds: float = 3600.0
     max_future_seconds: float = 86_400.0
     log_format: Literal["json", "text"] = "json"
+
+    @property
+    def store_folder(self) -> Path | None:
+        """Where the store is, if it is a folder of this machine."""
+        parts = urlsplit(self.store)
+        if parts.scheme not in ("", "file"):
+            return None
+        return Path(unquote(parts.path) if parts.scheme else self.store)
 
     def to_json(self) -> bytes:
         """For a worker."""
@@ -136,9 +144,11 @@ def _check_names(variables: Mapping[str, str]) -> None:
 def _check_store(uri: str) -> None:
     """Refuse a store that there never will be. Whether this one can be used is seen when it is."""
     try:
-        scheme = urlsplit(uri).scheme
-    except ValueError as error:
-        raise ConfigError(f"is no URI: {error}", where="--store", todo=_WANTED["store"]) from None
+        parts = urlsplit(uri)
+        scheme, _ = parts.scheme, parts.port
+    except ValueError:  # whose words may be some of a password
+        todo = "percent-encode what is special in a password, such as / and @"
+        raise ConfigError("is no URI", where="--store", todo=f"{_WANTED['store']}; {todo}") from None
     if scheme not in _STORES:
         raise ConfigError(f"no store is of the kind {scheme}:", where="--store", todo=_WANTED["store"])
 

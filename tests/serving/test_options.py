@@ -124,10 +124,11 @@ def test_an_option_that_there_is_not_is_one_line() -> None:
         options_of([*NEEDED, "--quue", "5"], {})
 
 
-@pytest.mark.parametrize("store", ["foo://x", "http://[", "s3://bucket/store"])
+@pytest.mark.parametrize("store", ["foo://x", "http://[", "s3://bucket/store", "redis://:s3/cret@host"])
 def test_a_store_that_there_never_will_be_is_refused(store: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--store: "):
+    with pytest.raises(ConfigError, match=r"^--store: ") as raised:
         options_of([*NEEDED, "--no-keys", "--store", store], {})
+    assert "s3" not in raised.value.what.replace("s3:", "")
 
 
 def test_the_table_of_options_in_the_document_is_complete() -> None:
