@@ -119,10 +119,11 @@ async def labels(state: State, request: Request) -> Response:
     """A list of at most 1,000 labels → how many were applied, and the ids held for events that did not come yet.
 
     They are taken a hundred in a turn of the loop, whoever sent them, and between two turns events are scored. No more
-    turns may wait than events.
+    turns may wait than events; whether they may is seen before the labels are read, which takes longer than to refuse.
     """
-    if state.labelling >= state.batcher.limit:
-        raise _too_many_labels()
+    turns = request.body.count(b"{") // _LABELS_AT_ONCE + 1
+    if state.labelling and state.labelling + turns > state.batcher.limit:
+        raise Problem(503, "too many labels wait to be taken", headers={b"retry-after": b"1"}, reason="queue")
     service = service_of(state)
     raw = decode_json(request.body)
     if not isinstance(raw, list):
@@ -131,18 +132,15 @@ async def labels(state: State, request: Request) -> Response:
     check_members(request.body, raw)
     if state.options.max_future_seconds:
         _check_not_to_come([time_us(label.known_at) for label in read], state, "[{}].known_at")
-    starts = range(0, len(read) or 1, _LABELS_AT_ONCE)  # none at all still asks for the store
-    if state.labelling and state.labelling + len(starts) > state.batcher.limit:
-        raise _too_many_labels()
-    state.labelling += len(starts)
     unknown: list[int | str] = []
+    state.labelling += turns
     try:
         async with state.label_turn:
-            for start in starts:
+            for start in range(0, len(read) or 1, _LABELS_AT_ONCE):  # none at all still asks for the store
                 unknown += service.label(read[start : start + _LABELS_AT_ONCE])
                 await asyncio.sleep(0)  # a label that is sent again changes nothing
     finally:
-        state.labelling -= len(starts)
+        state.labelling -= turns
     return json_response({"accepted": len(read) - len(unknown), "unknown": unknown})
 
 
@@ -160,10 +158,6 @@ ROUTES = (
     Route(method="POST", path="/v1/labels", handler=labels, scope="labels"),
     Route(method="GET", path="/v1/decisions/{id}", handler=decision, scope="score"),
 )
-
-
-def _too_many_labels() -> Problem:
-    return Problem(503, "too many labels wait to be taken", headers={b"retry-after": b"1"}, reason="queue")
 
 
 def _check_query(request: Request) -> None:

@@ -273,7 +273,7 @@ def test_labels_wait_in_a_queue_with_an_end_while_events_are_scored(world: World
             found.append((response.status, response.getheader("retry-after")))
         connection.close()
 
-    with world.server("--queue", "20") as server:  # two lists of labels
+    with world.server("--queue", "25") as server:  # two lists of labels
         threads = [threading.Thread(target=flood, args=(server,)) for _ in range(8)]
         for thread in threads:
             thread.start()
