@@ -104,8 +104,8 @@ class Follower:
                 due = time.monotonic() + poll_seconds
                 for log in (*self._logs, self.audit):
                     log.rotate_if_due()
-                if self.troubles.is_due():
-                    await asyncio.to_thread(self.troubles.look)
+            if self.troubles.is_due():
+                await asyncio.to_thread(self.troubles.look)
             await asyncio.sleep(min(_LISTEN_SECONDS, poll_seconds))
 
     def ask(self) -> float:

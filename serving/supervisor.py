@@ -162,7 +162,7 @@ class Supervisor:
             if self._stopping:
                 if not any(place.process for place in self._places):
                     if self._signals:
-                        _log.info("ended: what was in hand is answered")
+                        _log.info("ended")
                     return _INTERRUPTED if signal.SIGINT in self._signals else self._code
                 if time.monotonic() >= self._kill_at:
                     self._kill()

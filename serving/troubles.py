@@ -14,7 +14,7 @@ from mlops.errors import SetupError
 __all__ = ["QUIET_S", "Troubles"]
 
 QUIET_S = 1.0
-"""For so long nothing must have failed before it is looked whether a trouble is over."""
+"""For so long nothing must have failed before it is looked whether a trouble is over, and looked again."""
 
 _ROOM_BYTES = 1 << 16
 _log = logging.getLogger("serving")
@@ -60,6 +60,7 @@ class Troubles:
 
     def look(self) -> None:
         """See whether a trouble is over. It writes, so it is for a thread."""
+        self._failed_at = time.monotonic()
         for what in list(self._reasons):
             if _has_room(self._folders[what]):
                 del self._reasons[what]
@@ -68,6 +69,7 @@ class Troubles:
 
 def _has_room(folder: Path) -> bool:
     try:
+        folder.mkdir(parents=True, exist_ok=True)  # as the log will
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(_ROOM_BYTES))
             file.flush()

@@ -6,12 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mlops.settings import Settings
 from pipelines.cli import main
-from pipelines.server import variables
+from pipelines.ports import free_port
+from pipelines.server import running_server, variables
 from serving.options import Options, options_of, read_options
+from tests.serving.example import World
 
 
 def test_a_home_says_where_its_champion_store_logs_and_key_are() -> None:
@@ -110,3 +113,15 @@ def test_serving_without_a_word_on_keys_says_in_one_line_what_to_do(
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
     assert "--no-keys" in line and "mlops keys create" in line and "--keys FILE" in line
+
+
+def test_a_server_that_the_platform_starts_is_this_home_s_whatever_the_variables_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.deploy("1", world.bundle())
+    monkeypatch.setenv("MLOPS_SERVING_POINTER", "/nowhere.json")
+    monkeypatch.setenv("MLOPS_SERVING_KEYS", "/nowhere/keys.json")
+    monkeypatch.setenv("MLOPS_SERVING_QUUE", "9")
+    with running_server(Settings(home=tmp_path), port=free_port()) as url:
+        assert httpx.get(f"{url}/readyz").json()["version"] == "1"

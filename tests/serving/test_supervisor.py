@@ -249,11 +249,11 @@ def test_a_worker_that_hangs_before_it_is_ready_is_ended_and_another_is_started(
 
 
 def test_it_says_that_it_was_told_to_end_and_that_it_has(world: World) -> None:
-    with world.server("--workers", "2", "--drain-seconds", "0.2") as server:
+    with world.server("--workers", "2", "--drain-seconds", "0.2"):
         until(lambda: loads(world) == 2, 30)
     told, ended_ = log_of(world).splitlines()[-2:]
     assert told.endswith("told to end by SIGTERM: draining for 0.2 s, and 10 s at most after that")
-    assert ended_.endswith("ended: what was in hand is answered")
+    assert ended_.endswith(" serving.supervisor: ended")
 
 
 def test_a_worker_that_is_told_to_end_drains_and_another_takes_its_place(world: World) -> None:

@@ -17,14 +17,14 @@ from tests.serving.example import World, payment
 
 
 def test_a_log_that_cannot_be_written_is_told_until_it_can_be_again(world: World) -> None:
-    with world.server() as server:
+    with world.server("--rotate-mb", "0.001", "--poll-seconds", "3600") as server:
         assert server.post("/v1/score", payment(1)).status == 200
         assert server.get("/readyz").body["log"] is None
         shutil.rmtree(world.decisions)
         world.decisions.write_text("where the folder was")
         deadline = time.monotonic() + 20
         events = map(payment, count(2))
-        while server.post("/v1/score", next(events)).status == 200:  # the file that was open is left soon
+        while server.post("/v1/score", next(events)).status == 200:  # the file that was open is soon full
             assert time.monotonic() < deadline
         numbers = range(10**6, 10**6 + 50)
         assert {server.post("/v1/score", payment(number)).status for number in numbers} == {503}
@@ -34,7 +34,6 @@ def test_a_log_that_cannot_be_written_is_told_until_it_can_be_again(world: World
         )
         assert server.get("/livez").status == 200
         world.decisions.unlink()
-        world.decisions.mkdir()
         server.wait_for("log", None)
         assert server.get("/readyz").status == 200
         assert {server.post("/v1/score", payment(number)).status for number in numbers} == {200}
@@ -50,6 +49,7 @@ def test_a_trouble_is_said_once_and_is_over_when_the_folder_takes_something(
     monkeypatch.setattr(troubles, "QUIET_S", 0.0)
     log, store = tmp_path / "log", tmp_path / "store"
     store.mkdir()
+    log.write_text("where the folder will be")
     seen = Troubles(log=log, store=store)
     with caplog.at_level(logging.INFO):
         assert not seen.is_due()
@@ -59,7 +59,7 @@ def test_a_trouble_is_said_once_and_is_over_when_the_folder_takes_something(
         assert seen.is_due()
         seen.look()
         assert seen.why("store") is None and seen.why("log")
-        log.mkdir()
+        log.unlink()
         seen.look()
         assert seen.why("log") is None and not seen.is_due()
     levels = [(record.levelname, record.getMessage().partition(":")[0]) for record in caplog.records]

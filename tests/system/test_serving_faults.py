@@ -219,7 +219,7 @@ def test_a_damaged_store_is_refused_at_the_start_in_one_clear_line_and_nothing_i
         file.write_bytes(whole)
     line, told, ended = log_of(world).splitlines()
     assert f"refused version 1: {world.store}: " in line
-    assert "told to end by SIGTERM" in told and ended.endswith("ended: what was in hand is answered")
+    assert "told to end by SIGTERM" in told and ended.endswith(" serving.supervisor: ended")
     with world.server() as server:
         check_kept(world, server, answers)
 
