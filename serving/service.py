@@ -206,8 +206,15 @@ class Service:
         """
         void = {decision.decision_id for decision in decisions if decision.void}
         asked = [decision for decision in reversed(decisions) if decision.decision_id not in void]
-        recovered = sum(self._recover(d) for d, answer in self._with_answers(asked) if answer is None)
-        lost = [d for d, answer in self._with_answers(asked) if answer and not says(answer, d.decision_id)]
+        missing: list[Decision] = []
+        lost: list[Decision] = []
+        for decision, answer in self._with_answers(asked):
+            if answer is None:
+                missing.append(decision)
+            elif not says(answer, decision.decision_id):
+                lost.append(decision)
+        recovered = sum(map(self._recover, missing))
+        lost += [d for d, answer in self._with_answers(missing) if answer and not says(answer, d.decision_id)]
         if lost:
             self._write(self._decisions, [msgspec.structs.replace(d, void=True) for d in lost])
             _log.warning("%d decisions are void: their events were given others", len(lost))

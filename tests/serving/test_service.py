@@ -6,17 +6,20 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from mlops.bundle import open_bundle
-from mlops.errors import SetupError
+from mlops.errors import ConflictError, InputError, SetupError
 from mlops.records import Decision, read_decisions
 from mlops.signing import PUBLIC_KEY
 from pipelines.archive import counting
 from serving.decisions import AppendLog, last_decisions
-from serving.events import Event
+from serving.entries import EntryEncoder
+from serving.events import Event, time_us
+from serving.forgetting import forget
 from serving.memory_store import InMemoryStore
 from serving.plan import StorePlan
 from serving.scorer import Scorer
@@ -162,6 +165,30 @@ def _answered(service: Service, number: int) -> str:
     (answer,) = service.score([event(service, number)])
     id_: str = msgspec.json.decode(answer)["decision_id"]
     return id_
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "field"),
+    [
+        ({"at": "2024-03-27T00:00:00"}, InputError, "[1].at"),  # its windows reach back to what was forgotten
+        ({"at": "2024-03-01T00:00:00"}, InputError, "[1].event"),
+        ({"payment": 9, "at": "2024-04-30T00:00:00"}, ConflictError, "[1].payment"),
+    ],
+)
+def test_what_does_not_fit_into_the_store_is_named_with_its_place_in_its_own_list(
+    service: Service, store: FailingStore, changes: dict[str, Any], kind: type[Exception], field: str
+) -> None:
+    read, late = service.scorer.reader.event, "2024-04-20T00:00:00"
+    counted = read(payment(9, at=late))
+    with store.begin() as transaction:  # by a backfill, so that it has no answer
+        transaction.append([EntryEncoder(store.plan)(counted.id, counted.time_us, counted.values)])
+    forget(store, time_us("2024-03-20T00:00:00"))
+    fits = [read(payment(1, at=late))]
+    does_not = [read(payment(2, at=late), "[0]."), read(payment(3, **changes), "[1].")]
+    answers, error = service.score_each([fits, does_not], ["", ""])
+    assert isinstance(answers, list)
+    assert type(error) is kind
+    assert error.where == field
 
 
 def test_the_last_lines_of_all_logs_written_at_the_same_time_are_found(tmp_path: Path) -> None:
