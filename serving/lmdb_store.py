@@ -191,7 +191,7 @@ def _failure(what: str, error: OSError | lmdb.Error, path: Path) -> SetupError:
     if full:
         return SetupError(f"{what}: the disk is full ({error})", where=path, todo="free some of it")
     if isinstance(error, lmdb.MapFullError):
-        limit = f"it has grown to its limit of {MAP_BYTES // 2**30} GiB"
+        limit = f"it has grown to its limit of {MAP_BYTES // 2**30} GiB ({error})"
         return SetupError(f"{what}: {limit}", where=path, todo="forget old events: mlops store forget")
     return SetupError(f"{what}: {error}", where=path)
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,38 +20,11 @@ import pytest
 
 from mlops.api_keys import create_key
 from mlops.records import read_decisions
-from mlops.signing import PRIVATE_KEY, PUBLIC_KEY
 from pipelines.ports import free_port
 from tests.serving.example import ROOT, Server, World, payment
+from tests.serving.supervised import answers, changed, ended, loads, log_of, until
 
 HEAVY = {"numpy", "onnxruntime", "asyncio", "uvloop", "cryptography", "lmdb", "redis"}
-
-
-def log_of(world: World) -> str:
-    return (world.home / "serving.log").read_text()
-
-
-def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def loads(world: World) -> int:
-    """How many workers have loaded the model."""
-    return log_of(world).count("version 1 of example answers")
-
-
-def answers(server: Server) -> bool:
-    try:
-        return Server(server.process, str(server.port)).get("/livez").status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-def ended(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_the_supervisor_imports_nothing_that_could_fail_or_takes_time() -> None:
@@ -136,116 +108,6 @@ def test_workers_that_fail_at_once_are_started_later_and_later_until_the_cause_i
     assert "ended by signal 9; another is started at once" in log
     assert "ended with exit code 2; another is started in 0.25 s" in log
     assert "api-keys.json" in log and "Traceback" not in log and key not in log
-
-
-def broken_keys(world: World) -> tuple[list[str], str]:
-    path = world.home / "api-keys.json"
-    path.write_bytes(b"{")
-    return ["--keys", str(path)], f"{path}: not a file of API keys"
-
-
-def no_keys_there(world: World) -> tuple[list[str], str]:
-    path = world.home / "nowhere.json"
-    return ["--keys", str(path)], f"{path}: no such file"
-
-
-def no_public_key(world: World) -> tuple[list[str], str]:
-    path = world.keys / PUBLIC_KEY
-    path.unlink()
-    return [], f"{path}: no such file"
-
-
-def another_file(world: World) -> tuple[list[str], str]:
-    path = world.keys / PUBLIC_KEY
-    path.write_bytes(b"garbage")
-    return [], f"{path}: not a public key in PEM"
-
-
-def a_private_key(world: World) -> tuple[list[str], str]:
-    path = world.keys / PRIVATE_KEY
-    return ["--public-key", str(path)], f"{path}: not a public key in PEM"
-
-
-def no_kind_of_store(world: World) -> tuple[list[str], str]:
-    return ["--store", "foo://x"], "--store: no store is of the kind foo:"
-
-
-def a_file_as_store(world: World) -> tuple[list[str], str]:
-    return ["--store", str(world.pointer)], f"{world.pointer}: is no folder"
-
-
-MISTAKES = [
-    broken_keys, no_keys_there, no_public_key, another_file, a_private_key, no_kind_of_store, a_file_as_store
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_what_cannot_mend_by_itself_ends_the_start_with_one_line_and_exit_code_2(
-    world: World, mistake: Callable[[World], tuple[list[str], str]]
-) -> None:
-    more, said = mistake(world)
-    ran = subprocess.run(
-        world.command(0, "--workers", "2", *more), cwd=ROOT, capture_output=True, text=True, timeout=30
-    )
-    assert (ran.returncode, ran.stdout) == (2, "")
-    (line,) = ran.stderr.splitlines()
-    assert line.startswith(said)
-
-
-def changed(**values: object) -> list[str]:
-    """What starts a server whose supervisor has other values."""
-    changes = "".join(f"supervisor.{name} = {value!r}; " for name, value in values.items())
-    code = f"import sys; from serving import __main__, supervisor; {changes}sys.exit(__main__.main())"
-    return [sys.executable, "-c", code]
-
-
-QUICKLY = changed(_DELAYS_S=(0.0,) * 8)
-
-
-def test_where_no_worker_can_start_any_more_it_ends_with_their_exit_code(world: World) -> None:
-    keys = world.home / "api-keys.json"
-    create_key(keys, "till", ["score"])
-    with world.server(args=[*QUICKLY, *world.command(0, "--keys", str(keys))[3:]]) as server:
-        keys.write_bytes(b"{")
-        (worker,) = server.workers()
-        os.kill(worker, signal.SIGKILL)
-        assert server.process.wait(timeout=60) == 2
-    log = log_of(world)
-    assert log.count("ended with exit code 2; another is started") == 7
-    assert log.count("worker 0 cannot start: ") == 1
-    assert "no worker answers, and 8 in a row could not start" in log
-
-
-def test_where_another_worker_answers_one_that_cannot_start_does_not_end_it(world: World) -> None:
-    keys = world.home / "api-keys.json"
-    create_key(keys, "till", ["score"])
-    command = [*QUICKLY, *world.command(0, "--keys", str(keys), "--workers", "2")[3:]]
-    with world.server(args=command) as server:
-        until(lambda: loads(world) == 2, 30)
-        keys.write_bytes(b"{")
-        os.kill(server.workers()[0], signal.SIGKILL)
-        until(lambda: log_of(world).count("ended with exit code 2; another is started") > 8, 60)
-        assert server.process.poll() is None
-        assert answers(server)
-
-
-def test_a_worker_that_hangs_before_it_is_ready_is_ended_and_another_is_started(world: World) -> None:
-    command = [*changed(LOOK_S=0.5, _STARTING=4), *world.command()[3:]]
-    with (world.home / "serving.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log)
-    try:
-        supervisor = psutil.Process(process.pid)
-        until(lambda: any("serving.worker" in child.cmdline() for child in supervisor.children()))
-        (hanging,) = supervisor.children()
-        hanging.suspend()
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"serving version 1 on ")
-        assert ended(hanging.pid)
-    finally:
-        process.terminate()
-        assert process.wait(timeout=20) == 0
-        process.stdout.close()
-    assert f"(pid {hanging.pid}) hangs before it is ready and is ended" in log_of(world)
 
 
 def test_it_says_that_it_was_told_to_end_and_that_it_has(world: World) -> None:
