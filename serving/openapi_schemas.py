@@ -184,7 +184,7 @@ _REASON = _object(
         "feature": "amount",
         "value": 1250.0,
         "contribution": 0.31,
-        "text": "what is to be paid (amount) is 1250 currency, typically 12 to 80: raises the score by 0.31",
+        "text": "what is to be paid (amount) is 1250.00, typically 12.00 to 80.00: raises the score by 0.31",
     },
 )
 _REFUSAL = _object({"version": _TEXT, "reason": _TEXT}) | {
