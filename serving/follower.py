@@ -28,7 +28,7 @@ from serving.shared import Shared
 from serving.stores import open_store
 from serving.troubles import Troubles
 
-__all__ = ["Follower", "Note", "Refusal"]
+__all__ = ["Follower"]
 
 _RETRY_SECONDS = 5.0
 _LISTEN_SECONDS = 0.1
