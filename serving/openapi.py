@@ -203,7 +203,7 @@ def _paths(
             "get": _operation(
                 "readyz",
                 "Whether it should get requests, and if not, why",
-                "503 while it has no model, cannot use its store or its log, does not follow the pointer, or is ending.",
+                "503 while it has no model, cannot use store or log, does not follow the pointer, or is ending.",
                 "operation",
                 None,
                 answer=_json(_ref("Readiness"), {"ready": ("", _example(schemas["Readiness"]))})
