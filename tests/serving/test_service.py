@@ -171,7 +171,7 @@ def _answered(service: Service, number: int) -> str:
     ("changes", "kind", "field"),
     [
         ({"at": "2024-03-27T00:00:00"}, InputError, "[1].at"),  # its windows reach back to what was forgotten
-        ({"at": "2024-03-01T00:00:00"}, InputError, "[1].event"),
+        ({"at": "2024-03-01T00:00:00"}, InputError, "[1]"),
         ({"payment": 9, "at": "2024-04-30T00:00:00"}, ConflictError, "[1].payment"),
     ],
 )
