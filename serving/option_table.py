@@ -125,7 +125,10 @@ OPTIONS = (
     _option("no_keys", _flag, "ask for no keys; on loopback only"),
     _option("poll_seconds", _number(0.01, 3600), "how often the pointer is looked at", "0.5"),
     _option(
-        "queue", _whole(1, 1_000_000), "events that may wait in a worker; more are refused with 503", "128"
+        "queue",
+        _whole(1, 1_000_000),
+        "events, and turns of labels, that may wait in a worker; more are refused with 503",
+        "128",
     ),
     _option("timeout_seconds", _number(0.01, 3600), "within which a request must be whole", "10"),
     _option("idle_seconds", _number(0.01, 86_400), "how long a connection may say nothing", "65"),
