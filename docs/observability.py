@@ -74,8 +74,9 @@ types (`grafana-foundation-sdk`).
 The service's log goes to stderr: with `--log-format json` a line of JSON for each message, with `time`, `level`,
 `logger`, `message`, `pid`, `worker`, and `error` with a traceback. A message about a request has its `request_id`,
 which is also in the answer's `X-Request-Id`: the client's own, if it sent one, so that a failure is found from either
-side. Only what the service could not do is logged; answers are counted, and what was decided is in
-[the decision log](decision-log.md). Keys, events and passwords are in no message.
+side. Only what the service could not do is logged, and what changed. A trouble is told once when it begins and once
+when it is over; what is true of many requests once in ten seconds, with how often it was. Answers are counted, and
+what was decided is in [the decision log](decision-log.md). Keys, events and passwords are in no message.
 """
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from mlops.errors import ConfigError
+from mlops.given import read_given
 from mlops.storage import one_writer, replace_file
 
 __all__ = [
@@ -153,14 +154,7 @@ def read_keys(path: Path) -> bytes:
     Raises:
         ConfigError: it cannot be read.
     """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(
-            "no such file of API keys", where=path, todo="make one: mlops keys create"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=path) from None
+    return read_given(path, "file of API keys", todo="make one: mlops keys create")
 
 
 def parse_keys(data: bytes, where: Path) -> tuple[ApiKey, ...]:

@@ -12,7 +12,7 @@ from mlops.bundle import Bundle
 from mlops.errors import BundleError, InputError
 from mlops.features import FeatureSet
 from mlops.shapley import Explainer, Floats
-from mlops.wording import definitions
+from mlops.wording import definitions, quantity
 
 __all__ = ["REFERENCE_ROWS", "Reason", "ReasonCodes", "choose_reference", "reasons"]
 
@@ -51,11 +51,11 @@ class ReasonCodes:
             )
         self.explainer = Explainer(model, np.array(bundle.reference, np.float32))
         self._words = _words(bundle.features)
+        columns = bundle.schema.events.columns
+        self._digits = {c.unit: c.decimals for c in columns if c.unit and c.type == "decimal"}
         self._typical = [
-            _range(column.tolist(), flag=unit == "0/1")
-            for column, (_, unit, _) in zip(
-                self.explainer.reference.T, bundle.features.describe(), strict=True
-            )
+            self._range(column.tolist(), unit)
+            for column, (_, unit) in zip(self.explainer.reference.T, self._words, strict=True)
         ]
 
     def __call__(self, row: Floats, top: int = 3) -> tuple[Reason, ...]:
@@ -78,10 +78,21 @@ class ReasonCodes:
     def _reason(self, at: int, value: float, contribution: float) -> Reason:
         words, unit = self._words[at]
         text = (
-            f"{words} is {value:.6g}{unit}, typically {self._typical[at]}: "
+            f"{words} is {self._said(value, unit)}, typically {self._typical[at]}: "
             f"{'raises' if contribution > 0 else 'lowers'} the score by {abs(contribution):.3g}"
         )
         return Reason(feature=self._names[at], value=value, contribution=contribution, text=text)
+
+    def _said(self, value: float, unit: str) -> str:
+        return " ".join(filter(None, quantity(value, unit, self._digits)))
+
+    def _range(self, values: list[float], unit: str) -> str:
+        """What a feature is in the reference rows: they are few, and their median may be what no row can have."""
+        if unit in ("s", "share"):
+            low, high = (self._said(value, unit) for value in (min(values), max(values)))
+        else:  # the unit has been said with the value
+            low, high = (quantity(value, unit, self._digits)[0] for value in (min(values), max(values)))
+        return low if low == high else f"{low} {'or' if unit == '0/1' else 'to'} {high}"
 
 
 def reasons(
@@ -121,19 +132,13 @@ def choose_reference(features: Floats, scores: Floats, k: int = REFERENCE_ROWS) 
     return features[chosen]
 
 
-def _range(values: list[float], *, flag: bool) -> str:
-    """What a feature is in the reference rows: they are few, and their median may be what no row can have."""
-    low, high = (f"{value:.6g}" for value in (min(values), max(values)))
-    return low if low == high else f"{low} {'or' if flag else 'to'} {high}"
-
-
 def _words(features: FeatureSet) -> list[tuple[str, str]]:
-    """What each feature is, and its unit as it follows a value."""
+    """What each feature is, and its unit."""
     defined = definitions(features)
     return [
         (
             f"{description} ({name})" if description else defined[name],
-            f" {unit}" if unit and unit != "0/1" else "",
+            unit,
         )
         for name, unit, description in features.describe()
     ]

@@ -19,13 +19,17 @@ Kind = Literal["decisions", "labels"]
 """The two logs, as their files are called."""
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One scored event: what came in, what was computed and what was answered, as it was then.
 
     `event` holds the canonical columns, event time as ISO 8601 in UTC; `features` are in the order of the
     bundle whose manifest has the digest `bundle`. `score` is what the model gave: a probability, or the quantity
     that it predicts. `decision` is None where the bundle has no thresholds. `scored_at` is the wall clock, ISO 8601
     in UTC. `caller` is the name of the API key that asked.
+
+    A line that is `void` says so of the earlier one with the same `decision_id`: the event was given another decision,
+    as the process died, or lost the store, before this one was answered, or the store has forgotten it. Of several
+    decisions about one event those that are not void count, and of these the last.
     """
 
     decision_id: str
@@ -38,6 +42,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     bundle: str
     caller: str = ""
+    void: bool = False
 
 
 class LabelRecord(msgspec.Struct, frozen=True, kw_only=True):

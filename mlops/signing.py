@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from mlops.errors import ConfigError
+from mlops.given import read_given
 from mlops.storage import replace_file
 
 __all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "ensure_keys", "load_private_key", "load_public_key", "pem_of"]
@@ -24,6 +25,7 @@ _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 """NIST's P-256, P-384 and P-521: what OpenSSF model signing knows."""
 _NO_KEY = ValueError, TypeError, UnsupportedAlgorithm
 """What cryptography raises for a file that holds no key, one behind a password, or one of a kind it does not know."""
+_NOWHERE = "bundles are signed with the keys in this folder"
 _OLD = (
     "move keys/, bundles/, deployments/, mlflow.db and mlartifacts/ of that home aside (events and features can stay), "
     "train and promote again, and give the new verify-key.pem to who serves"
@@ -82,7 +84,7 @@ def load_private_key(folder: Path) -> ec.EllipticCurvePrivateKey:
         ConfigError: there is no key, or it cannot be read, or it is of another kind.
     """
     path = folder / PRIVATE_KEY
-    pem = _read(path)
+    pem = read_given(path, "key", todo=_NOWHERE)
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except _NO_KEY:
@@ -98,7 +100,7 @@ def load_public_key(path: Path) -> ec.EllipticCurvePublicKey:
     Raises:
         ConfigError: there is no key, or it cannot be read, or it is of another kind.
     """
-    pem = _read(path)
+    pem = read_given(path, "key", todo=_NOWHERE)
     try:
         key = serialization.load_pem_public_key(pem)
     except _NO_KEY:
@@ -125,14 +127,3 @@ def _aside(target: Path) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(
-            "no such key", where=path, todo="bundles are signed with the keys in this folder"
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=path) from None

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from mlops.aggregates import Aggregate, Count, Nth
 from mlops.features import Calendar, Feature, FeatureSet, Last, Missing, OneHot, Ratio, Rolling, Value
 
-__all__ = ["definitions", "duration_text", "window_text"]
+__all__ = ["definitions", "duration_text", "quantity", "window_text"]
 
 _UNITS = (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000))
+
+_DURATIONS = ((172_800, 86_400, "days"), (3_600, 3_600, "h"), (60, 60, "min"), (0, 1, "s"))
+_PLURALS = (
+    (r"(?<=[^aeiou])ies$", "y"),
+    (r"(?<=x|s)es$", ""),
+    (r"(?<=ch|sh)es$", ""),
+    (r"(?<=[a-z]{2}[^sui])s$", ""),
+)
+
+
+def quantity(value: float, unit: str, digits: Mapping[str, int]) -> tuple[str, str]:
+    """A feature's value, and its unit if it is said with one, as people say them.
+
+    Flags are yes or no, shares per cent, seconds in what suits them; one of what a unit counts is in the singular.
+
+    Args:
+        digits: after the point, of units that have a fixed number of them, such as currencies.
+    """
+    if unit == "0/1" and value in (0, 1):
+        return ("yes" if value else "no"), ""
+    if unit == "share":
+        return f"{100 * value:.4g}", "%"
+    if unit == "s":
+        size, name = next((size, name) for least, size, name in _DURATIONS if abs(value) >= least)
+        return f"{value / size:.4g}", name
+    text = f"{value:.{digits[unit]}f}" if unit in digits else f"{value:.6g}"
+    if unit == "currency":  # whichever it is
+        return text, ""
+    if value == 1:
+        unit = next((re.sub(find, put, unit) for find, put in _PLURALS if re.search(find, unit)), unit)
+    return text, unit
 
 
 def duration_text(microseconds: int) -> str:

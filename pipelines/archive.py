@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "archived_rows",
     "batches",
+    "counting",
     "is_closed",
     "logged_decisions",
     "logged_labels",
@@ -144,6 +145,14 @@ def logged_decisions(
     for decision in read_decisions(decisions, manifest.sources):
         if event_id is None or str(decision.event_id) == event_id:
             yield decision if pseudonyms is None else _hashed(decision, pseudonyms)
+
+
+def counting(decisions: Iterable[Decision]) -> Decision | None:
+    """Of the decisions about one event the one that counts: the last that is not void."""
+    lines = list(decisions)
+    void = {decision.decision_id for decision in lines if decision.void}
+    left = [decision for decision in lines if decision.decision_id not in void]
+    return max(reversed(left), key=lambda decision: decision.scored_at, default=None)
 
 
 def logged_labels(decisions: Path, manifest: Manifest) -> Iterator[LabelRecord]:

@@ -18,31 +18,18 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from mlops.bundle import Bundle, Golden, Schema, open_bundle, write_bundle
-from mlops.contract import load_dotted, load_use_case
-from mlops.features import FeatureSet
+from mlops.bundle import open_bundle
 from mlops.model import Model, open_model
-from mlops.reasons import ReasonCodes, choose_reference
+from mlops.reasons import ReasonCodes
 from mlops.settings import Settings
 from mlops.shapley import BUDGET, Explainer, Floats
-from mlops.signing import PUBLIC_KEY, ensure_keys
+from mlops.signing import PUBLIC_KEY
 from mlops.storage import write_json
-from pipelines.canonical import read_events
-from pipelines.kernel import features_of
-from pipelines.simulate import simulate
-from training.builders import boosted_classifier
-from training.examples import ArrayExamples
-from training.trainers import Place, trainer_for
+from pipelines.bench_trees import TREES, WORLD, train_trees
 
 __all__ = ["Accuracy", "ReasonsBench", "bench_reasons"]
-
-_WORLD = {"customers": 2_000, "terminals": 4_000, "days": 70}
-_TREES = 100
-_LEARN = 0.7
-_GOLDEN_ROWS = 16
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +73,7 @@ class ReasonsBench(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bench_reasons(
-    settings: Settings, out: Path, *, world: Mapping[str, Any] = _WORLD, timed: int = 500, exact: int = 50
+    settings: Settings, out: Path, *, world: Mapping[str, Any] = WORLD, timed: int = 500, exact: int = 50
 ) -> ReasonsBench:
     """Measure, and write `out`/reasons.json.
 
@@ -99,8 +86,11 @@ def bench_reasons(
     load_before = os.getloadavg()[0]
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".tmp-reasons-") as scratch:
-        bundle, unseen = _trained(settings, world, Path(scratch))
-        model = open_model(bundle)
+        trees = train_trees(settings, Path(scratch), world=world)
+        keys = Path(scratch) / "keys"
+        trees.write(Path(scratch) / "bundle", keys=keys)
+        bundle = open_bundle(Path(scratch) / "bundle", public_key=keys / PUBLIC_KEY)
+        model, unseen = open_model(bundle), trees.rows
     rows = unseen[np.argsort(-model(unseen), kind="stable")[:timed]]
     codes = ReasonCodes(bundle, model)
     took = _milliseconds(codes, rows)
@@ -118,7 +108,7 @@ def bench_reasons(
         scores_a_row=round(counted.scores / len(some), 1),
         accuracy=_accuracy(found, wanted),
         features=rows.shape[1],
-        trees=_TREES,
+        trees=TREES,
         reference_rows=len(reference),
         rows_timed=len(rows),
         rows_exact=len(some),
@@ -139,54 +129,6 @@ class _Counted:
     def __call__(self, features: Floats) -> Floats:
         self.scores += len(features)
         return self._model(features)
-
-
-def _trained(settings: Settings, world: Mapping[str, Any], folder: Path) -> tuple[Bundle, Floats]:
-    """A bundle of trees that learned from the first events of a world, and the features of the others."""
-    use_case = load_use_case(settings.usecase)
-    published: FeatureSet = load_dotted(f"{settings.usecase}.features:PUBLISHED")
-    simulate(settings, world, folder / "world")
-    events = read_events([folder / "world"], use_case.events, use_case.label)
-    at = events.column_names.index(use_case.events.time)
-    events = events.set_column(
-        at, use_case.events.time, events[use_case.events.time].cast(pa.timestamp("us", "UTC"))
-    )
-    table = features_of(events, published, use_case.events).sort_by(use_case.events.time)
-    rows = np.column_stack([table[name].to_numpy() for name in published.names]).astype(np.float32)
-    labels = table[use_case.label.column].cast(pa.int8()).to_numpy()
-    known = int(len(rows) * _LEARN)
-    fitted = trainer_for("scikit-learn")(
-        boosted_classifier,
-        {"trees": _TREES},
-        ArrayExamples(rows[:known], labels[:known]),
-        task=use_case.task,
-        seed=0,
-        place=Place(log=lambda name, value, step: None),
-    )
-    graph, unseen = fitted.export(), rows[known:]
-    scores = Model(graph)(unseen)
-    ensure_keys(folder / "keys")
-    write_bundle(
-        folder / "bundle",
-        keys=folder / "keys",
-        model=graph,
-        features=published,
-        schema=Schema(events=use_case.events, label=use_case.label),
-        decisions=None,
-        golden=Golden(features=unseen[:_GOLDEN_ROWS].tolist(), scores=scores[:_GOLDEN_ROWS].tolist()),
-        reference=choose_reference(unseen, scores).tolist(),
-        card="",
-        evaluation=b"{}",
-        report="",
-        manifest={
-            "name": use_case.name,
-            "candidate": "trees",
-            "framework": "scikit-learn",
-            "created_at": "",
-            "run_id": "",
-        },
-    )
-    return open_bundle(folder / "bundle", public_key=folder / "keys" / PUBLIC_KEY), unseen
 
 
 def _milliseconds(explain: Callable[[Floats], object], rows: Floats) -> NDArray[np.float64]:

@@ -3,6 +3,8 @@
 The server is started as a user starts it, with keys and metrics, on a core of its own; load comes from another. The
 model is gradient-boosted trees on the published features, in whose store lies a simulated world's history. Every round
 measures everything once, so that what else runs on the machine touches all alike; figures are medians of the rounds.
+The other servers follow one by one, on the same core, asked by the same generator for as long and as often. The file is
+of one run: what that did not measure is not in it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,8 @@ from mlops.settings import Settings
 from mlops.storage import write_json
 from pipelines.bench_serving_load import Cores, open_loop
 from pipelines.bench_serving_rounds import Lengths, Measuring, Round
-from pipelines.bench_serving_world import WORLD, make_world
+from pipelines.bench_serving_world import make_world
+from pipelines.bench_trees import WORLD
 from pipelines.serving_peers import PEERS, Peer, measure_peer
 
 __all__ = ["ServingBench", "bench_serving"]
@@ -41,7 +45,8 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
         tensor_rps, event_rps: closed loop, of rows of features, and of raw events.
         tensor_cpu_us, event_cpu_us: processor time of the server for a request, kernel included.
         p99_ms_at_500, p99_ms_at_2000: of raw events, open loop. bare_p99_…: of the bare framework.
-        goodput_at_2x: answers with 200 at twice `event_rps`, as a share of it. statuses_at_2x: all answers.
+        goodput_at_2x: answers with 200 at twice the round's rate of events, as a share of it. statuses_at_2x: all
+            answers.
         ready_s: from the process's start until /readyz answers 200.
         uss_mb: private memory of the worker after all of that, without the store's file, whose mapped pages are
             `store_mapped_mb`. uss_ready_mb: before.
@@ -50,8 +55,9 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
         vs_…: `tensor_rps` over that of another server; None where that could not be run. `vs_mlflow` is with named
             features and a signature, as its documentation has it, `vs_mlflow_tensor` with neither. vs_by_cpu: the same
             by processor time, which does not depend on what else ran when one of the two was measured.
-        setups: of each kind of measurement: the command, and what is asked. load_before: the load average of the
-            minute before; above 0.5, and where a rate's `others` is above 0.1, rates are not to be trusted.
+        setups: of each kind of measurement: the command, and what is asked.
+        measured_at, machine, cores: when and on what. load_before: the load average of the minute before; above 0.5,
+            and where a rate's `others` or `load_others` is above 0.1, rates are not to be trusted.
     """
 
     tensor_rps: float
@@ -82,6 +88,8 @@ class ServingBench(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     rounds: tuple[Round, ...]
     events_in_store: int
+    measured_at: str
+    machine: str
     cores: int
     load_before: float
 
@@ -104,8 +112,8 @@ def bench_serving(
         say: told what is being done.
 
     Raises:
-        SetupError: this machine lacks what is needed, or a server did not start.
-        ParityError: a server gives other scores than the model.
+        SetupError: this machine lacks what is needed, or our server did not start.
+        ParityError: our server gives other scores than the model.
     """
     cores, load_before = Cores.choose(), os.getloadavg()[0]
     out.mkdir(parents=True, exist_ok=True)
@@ -133,6 +141,8 @@ def bench_serving(
             others[peer] = measure_peer(
                 peer, served, out / "venvs", scratch, cores, seconds=lengths.closed_s, rounds=lengths.rounds
             )
+            if others[peer].failed:
+                say(f"{peer} is left out: {others[peer].failed}")
     tensor, event = (_middle(getattr(r, what).rps for r in rounds) for what in ("tensor", "events"))
     tensor_cpu_us = _middle(r.tensor.cpu_us for r in rounds)
     result = ServingBench(
@@ -171,11 +181,20 @@ def bench_serving(
         | {"python": platform.python_version()},
         rounds=tuple(rounds),
         events_in_store=served.events,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=_processor(),
         cores=os.cpu_count() or 1,
         load_before=round(load_before, 2),
     )
     write_json(out / "serving.json", result)
     return result
+
+
+def _processor() -> str:
+    """What the system calls it."""
+    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in cpus if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _middle(values: Any) -> float:

@@ -110,11 +110,18 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests a second; the server's processor time for each, kernel included; what share of its core others had."""
+    """What a server did, and how undisturbed it was.
+
+    Fields:
+        rps: requests a second. cpu_us: the server's processor time for each, kernel included.
+        others, load_others: the share of the server's core, and of the load's, that other processes had, or the
+            machine's other guests.
+    """
 
     rps: float
     cpu_us: float
     others: float
+    load_others: float
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -226,16 +233,19 @@ def open_loop(server: Server, cores: Cores, requests: Sequence[bytes], rate: flo
 
 def _timed(server: Server, cores: Cores, act: Callable[[], T]) -> tuple[T, Callable[[int, float], Rate]]:
     """What an act gives, and what makes a rate of how many requests it was in how many seconds."""
-    begun, used, busy = time.monotonic(), server.cpu_s(), _busy_s(cores.server)
+    begun, used, spent = time.monotonic(), server.cpu_s(), _own_s()
+    busy, load_busy = _busy_s(cores.server), _busy_s(cores.load)
     result = act()
-    took, used = time.monotonic() - begun, server.cpu_s() - used
-    others = max(0.0, _busy_s(cores.server) - busy - used) / took
+    took, used, spent = time.monotonic() - begun, server.cpu_s() - used, _own_s() - spent
+    others = (_busy_s(cores.server) - busy - used) / took
+    load_others = (_busy_s(cores.load) - load_busy - spent) / took
 
     def rate(requests: int, seconds: float) -> Rate:
         return Rate(
             rps=round(requests / seconds, 1),
             cpu_us=round(used / requests * 1e6, 1),
-            others=round(min(1.0, others), 2),
+            others=round(min(1.0, max(0.0, others)), 2),
+            load_others=round(min(1.0, max(0.0, load_others)), 2),
         )
 
     return result, rate
@@ -263,4 +273,9 @@ def memory_of(process: psutil.Process) -> Memory:
 
 def _busy_s(core: int) -> float:
     times = psutil.cpu_times(percpu=True)[core]
-    return float(times.user + times.nice + times.system + times.softirq + times.irq)
+    return float(times.user + times.nice + times.system + times.softirq + times.irq + times.steal)
+
+
+def _own_s() -> float:
+    """Processor time of this process and of the children that it waited for: the load's."""
+    return sum(os.times()[:4])

@@ -14,7 +14,8 @@ import msgspec
 from mlops.errors import ParityError, SetupError
 from mlops.signing import PUBLIC_KEY
 from pipelines.bench_serving_load import CONNECTIONS, Cores, Rate, Server, closed_loop, open_loop, started
-from pipelines.bench_serving_world import TREES, ServedWorld
+from pipelines.bench_serving_world import ServedWorld
+from pipelines.bench_trees import TREES
 from pipelines.open_loop import CONNECTIONS as OPEN_CONNECTIONS
 from pipelines.open_loop import Offered
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mlops.api_keys import create_key
-from mlops.bundle import Decisions, Golden, Schema, write_bundle
-from mlops.contract import UseCase, load_dotted, load_use_case
+from mlops.bundle import Decisions
+from mlops.contract import UseCase
 from mlops.deployment import Deployed, Deployment, write_deployment
-from mlops.errors import ConfigError
-from mlops.features import FeatureSet
 from mlops.metrics import best_thresholds
-from mlops.model import Model
-from mlops.reasons import choose_reference
 from mlops.settings import Settings
-from mlops.signing import ensure_keys
 from pipelines.backfill import backfill
-from pipelines.canonical import read_events
-from pipelines.kernel import features_of
-from pipelines.simulate import simulate
-from training.builders import boosted_classifier
-from training.examples import ArrayExamples
-from training.trainers import Place, trainer_for
+from pipelines.bench_trees import WORLD, Trees, train_trees
 
-__all__ = ["TREES", "WORLD", "Payments", "ServedWorld", "make_world"]
-
-WORLD = {"customers": 2_000, "terminals": 4_000, "days": 70}
-TREES = 100
-_LEARN = 0.7
-_GOLDEN_ROWS = 16
+__all__ = ["Payments", "ServedWorld", "make_world"]
 
 Floats = NDArray[np.float32]
 
@@ -127,53 +112,9 @@ def make_world(settings: Settings, folder: Path, *, world: Mapping[str, Any] = W
     Raises:
         ConfigError: the use case has none of that.
     """
-    use_case = load_use_case(settings.usecase)
-    published: FeatureSet = load_dotted(f"{settings.usecase}.features:PUBLISHED")
+    trees = train_trees(settings, folder, world=world)
     home = Settings(home=folder, usecase=settings.usecase)
-    simulate(settings, world, folder / "world")
-    events = _events(use_case, folder / "world")
-    table = features_of(events, published, use_case.events)
-    rows = np.column_stack([table[name].to_numpy() for name in published.names]).astype(np.float32)
-    labels = table[use_case.label.column].cast(pa.int8()).to_numpy()
-    known = int(len(rows) * _LEARN)
-    model = boosted_classifier(seed=0, n_features=rows.shape[1], trees=TREES)
-    fitted = trainer_for("scikit-learn")(
-        lambda **_: model,
-        {},
-        ArrayExamples(rows[:known], labels[:known]),
-        task=use_case.task,
-        seed=0,
-        place=Place(log=lambda name, value, step: None),
-    )
-    graph, unseen = fitted.export(), rows[known:]
-    scores = Model(graph)(unseen)
-    ids = {c.name for c in use_case.events.columns if c.type == "id"}
-    schema = Schema(
-        events=use_case.events,
-        label=use_case.label,
-        whole_number_ids=tuple(sorted(name for name in ids if pa.types.is_integer(events[name].type))),
-    )
-    ensure_keys(home.keys)
-    digest = write_bundle(
-        home.bundles / "trees",
-        keys=home.keys,
-        model=graph,
-        features=published,
-        schema=schema,
-        decisions=_decisions(use_case, events[known:], labels[known:], scores),
-        golden=Golden(features=unseen[:_GOLDEN_ROWS].tolist(), scores=scores[:_GOLDEN_ROWS].tolist()),
-        reference=choose_reference(unseen, scores).tolist(),
-        card="# Trees for the bench of serving",
-        evaluation=b"{}",
-        report="",
-        manifest={
-            "name": use_case.name,
-            "candidate": "trees",
-            "framework": "scikit-learn",
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "run_id": "",
-        },
-    )
+    digest = trees.write(home.bundles / "trees", keys=home.keys, decisions=_decisions(trees))
     champion = Deployed(
         version="1",
         candidate="trees",
@@ -181,42 +122,36 @@ def make_world(settings: Settings, folder: Path, *, world: Mapping[str, Any] = W
         uri=str(home.bundles / "trees"),
         digest=digest,
     )
-    write_deployment(home.pointer, Deployment(name=use_case.name, champion=champion))
+    write_deployment(home.pointer, Deployment(name=trees.use_case.name, champion=champion))
     (folder / "events").mkdir()
-    pq.write_table(events, folder / "events" / "events.parquet")
-    filled = backfill([folder / "events"], home.store_uri, published, schema)
+    pq.write_table(trees.events, folder / "events" / "events.parquet")
+    filled = backfill([folder / "events"], home.store_uri, trees.features, trees.schema)
     keys = folder / "api-keys.json"
     return ServedWorld(
         home=home,
         keys=keys,
         key=create_key(keys, "bench", ["score", "labels"]),
-        model=model,
-        features=published.names,
-        rows=unseen,
-        scores=scores,
-        payments=_payments(use_case, events, known),
+        model=trees.model,
+        features=trees.features.names,
+        rows=trees.rows,
+        scores=trees.scores,
+        payments=_payments(trees.use_case, trees.events, trees.known),
         events=filled.new,
     )
 
 
-def _events(use_case: UseCase, world: Path) -> pa.Table:
-    """In the order of their times, which say that they are UTC."""
-    schema = use_case.events
-    if not schema.time:
-        raise ConfigError("its events have no time", where=use_case.name)
-    events = read_events([world], schema, use_case.label)
-    at = events.column_names.index(schema.time)
-    timed = events.set_column(at, schema.time, events[schema.time].cast(pa.timestamp("us", "UTC")))
-    return timed.sort_by([(schema.time, "ascending"), (schema.id, "ascending")])
-
-
-def _decisions(use_case: UseCase, events: pa.Table, labels: NDArray[Any], scores: Floats) -> Decisions | None:
+def _decisions(trees: Trees) -> Decisions | None:
+    use_case, events = trees.use_case, trees.events[trees.known :]
     costs = use_case.policy.costs
     if costs is None or not use_case.amount:
         return None
     days = events[use_case.events.time].cast(pa.timestamp("us")).to_numpy().astype("datetime64[D]")
     review_at, decline_at = best_thresholds(
-        labels, scores.astype(np.float64), events[use_case.amount].to_numpy(), costs, days.astype(np.int64)
+        trees.labels,
+        trees.scores.astype(np.float64),
+        events[use_case.amount].to_numpy(),
+        costs,
+        days.astype(np.int64),
     )
     return Decisions(review_at=min(review_at, 2.0), decline_at=min(decline_at, 2.0))
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlops.errors import InputError
@@ -28,7 +29,7 @@ _TYPES = ARROW_TYPES | {"timestamp": _MOMENT}
 
 
 class CollectResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the logs held; `repeated` decisions were about an event that had been decided before."""
+    """What the logs held; `repeated` decisions were about an event that another one counts for, or are void."""
 
     decisions: int
     events: int
@@ -48,8 +49,8 @@ def collect(
 ) -> CollectResult:
     """Write three tables from the decision log and the label log, and replace what they held.
 
-    Of several decisions about one event the first counts, of several labels the last, by the server's clock. Rows are
-    in the order of (event time, id).
+    Of several decisions about one event the last counts that is not void, of several labels the last, by the server's
+    clock. Rows are in the order of (event time, id).
 
     Args:
         decisions: the folder with both logs, and their archive.
@@ -115,9 +116,12 @@ def _served(
     names: Mapping[str, Sequence[str]],
     pseudonyms: Pseudonyms | None,
 ) -> tuple[int, pa.Table]:
-    """How many decisions there are, and those that were the first about their event, ids as text."""
-    tables = []
-    for batch in batches(logged_decisions(decisions, manifest, pseudonyms)):
+    """How many decisions there are, and those that count, ids as text."""
+    tables: list[pa.Table] = []
+    void: set[str] = set()
+    for lines in batches(logged_decisions(decisions, manifest, pseudonyms)):
+        void |= {decision.decision_id for decision in lines if decision.void}
+        batch = [decision for decision in lines if not decision.void]
         for digest in dict.fromkeys(decision.bundle for decision in batch):
             if digest not in names:
                 raise InputError(f"the features of bundle {digest[:12]} are not known", where=decisions)
@@ -126,13 +130,14 @@ def _served(
     if not tables:
         raise InputError("no decision was logged", where=decisions)
     every = pa.concat_tables(tables, promote_options="default")
-    lines = pa.array(np.arange(len(every)))
-    order = pa.table({"at": every["scored_at"], "line": lines}).sort_by(
+    valid = every.filter(pc.invert(pc.is_in(every["decision_id"], pa.array(sorted(void), pa.string()))))
+    numbers = pa.array(np.arange(len(valid)))
+    order = pa.table({"at": valid["scored_at"], "line": numbers}).sort_by(
         [("at", "ascending"), ("line", "ascending")]
     )
-    ids = pa.table({"id": every[schema.id].take(order["line"]), "place": lines})
-    first = ids.group_by("id").aggregate([("place", "min")])["place_min"]
-    return len(every), every.take(order["line"].take(first))
+    ids = pa.table({"id": valid[schema.id].take(order["line"]), "place": numbers})
+    last = ids.group_by("id").aggregate([("place", "max")])["place_max"]
+    return len(every), valid.take(order["line"].take(last))
 
 
 def _table(decisions: list[Decision], names: Sequence[str], schema: EventSchema, label: Label) -> pa.Table:

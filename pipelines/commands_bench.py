@@ -144,13 +144,20 @@ def bench_the_reasons(settings: Settings, out: Path, json_: bool) -> None:
 def bench_the_serving(settings: Settings, out: Path, peers: tuple[str, ...], json_: bool) -> None:
     """What the scoring server does on one core: rates, latency, memory; beside MLflow, MLServer and BentoML."""
     from pipelines.bench_serving import bench_serving
+    from pipelines.bench_serving_table import doubts, table
     from pipelines.serving_peers import PEERS
 
-    chosen = [name for name in peers or PEERS if name != "none"]
+    if "none" in peers and len(peers) > 1:
+        raise click.UsageError("--peer none goes with no other")
+    chosen = [name for name in dict.fromkeys(peers or PEERS) if name != "none"]
     say = partial(print, file=sys.stderr)
     result = bench_serving(settings, out.absolute(), peers=chosen, say=say)
-    long = () if json_ else ("peers", "rounds", "setups")
-    show({name: getattr(result, name) for name in result.__struct_fields__ if name not in long}, json_)
+    for line in doubts(result):
+        say(line)
+    if json_:
+        show(result, json_=True)
+    else:
+        print(table(result))
 
 
 @bench.command("training")

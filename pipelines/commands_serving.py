@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -12,62 +13,40 @@ from mlops.errors import ConfigError, MlopsError
 from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
-from pipelines.options import (
-    DATE,
-    PATH,
-    as_json,
-    events_option,
-    layout_options,
-    url_option,
-)
+from pipelines.options import DATE, PATH, as_json, events_option, layout_options, url_option
 
 __all__ = ["replay", "serve"]
 
 
-@click.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one."
-)
-@click.option(
-    "--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes that answer."
-)
-@click.option(
-    "--keys",
-    type=PATH,
-    metavar="FILE",
-    envvar="MLOPS_SERVING_KEYS",
-    help="API keys, as `mlops keys create` makes them.",
-)
-@click.option("--no-keys", is_flag=True, help="Ask for no keys: whoever reaches it may do everything.")
+@click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
 @click.pass_obj
-def serve(settings: Settings, host: str, port: int, workers: int, keys: Path | None, no_keys: bool) -> None:
-    """Serve the champion over HTTP until Ctrl-C.
+def serve(settings: Settings, arguments: tuple[str, ...]) -> None:
+    """Serve the champion over HTTP until Ctrl-C; `mlops serve --help` lists the options."""
+    from pipelines.server import variables
+    from serving.options import check_keys, read_options
 
-    Other options of the server are variables, such as MLOPS_SERVING_QUEUE; see `python -m serving --help`.
-    """
-    from pipelines.server import command, environment
-
-    if not settings.pointer.exists():
+    environment = variables(settings, os.environ)
+    options = read_options(arguments, environment, prog="mlops serve")
+    if not options.pointer.exists():
         raise ConfigError(
-            "no champion to serve", where=settings.pointer, todo="promote one: mlops run, mlops promote"
+            "no champion to serve", where=options.pointer, todo="promote one: mlops run, mlops promote"
         )
-    if keys is not None and no_keys:
-        raise ConfigError("both --keys and --no-keys", where="mlops serve", todo="name one of the two")
-    if keys is None and not no_keys:
-        raise ConfigError(
-            "nothing says who may ask",
-            where="mlops serve",
-            todo="on this machine alone, say --no-keys; else make a key with `mlops keys create` and say --keys FILE",
-        )
-    line = command(settings, host=host, port=port, workers=workers, keys=None if no_keys else keys)
-    os.execve(line[0], line, environment(settings))
+    check_keys(options)
+    os.execve(sys.executable, [sys.executable, "-m", "serving", *arguments], environment)
 
 
 @click.command()
 @events_option
 @layout_options
 @url_option
+@click.option(
+    "--key-file",
+    type=PATH,
+    metavar="FILE",
+    envvar="MLOPS_API_KEY_FILE",
+    help="Holds the API key to send, where the server asks for one; else MLOPS_API_KEY is the key.",
+)
 @click.option("--from", "first_day", type=DATE, help="First day to replay; none where events have no time.")
 @click.option("--to", "last_day", type=DATE, help="Last day to replay.")
 @click.option(
@@ -80,6 +59,7 @@ def replay(
     events: str,
     layout: Layout | None,
     url: str,
+    key_file: Path | None,
     first_day: date | None,
     last_day: date | None,
     singles: int,
@@ -91,12 +71,26 @@ def replay(
     from pipelines.replay import replay as send
     from pipelines.staged import fetched
 
-    use_case = load_use_case(settings.usecase)
+    use_case, key = load_use_case(settings.usecase), _api_key(key_file)
     with fetched(events, layout.encoding if layout else "") as source:
         recording = Recording([source], use_case.events, use_case.label, layout)
-    result = watched("replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles)
+    result = watched(
+        "replay", send, recording, url, first_day=first_day, last_day=last_day, singles=singles, key=key
+    )
     show(result, json_)
     if result.failed:
         raise MlopsError(
             f"{result.failed} of {result.requests} requests failed", where=url, todo=result.errors[0]
         )
+
+
+def _api_key(file: Path | None) -> str:
+    """The key to send, none if there is none. On the command line all that use the machine would see it."""
+    where: str | Path = "MLOPS_API_KEY" if file is None else file
+    try:
+        key = os.environ.get("MLOPS_API_KEY", "") if file is None else file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"no API key can be read: {error}", where=where) from None
+    if (file is not None and not key) or not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError("is no API key", where=where, todo="make one: mlops keys create NAME --scope score")
+    return key

@@ -98,7 +98,7 @@ def explain(
         events: the event table.
         event_id: as text, whatever ids are.
         features: the feature table, if there is one.
-        served: the features in the first decision about the event, by name, if there was one.
+        served: the features in the decision about the event that counts, by name, if there was one.
         ask_store: gives the online store's view of a row of the event table, None if it does not know the event.
 
     Raises:

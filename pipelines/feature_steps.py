@@ -21,7 +21,7 @@ from mlops.storage import is_remote, local_path
 from mlops.tables import read_event_table, read_feature_table
 from pipelines import explain as explaining
 from pipelines import point_in_time
-from pipelines.archive import logged_decisions, reading
+from pipelines.archive import counting, logged_decisions, reading
 from pipelines.explain_online import StoreView
 from pipelines.history import event_dataset
 from pipelines.staged import current
@@ -97,10 +97,9 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
 
 
 def _served(settings: Settings, event_id: str) -> dict[str, float] | None:
-    """The features in the first decision about an event, by the names that its bundle has for them."""
+    """The features in the decision about an event that counts, by the names that its bundle has for them."""
     with reading(settings.decisions) as manifest:
-        decisions = logged_decisions(settings.decisions, manifest, event_id=event_id)
-        decision = min(decisions, key=lambda d: d.scored_at, default=None)
+        decision = counting(logged_decisions(settings.decisions, manifest, event_id=event_id))
     if decision is None:
         return None
     return dict(zip(_promoted(settings, decision.bundle).features.names, decision.features, strict=True))

@@ -58,6 +58,7 @@ def schema_of(kind: Kind, types: Mapping[str, ColumnType]) -> pa.Schema:
             ("features", pa.list_(pa.float64())),
             ("score", pa.float64()),
             *((name, pa.string()) for name in ("decision", "version", "bundle", "caller")),
+            ("void", pa.bool_()),
         ]
     )
 
@@ -84,6 +85,7 @@ def decision_row(decision: Decision, types: Mapping[str, ColumnType]) -> dict[st
         "version": decision.version,
         "bundle": decision.bundle,
         "caller": decision.caller,
+        "void": decision.void,
     }
 
 

@@ -101,6 +101,7 @@ def replay(
     singles: int = 0,
     events: bool = True,
     during: Callable[[], bool] | None = None,
+    key: str = "",
 ) -> ReplayResult:
     """Replay the days `first_day` to `last_day` (inclusive), or events that have no time, against the server at `url`.
 
@@ -110,15 +111,16 @@ def replay(
         singles: how many of the first events to send one by one; the others go in lists of at most 100.
         events: whether events are sent, or only the labels that fall due.
         during: called before each single event; from the call that returns True on, events go in lists.
+        key: an API key with the scopes score and labels, if the server asks for one.
 
     Raises:
         InputError: no days where events have a time, or days where they have none.
-        SetupError: the server is not there.
+        SetupError: the server is not there, or does not take the key.
     """
     if not recording.schema.time:
         if first_day or last_day:
             raise InputError("events have no time", where="first and last day", todo="name none")
-        return _replay_at_once(recording, _Client(url), singles)
+        return _replay_at_once(recording, _Client(url, key), singles)
     if first_day is None or last_day is None:
         raise InputError("not said which days to replay", where="first and last day", todo="name both")
     midnight = datetime.min.time()
@@ -129,7 +131,7 @@ def replay(
     table = recording.between(begin, end) if events else recording.table.slice(0, 0)
     times = table[recording.schema.time].to_pylist()
     rows = recording.requests(table)
-    client = _Client(url)
+    client = _Client(url, key)
     sent_labels = position = 0
     for size in _batches(len(rows), singles, during):
         upto = sent_labels
@@ -165,8 +167,9 @@ def _batches(rows: int, singles: int, during: Callable[[], bool] | None) -> Iter
 
 
 class _Client:
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30)
+    def __init__(self, url: str, key: str) -> None:
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        self._http = httpx.Client(base_url=url, timeout=30, headers=headers)
         self.requests = self.failed = 0
         self.errors: list[str] = []
 
@@ -189,9 +192,7 @@ class _Client:
     def _post(self, path: str, body: object) -> None:
         self.requests += 1
         try:
-            answer = self._http.post(
-                path, content=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
-            )
+            answer = self._http.post(path, content=msgspec.json.encode(body))
         except httpx.ConnectError as error:
             raise SetupError(
                 "no server answers", where=self._http.base_url, todo="start it: mlops serve --no-keys"
@@ -199,6 +200,12 @@ class _Client:
         except httpx.TransportError as error:
             self._fail(f"{path}: {error!r}")
             return
+        if answer.status_code in (401, 403):
+            raise SetupError(
+                f"the server does not let this in: {answer.text[:200]}",
+                where=self._http.base_url,
+                todo="make a key, mlops keys create NAME --scope score --scope labels, and say --key-file FILE",
+            )
         if answer.status_code != 200:
             self._fail(f"{path}: {answer.status_code} {answer.text[:200]}")
 

@@ -1,67 +1,52 @@
-"""The scoring server of a home, as a command line and as a child process."""
+"""The scoring server of a home: what it is told, and as a child process."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from pipelines.process import running
 
-__all__ = ["command", "environment", "running_server"]
+__all__ = ["running_server", "variables"]
 
 
-def command(
-    settings: Settings,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8080,
-    workers: int = 1,
-    keys: Path | None = None,
-) -> list[str]:
-    """The command line that serves this home's champion, in the variables of `environment`.
+def variables(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
+    """Variables with which `python -m serving` serves this home's champion, unless `env` names other places.
 
-    Args:
-        keys: the file of API keys; without one, everybody on this machine may ask.
+    The store's URI is among them, as it may hold a password, and command lines can be read by all.
     """
-    return [
-        *(sys.executable, "-m", "serving"),
-        *("--pointer", str(settings.pointer)),
-        *(() if settings.store else ("--store", settings.store_uri)),
-        *("--decisions", str(settings.decisions)),
-        *("--public-key", str(settings.keys / PUBLIC_KEY)),
-        *("--host", host),
-        *("--port", str(port)),
-        *("--workers", str(workers)),
-        *(("--keys", str(keys)) if keys else ("--no-keys",)),
-    ]
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """This process's variables, with the store's URI: it may hold a password, and command lines can be read by all."""
-    return {**os.environ, "MLOPS_STORE": settings.store}
+    return {
+        "MLOPS_SERVING_POINTER": str(settings.pointer),
+        "MLOPS_SERVING_DECISIONS": str(settings.decisions),
+        "MLOPS_SERVING_PUBLIC_KEY": str(settings.keys / PUBLIC_KEY),
+        **{name: value for name, value in env.items() if value or not name.startswith("MLOPS_SERVING_")},
+        "MLOPS_STORE": settings.store_uri,
+    }
 
 
 @contextmanager
 def running_server(settings: Settings, *, port: int) -> Iterator[str]:
     """Start the server on loopback, for this machine alone; yield its base URL when it is ready; drain it at the end.
 
+    It is this home's, whatever the variables of this process say of a server.
+
     Raises:
         SetupError: it ended, or was not ready in time.
     """
     url = f"http://127.0.0.1:{port}"
     log = settings.home / "serving.log"
-    line = [*command(settings, port=port), "--drain-seconds", "0"]  # nobody balances load over it
+    others = {name: value for name, value in os.environ.items() if not name.startswith("MLOPS_SERVING_")}
     with running(
         "the scoring server",
-        line,
+        # Nobody balances load over it, so it need not wait at its end.
+        [sys.executable, "-m", "serving", "--no-keys", "--port", str(port), "--drain-seconds", "0"],
         health=f"{url}/readyz",
         log=log,
         patience_s=30,
-        variables=environment(settings),
+        variables=variables(settings, others),
     ):
         yield url

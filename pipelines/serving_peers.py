@@ -1,7 +1,7 @@
 """Other model servers, with the same model, to be timed beside ours: each in a virtual environment of its own.
 
 Each serves the scikit-learn model as its documentation shows for one, with one worker where it has a choice, and is
-asked for the classes' probabilities of one row.
+asked for the classes' probabilities of one row. Where its settings have one that is faster on a single core, it has it.
 """
 
 from __future__ import annotations
@@ -110,7 +110,13 @@ def _prepare_mlserver(venv: Path, folder: Path, port: int, names: Sequence[str])
         "implementation": "mlserver_sklearn.SKLearnModel",
         "parameters": {"uri": "./model.joblib"},
     }
-    settings = {"host": "127.0.0.1", "http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
+    settings = {
+        "host": "127.0.0.1",
+        "http_port": port,
+        "grpc_port": free_port(),
+        "metrics_port": free_port(),
+        "parallel_workers": 0,  # a pool, even of one, costs more on one core: rows go to it and back
+    }
     (folder / "model-settings.json").write_text(json.dumps(model))
     (folder / "settings.json").write_text(json.dumps(settings))
 
@@ -172,11 +178,7 @@ PEERS = {
 def measure_peer(
     name: str, world: ServedWorld, venvs: Path, scratch: Path, cores: Cores, *, seconds: float, rounds: int
 ) -> Peer:
-    """Install one if need be, serve the world's model with it, and let wrk ask.
-
-    Raises:
-        ParityError: it gives other scores.
-    """
+    """Install one if need be, serve the world's model with it, and let wrk ask. What fails is in `failed`."""
     peer, folder, names = PEERS[name], scratch / name, world.features
     venv = venvs / peer.venv
     port = free_port()
@@ -212,8 +214,8 @@ def measure_peer(
                 if closed.refused:
                     raise SetupError(f"{closed.refused} requests were refused", where=name)
                 rates.append(rate)
-    except SetupError as error:
-        return msgspec.structs.replace(told, failed=error.line())
+    except (SetupError, ParityError) as error:
+        return msgspec.structs.replace(told, failed=" ".join(error.line().split()))
     rps = sorted(rate.rps for rate in rates)[len(rates) // 2]
     return msgspec.structs.replace(told, rps=rps, rates=tuple(rates))
 
@@ -272,11 +274,16 @@ def _answers(url: str) -> bool:
 def _compare(name: str, peer: PeerServer, port: int, world: ServedWorld) -> None:
     """That it serves the same model."""
     row = world.rows[0]
-    answer = httpx.post(
-        f"http://127.0.0.1:{port}{peer.path}", json=peer.body(world.features, row.tolist()), timeout=20
-    )
+    body = peer.body(world.features, row.tolist())
+    try:
+        answer = httpx.post(f"http://127.0.0.1:{port}{peer.path}", json=body, timeout=20)
+    except httpx.TransportError as error:
+        raise SetupError(f"does not answer: {error!r}", where=name) from None
     if answer.status_code != 200:
         raise SetupError(f"answers {answer.status_code}: {answer.text[:300]}", where=name)
-    score = peer.scores(answer.json())[1]
+    try:
+        score = float(peer.scores(answer.json())[1])
+    except (ValueError, TypeError, KeyError, IndexError):
+        raise SetupError(f"answers with no probabilities: {answer.text[:300]}", where=name) from None
     if abs(score - float(world.scores[0])) > _TOLERANCE:
         raise ParityError(f"gives {score} where the bundle gives {world.scores[0]}", where=name)

@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_readable(options.public_key, "bundles are signed for a key")
         if options.keys is not None:
             _check_readable(options.keys, "make a key with `mlops keys create`")
+        if options.store_folder is not None:
+            _check_folder(options.store_folder)
         for folder in (options.decisions, options.audit):
             _check_writable(folder)
         allow_connections()
@@ -44,6 +46,12 @@ def _check_readable(path: Path, todo: str) -> None:
         raise ConfigError("no such file", where=path, todo=todo) from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=path) from None
+
+
+def _check_folder(path: Path) -> None:
+    """See that it is a folder, or nothing yet. Whether there is a sound store in it is seen when it is opened."""
+    if path.exists() and not path.is_dir():
+        raise ConfigError("is no folder", where=path, todo="name another with --store")
 
 
 def _check_writable(folder: Path) -> None:

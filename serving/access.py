@@ -143,6 +143,8 @@ class Access:
     def _report(self, fault: str) -> None:
         if fault and fault != self.fault:
             _log.error("API keys stay as they were: %s", fault)
+        elif self.fault and not fault:
+            _log.info("the file of API keys is followed again")
         self.fault = fault
 
     def _forbid(self, request: Request, known: _Known, scope: Scope) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from serving.follower import Note
 from serving.http import Request, Response, Route, json_response, problem
+from serving.notes import Note, read_note
 from serving.state import State
 
 __all__ = ["PATIENCE_S", "ROUTES", "reload"]
@@ -42,19 +42,9 @@ def _notes(state: State, asked: float) -> list[Note | None]:
     """What each worker says, None where it has not looked since."""
     texts = state.shared.notes()[: state.shared.workers]
     return [
-        _note(text) if looked else None
+        read_note(text) if looked else None
         for text, looked in zip(texts, state.follower.looked(asked), strict=True)
     ]
-
-
-def _note(text: bytes) -> Note | None:
-    try:
-        return msgspec.json.decode(text, type=Note)
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-    ):  # its worker has just ended, or writes it at this moment
-        return None
 
 
 def _agree(notes: Sequence[Note | None]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from mlops.records import LabelRecord
 from mlops.schema import Column
 from serving.codes import MAX_ID_BYTES, encode_id
 
-__all__ = ["Event", "EventReader", "decode_json", "time_text", "time_us"]
+__all__ = ["Event", "EventReader", "check_members", "decode_json", "time_text", "time_us"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -34,12 +35,14 @@ Check = Callable[[Any], Any]
 class Event(msgspec.Struct, frozen=True):
     """An event that fits the schema: its id, its time in microseconds, and all canonical columns but the label.
 
-    In `values` the event time is ISO 8601 in UTC. Where events have no time, it is when this one was read.
+    In `values` the event time is ISO 8601 in UTC. Where events have no time, it is when this one was read. `at` goes
+    before the name of a field that does not fit: `[3].` in a list.
     """
 
     id: int | str
     time_us: int
     values: dict[str, Any]
+    at: str = ""
 
 
 def decode_json(body: bytes) -> Any:
@@ -53,13 +56,49 @@ def decode_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
+        return _loads(body)
+
+
+def check_members(body: bytes, raw: Any) -> None:
+    """Refuse a member that an object has twice, of which JSON's readers take one or the other.
+
+    Args:
+        raw: what `body` was decoded to: an object, or a list of them, as far as it is looked at.
+
+    Raises:
+        InputError: it names the member.
+    """
+    texts = 0
+    for item in raw if type(raw) is list else (raw,):
+        if type(item) is dict:
+            texts += len(item) + [*map(type, item.values())].count(str)
+    if body.count(b'"') == 2 * texts:
+        return  # all quotation marks are those of members that are there
+    found = _loads(body, _Members)
+    for place, item in enumerate(found if type(found) is list else (found,)):
+        names = [name for name, _ in item] if type(item) is _Members else []
+        if len(set(names)) < len(names):
+            twice = next(name for number, name in enumerate(names) if name in names[:number])
+            at = f"[{place}]." if type(found) is list else ""
+            raise InputError("is there twice", where=f"{at}{twice[:80]}", todo="leave one out")
+
+
+class _Members(list[tuple[str, Any]]):
+    """Of an object, as they stand there."""
+
+
+def _loads(body: bytes, members: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value, decoded by who says best what is wrong with it."""
     try:
-        return json.loads(body.decode())
+        return json.loads(body.decode(), object_pairs_hook=members)
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.pos}"
-    except (ValueError, RecursionError):
-        reason = "not UTF-8, or too deep, or with too long a number"
+    except UnicodeDecodeError as error:
+        reason = f"it is not UTF-8 at byte {error.start}"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError:  # Python's own bound, as reading a number takes the square of its digits
+        reason = f"a number has more than {sys.get_int_max_str_digits()} digits"
     raise InputError(f"the body is not JSON: {reason}")
 
 
@@ -145,7 +184,7 @@ class EventReader:
         if self._refuses_unknown and not raw.keys() <= self._names:
             unknown = min(raw.keys() - self._names)
             raise InputError("is not a field of an event", where=f"{at}{unknown[:80]}", todo="leave it out")
-        return Event(values[self.id], moment, values)
+        return Event(values[self.id], moment, values, at)
 
     def label(self, raw: Any, at: str = "") -> LabelRecord:
         """The label in a decoded JSON object. Where events have no time, it may leave out when it was known: now."""

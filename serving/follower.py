@@ -19,14 +19,16 @@ from serving.audit import Audit
 from serving.decisions import AppendLog, last_decisions, last_labels
 from serving.instruments import MODEL_LOADS, MODEL_REFUSED
 from serving.metrics import WorkerMetrics
+from serving.notes import Note, Refusal
 from serving.options import Options
 from serving.plan import StorePlan
 from serving.scorer import Scorer
 from serving.service import RECENT, Service
 from serving.shared import Shared
 from serving.stores import open_store
+from serving.troubles import Troubles
 
-__all__ = ["Follower", "Note", "Refusal"]
+__all__ = ["Follower"]
 
 _RETRY_SECONDS = 5.0
 _LISTEN_SECONDS = 0.1
@@ -36,25 +38,9 @@ _ASKED, _LOOKED = 0, 1  # cells of the area `control`
 _log = logging.getLogger("serving")
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """What was not put in place, and why."""
-
-    version: str
-    reason: str
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of itself in the block that all workers share."""
-
-    pid: int
-    name: str = ""
-    version: str | None = None
-    digest: str | None = None
-    refused: Refusal | None = None
-
-
 class Follower:
-    """Holds the service that answers, or none yet, and the last refusal, if what the pointer names was refused.
+    """Holds the service that answers, or none yet; the last refusal, if what the pointer names was refused; and what
+    is waited for, if there is no pointer yet.
 
     The store is opened with the first bundle that is put in place. `close` ends what it holds.
     """
@@ -62,6 +48,8 @@ class Follower:
     def __init__(self, options: Options, metrics: WorkerMetrics, shared: Shared) -> None:
         self.service: Service | None = None
         self.refused: Refusal | None = None
+        self.waiting: str | None = None
+        self.troubles = Troubles(log=options.decisions, store=options.store_folder)
         self._options = options
         self._metrics = metrics
         self._shared = shared
@@ -116,6 +104,8 @@ class Follower:
                 due = time.monotonic() + poll_seconds
                 for log in (*self._logs, self.audit):
                     log.rotate_if_due()
+            if self.troubles.is_due():
+                await asyncio.to_thread(self.troubles.look)
             await asyncio.sleep(min(_LISTEN_SECONDS, poll_seconds))
 
     def ask(self) -> float:
@@ -156,6 +146,7 @@ class Follower:
         deployment: Deployment | None = None
         try:
             stat = pointer.stat()
+            self.waiting = None
             seen = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
             waits = self.refused is None or (time.monotonic() < self._retry_at and not again)
             if seen == self._seen and waits:
@@ -172,12 +163,18 @@ class Follower:
                 self._refuse(
                     version, SetupError("is gone", where=pointer, todo="promote, or roll back").line()
                 )
+            elif self.waiting is None:
+                self.waiting = f"no pointer at {pointer}; promotion writes it"
+                _log.warning("nothing answers yet: %s", self.waiting)
             self._seen = ()
             return None
         except (MlopsError, OSError) as error:
+            self.waiting = None
             self._refuse(version, error.line() if isinstance(error, MlopsError) else str(error))
             self._seen, self._retry_at = seen, time.monotonic() + _RETRY_SECONDS
             return self._before(deployment)
+        if self.refused is not None and scorer is None:  # else what is put in place says so
+            _log.info("nothing is refused any more: version %s still answers", version)
         self._seen, self.refused = seen, None
         self._metrics.cells[MODEL_REFUSED.at()] = 0
         self._write_note()

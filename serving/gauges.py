@@ -14,6 +14,7 @@ from mlops.errors import MlopsError
 from serving.instruments import (
     CONNECTIONS,
     DRAINING,
+    KEYS_STALE,
     LOG_FREE_BYTES,
     PROCESS_CPU,
     PROCESS_FDS,
@@ -27,6 +28,7 @@ from serving.instruments import (
     STORE_UP,
 )
 from serving.store import OnlineStore
+from serving.troubles import Troubles
 
 if TYPE_CHECKING:
     from serving.state import State
@@ -42,7 +44,11 @@ _MEMORY = Path("/proc/self/statm")
 
 
 def refresh(state: State) -> None:
-    """Set a worker's gauges; to be called in its event loop, twice a second. The store is asked in a thread."""
+    """Set a worker's gauges; to be called in its event loop, twice a second. The store is asked in a thread.
+
+    How many files are open is what the size of `/proc/self/fd` says since Linux 6.2, in 20 µs. To list 10,000 of them
+    takes 10 ms, and 50 at times.
+    """
     cells = state.metrics.cells
     cells[QUEUE_EVENTS.at()] = state.batcher.events
     cells[QUEUE_LIMIT.at()] = state.batcher.limit
@@ -52,25 +58,32 @@ def refresh(state: State) -> None:
     cells[PROCESS_CPU.at()] = times.user + times.system
     cells[PROCESS_MAX_FDS.at()] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if _MEMORY.exists():
-        with suppress(OSError):  # no descriptor is left to count them with
-            cells[PROCESS_FDS.at()] = len(os.listdir(_FDS))
-        cells[PROCESS_RESIDENT.at()] = int(_MEMORY.read_bytes().split()[1]) * _PAGE_BYTES
+        if files := _FDS.stat().st_size:  # an older one does not say, and they are counted beside: see `_ask`
+            cells[PROCESS_FDS.at()] = files
+        with suppress(OSError):  # no descriptor is left to read it with
+            cells[PROCESS_RESIDENT.at()] = int(_MEMORY.read_bytes().split()[1]) * _PAGE_BYTES
+    cells[KEYS_STALE.at()] = bool(state.access.fault)
     cells[LOG_FREE_BYTES.at()] = _free_bytes(state.options.decisions)
     service, now = state.follower.service, time.time()
     if service is not None and not state.draining and abs(now - cells[STORE_ASKED.at()]) >= STORE_SECONDS:
         cells[STORE_ASKED.at()] = now
-        asyncio.get_running_loop().run_in_executor(None, _ask, service.store, cells)
+        asyncio.get_running_loop().run_in_executor(None, _ask, service.store, cells, state.follower.troubles)
 
 
-def _ask(store: OnlineStore, cells: memoryview[float]) -> None:
+def _ask(store: OnlineStore, cells: memoryview[float], troubles: Troubles) -> None:
+    if _FDS.exists() and not _FDS.stat().st_size:
+        with suppress(OSError):  # no descriptor is left to count them with
+            cells[PROCESS_FDS.at()] = len(os.listdir(_FDS))
     try:
         store.server_run()
         cells[STORE_EVENTS.at()] = store.count("events")
         cells[STORE_BYTES.at()] = store.size_bytes()
-    except (MlopsError, OSError):
+    except (MlopsError, OSError) as error:
         cells[STORE_UP.at()] = 0.0
+        troubles.asked(str(error))
     else:
         cells[STORE_UP.at()] = 1.0
+        troubles.asked(None)
 
 
 def _free_bytes(folder: Path) -> int:

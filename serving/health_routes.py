@@ -20,15 +20,16 @@ def livez(state: State, request: Request) -> Response:
 
 
 async def readyz(state: State, request: Request) -> Response:
-    """200 if a model answers, the store can be reached, the pointer is followed and the server stays; and why not.
+    """200 if a model answers, store and log can be used, the pointer is followed and the server stays; and why not.
 
     A file of keys that cannot be followed is told and no more: those that it had are in force.
     """
     follower = state.follower
     service = follower.service
     following = state.following is not None and not state.following.done()
-    unreachable = await asyncio.to_thread(_why_unreachable, service) if service else None
-    ready = service is not None and unreachable is None and following and not state.draining
+    store = await asyncio.to_thread(_why_unreachable, service) if service else None
+    store, log = store or follower.troubles.why("store"), follower.troubles.why("log")
+    ready = service is not None and store is None and log is None and following and not state.draining
     return json_response(
         {
             "status": "ready" if ready else "not ready",
@@ -36,8 +37,10 @@ async def readyz(state: State, request: Request) -> Response:
             "draining": state.draining,
             "version": service.scorer.version if service else None,
             "digest": service.scorer.bundle.digest if service else None,
+            "pointer": follower.waiting,
             "refused": follower.refused,
-            "store": unreachable,
+            "store": store,
+            "log": log,
             "keys": state.access.fault or None,
         },
         200 if ready else 503,

@@ -16,6 +16,7 @@ __all__ = [
     "CONNECTIONS",
     "DRAINING",
     "EVENTS_SCORED",
+    "KEYS_STALE",
     "LABELS",
     "LOG_BYTES",
     "LOG_FAILURES",
@@ -257,6 +258,9 @@ QUEUE_LIMIT = Gauge("mlops_queue_limit", "Events that may wait; what comes beyon
 CONNECTIONS = Gauge("mlops_connections", "Open connections.")
 DRAINING = Gauge("mlops_draining", "1 while the worker finishes what it has and ends.")
 MODEL_REFUSED = Gauge("mlops_model_refused", "1 while the pointer names a bundle that was refused.")
+KEYS_STALE = Gauge(
+    "mlops_keys_stale", "1 while the file of API keys cannot be followed; those that it had are in force."
+)
 LOG_FREE_BYTES = Gauge("mlops_log_free_bytes", "Free space where those logs are written.", together=True)
 STORE_UP = Gauge("mlops_store_up", "1 if the online store can be reached.")
 STORE_ASKED = Gauge("mlops_store_asked_timestamp_seconds", "When the store was asked last, since the epoch.")

@@ -9,9 +9,11 @@ an event is scored again.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lmdb
@@ -29,6 +31,8 @@ __all__ = ["LmdbStore"]
 MAP_BYTES = 128 * 2**30
 """How far the file may grow. It is address space, not memory; the file is as large as what it holds."""
 
+_ANEW = "remove the folder, and fill a new store: mlops promote"
+_LITTLE_BYTES = 2**16
 _PLAN = b"plan"
 _SCANNED = 1000
 _UNWRITTEN_BYTES = 2**20
@@ -44,18 +48,16 @@ class LmdbStore:
 
     Raises:
         ConfigError: it holds events, and lacks totals or is of other events.
-        SetupError: the folder cannot be used, or what is in it is no store.
+        SetupError: the folder cannot be used, or what is in it is no store, or one that was emptied.
     """
 
     def __init__(self, path: Path, needed: StorePlan, schema: Schema) -> None:
         self._path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._env = lmdb.open(
-                str(path), map_size=MAP_BYTES, max_dbs=len(TABLES) + 1, sync=False, readahead=False
-            )
+            self._env = _opened(path)
         except (OSError, lmdb.Error) as error:
-            raise SetupError(f"cannot be used as a store: {error}", where=path) from None
+            raise _failure("cannot be used as a store", error, path) from None
         try:
             self._check_whole()
             self._dbs = {table: self._env.open_db(table.encode()) for table in TABLES}
@@ -66,7 +68,7 @@ class LmdbStore:
             self._layouts = Layouts(self._plan)
         except lmdb.Error as error:
             self._env.close()
-            raise SetupError(f"cannot be used as a store: {error}", where=path) from None
+            raise _failure("cannot be used as a store", error, path) from None
         except BaseException:
             self._env.close()
             raise
@@ -89,7 +91,7 @@ class LmdbStore:
                     raise SetupError("the store was made anew", where=self._path, todo="start again")
                 yield Totals(_LmdbTables(transaction, self._dbs), self._layouts)
         except lmdb.Error as error:
-            raise SetupError(f"cannot be written to: {error}", where=self._path) from None
+            raise _failure("cannot be written to", error, self._path) from None
 
     def scan(self, table: str) -> Iterator[bytes]:
         """See `OnlineStore`. It reads a thousand at a time, lest an old snapshot keeps the file from being reused."""
@@ -118,7 +120,7 @@ class LmdbStore:
             with self._env.begin() as transaction:
                 yield transaction
         except lmdb.Error as error:
-            raise SetupError(f"cannot be read: {error}", where=self._path) from None
+            raise _failure("cannot be read", error, self._path) from None
 
     def server_run(self) -> str:
         return ""
@@ -127,7 +129,7 @@ class LmdbStore:
         try:
             self._env.sync(True)
         except lmdb.Error as error:
-            raise SetupError(f"cannot be flushed to the disk: {error}", where=self._path) from None
+            raise _failure("cannot be flushed to the disk", error, self._path) from None
         finally:
             self._env.close()
 
@@ -149,7 +151,7 @@ class LmdbStore:
             raise SetupError(
                 f"cannot be used as a store: {missing} bytes of its data.mdb are missing",
                 where=self._path,
-                todo="remove the folder, and fill a new store: mlops promote",
+                todo=_ANEW,
             )
 
     def _settle(self, needed: StorePlan) -> bytes:
@@ -160,6 +162,38 @@ class LmdbStore:
                 written = msgspec.json.encode(needed)
                 transaction.put(_PLAN, written, db=self._meta)
         return written
+
+
+def _opened(path: Path) -> lmdb.Environment:
+    """The store in a folder, or a new one. One process at a time: a file is empty while another makes a store of it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        file = path / "data.mdb"
+        if file.exists() and not file.stat().st_size:
+            raise SetupError(
+                "cannot be used as a store: its data.mdb is empty",
+                where=path,
+                todo=f"restore it; or {_ANEW}",
+            )
+        return lmdb.open(str(path), map_size=MAP_BYTES, max_dbs=len(TABLES) + 1, sync=False, readahead=False)
+    finally:
+        os.close(descriptor)
+
+
+def _failure(what: str, error: OSError | lmdb.Error, path: Path) -> SetupError:
+    """The error, and that the disk is full if it is: LMDB may call that an input/output error."""
+    full = isinstance(error, lmdb.DiskError) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+    if not full:
+        with suppress(OSError):
+            space = os.statvfs(path)
+            full = space.f_bavail * space.f_frsize < _LITTLE_BYTES
+    if full:
+        return SetupError(f"{what}: the disk is full ({error})", where=path, todo="free some of it")
+    if isinstance(error, lmdb.MapFullError):
+        limit = f"it has grown to its limit of {MAP_BYTES // 2**30} GiB ({error})"
+        return SetupError(f"{what}: {limit}", where=path, todo="forget old events: mlops store forget")
+    return SetupError(f"{what}: {error}", where=path)
 
 
 class _LmdbTables:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from serving.http import Request
 
-__all__ = ["about", "set_up"]
+__all__ = ["AGAIN_S", "about", "set_up"]
+
+AGAIN_S = 10.0
+"""Before the same is said again of another request. What was unforeseen is always said."""
 
 _ABOUT = ("request_id", "method", "path", "caller", "peer")
 _LONGEST = 200
+_MOST = 1000
 
 
 def set_up(format: Literal["json", "text"], worker: int | None = None) -> None:
@@ -28,6 +33,7 @@ def set_up(format: Literal["json", "text"], worker: int | None = None) -> None:
         worker: which one it is; the supervisor has none.
     """
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_Calm())
     handler.setFormatter(_JsonFormatter(worker) if format == "json" else _TextFormatter(worker))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
@@ -41,6 +47,29 @@ def about(request: Request) -> dict[str, str]:
         "caller": request.caller,
         "peer": request.peer,
     }
+
+
+class _Calm(logging.Filter):
+    """Lets a message about requests pass once in a while, however many there are that it is true of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not getattr(record, "request_id", None) or record.exc_info:
+            return True
+        key, now = (record.name, record.getMessage()), time.monotonic()
+        at, kept_back = self._said.get(key, (-AGAIN_S, 0))
+        if now - at < AGAIN_S:
+            self._said[key] = at, kept_back + 1
+            return False
+        if len(self._said) >= _MOST:
+            self._said.clear()
+        self._said[key] = now, 0
+        if kept_back:
+            record.msg, record.args = f"{key[1]} (and {kept_back} times since it was said last)", ()
+        return True
 
 
 class _JsonFormatter(logging.Formatter):

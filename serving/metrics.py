@@ -10,9 +10,8 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from serving.instruments import ALL, PROCESS_START, SIZE, Gauge, Histogram, Instrument, Series
+from serving.notes import read_note
 from serving.shared import Shared
 
 __all__ = ["CONTENT_TYPE", "MODEL_INFO", "MODEL_INFO_HELP", "WorkerMetrics"]
@@ -22,14 +21,6 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 MODEL_INFO = "mlops_model_info"
 MODEL_INFO_HELP = "The model that a worker answers with."
-
-
-class Note(msgspec.Struct, frozen=True):
-    """What a worker's note says of its model, as far as it is shown."""
-
-    name: str = ""
-    version: str | None = None
-    digest: str | None = None
 
 
 class WorkerMetrics:
@@ -74,11 +65,8 @@ class WorkerMetrics:
     def _models(self) -> Iterator[str]:
         yield f"# HELP {MODEL_INFO} {MODEL_INFO_HELP}\n# TYPE {MODEL_INFO} gauge\n"
         for worker, text in enumerate(self._shared.notes()):
-            try:
-                note = msgspec.json.decode(text, type=Note)
-            except (msgspec.DecodeError, UnicodeDecodeError):  # none yet, or it is just being written
-                continue
-            if note.version is not None:
+            note = read_note(text)
+            if note is not None and note.version is not None:
                 labels = zip(
                     ("name", "version", "digest"), (note.name, note.version, note.digest or ""), strict=True
                 )

@@ -112,7 +112,8 @@ def _paths(
                 "score",
                 "Score an event, or a list of them",
                 "One event has one answer, a list a list of answers in its order. The events of a list are counted "
-                "before the first one's features are computed. If one of them does not fit, none is scored.",
+                "before the first one's features are computed. If one of them does not fit, none is scored. A member "
+                "that is there twice does not fit, nor does a parameter that is not one of these.",
                 "scoring",
                 "score",
                 409,
@@ -145,7 +146,8 @@ def _paths(
             "post": operation(
                 "label",
                 "Say what became of events",
-                "The same label may be sent again; of several for one event the last holds.",
+                "The same label may be sent again; of several for one event the last holds. Labels wait in a queue of "
+                "their own: beyond its end they are answered with 503.",
                 "truth",
                 "labels",
                 body=body(list_of(ref("Label"), max_labels), {"labels": ("A list of labels", [label])}),
@@ -218,7 +220,7 @@ def _paths(
             "get": operation(
                 "readyz",
                 "Whether it should get requests, and if not, why",
-                "503 while it has no model, cannot reach its store, does not follow the pointer, or is ending.",
+                "503 while it has no model, cannot use store or log, does not follow the pointer, or is ending.",
                 "operation",
                 None,
                 answer=json_answer(ref("Readiness"), {"ready": ("", example(schemas["Readiness"]))})

@@ -111,12 +111,14 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
             [_example(415, "the body must not be compressed")],
         ),
         422: (
-            "The body does not fit. `field` names what does not.",
+            "The body, or the query, does not fit. `field` names what does not.",
             {},
             [
                 _example(422, "amount: -5 is not between 0 and 1000000", "amount"),
                 _example(422, "[3].amount: is missing", "[3].amount"),
                 _example(422, "the body is not JSON: Expecting value at character 0"),
+                _example(422, "[0].amount: is there twice; leave one out", "[0].amount"),
+                _example(422, "feature: is not a parameter; did you mean features?", "feature"),
             ],
         ),
         429: (
@@ -133,7 +135,10 @@ def problem_responses(max_body_bytes: int) -> dict[str, JsonSchema]:
         503: (
             "Not now: too much waits, the service is ending, it has no model, or its store or log cannot be written.",
             _RETRY_AFTER,
-            [_example(503, "too many events wait to be scored")],
+            [
+                _example(503, "too many events wait to be scored"),
+                _example(503, "too many labels wait to be taken"),
+            ],
         ),
     }
     return {

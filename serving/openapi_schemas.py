@@ -184,7 +184,7 @@ _REASON = _object(
         "feature": "amount",
         "value": 1250.0,
         "contribution": 0.31,
-        "text": "what is to be paid (amount) is 1250 currency, typically 12 to 80: raises the score by 0.31",
+        "text": "what is to be paid (amount) is 1250.00, typically 12.00 to 80.00: raises the score by 0.31",
     },
 )
 _REFUSAL = _object({"version": _TEXT, "reason": _TEXT}) | {
@@ -197,10 +197,18 @@ _READINESS = _object(
         "draining": {"type": "boolean", "description": "Whether the process is ending."},
         "version": _MAYBE_TEXT,
         "digest": _MAYBE_TEXT,
+        "pointer": {
+            "type": ["string", "null"],
+            "description": "Why the deployment pointer names nothing to answer with; null if it does.",
+        },
         "refused": {"anyOf": [_REFUSAL, {"type": "null"}]},
         "store": {
             "type": ["string", "null"],
-            "description": "Why the store cannot be reached; null if it can.",
+            "description": "Why the store cannot be reached or written; null if it can.",
+        },
+        "log": {
+            "type": ["string", "null"],
+            "description": "Why the decision log cannot be written; null if it can.",
         },
         "keys": {
             "type": ["string", "null"],
@@ -213,8 +221,10 @@ _READINESS = _object(
         "draining": False,
         "version": "1",
         "digest": _DIGEST,
+        "pointer": None,
         "refused": None,
         "store": None,
+        "log": None,
         "keys": None,
     },
 )

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from mlops.errors import ConfigError
+from serving.option_table import OPTIONS, PREFIX, STORE, Option
 
-__all__ = ["PREFIX", "STORE", "Options", "options_of"]
+__all__ = ["Options", "check_keys", "options_of", "read_options"]
 
-PREFIX = "MLOPS_SERVING_"
-
-STORE = "MLOPS_STORE"
-"""The variable of the store's URI, which may hold a password; the platform's other commands read it, too."""
-
+_PROG = "python -m serving"
 _LOOPBACK = re.compile(r"127(\.\d+){3}|::1|localhost")
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"", "0", "false", "no", "off"}
+_STORES = ("", "file", "redis", "rediss", "unix", "memory")
+"""Schemes of the URIs that `serving.stores` knows."""
+
 _MB = 2**20
 
 
@@ -69,6 +69,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     max_future_seconds: float = 86_400.0
     log_format: Literal["json", "text"] = "json"
 
+    @property
+    def store_folder(self) -> Path | None:
+        """Where the store is, if it is a folder of this machine."""
+        parts = urlsplit(self.store)
+        if parts.scheme not in ("", "file"):
+            return None
+        return Path(unquote(parts.path) if parts.scheme else self.store)
+
     def to_json(self) -> bytes:
         """For a worker."""
         return msgspec.json.encode(self, enc_hook=str)
@@ -79,41 +87,83 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.decode(data, type=cls, dec_hook=lambda type_, value: type_(value))
 
 
-def options_of(arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None) -> Options:
+def options_of(
+    arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None, *, prog: str = _PROG
+) -> Options:
     """The options of a command line, this process's if none is given; what it leaves out is looked for in `env`.
 
+    Args:
+        prog: what the command is called in its help.
+
     Raises:
-        ConfigError: a value that does not fit, or too little was said.
-        SystemExit: the command line cannot be read, or asks for help.
+        ConfigError: a value that does not fit, an option or a variable that there is not, or too little was said.
+        SystemExit: the command line asks for help.
     """
-    variables = os.environ if env is None else env
-    parsed = vars(_parser().parse_args(arguments))
-    given = {name: value for name, value in parsed.items() if value is not None}
-    asked = {"keys", "no_keys"} & given.keys()
-    for name in _READ:
-        if asked and name in ("keys", "no_keys"):
-            continue  # the command line has said it
-        variable = STORE if name == "store" else PREFIX + name.upper()
-        if name not in given and variables.get(variable):
-            given[name] = variables[variable]
-    values: dict[str, Any] = {}
-    for name, (field, read) in _READ.items():
-        if name in given:
-            values[field] = _value(name, given[name], read)
-    for name in ("pointer", "store", "decisions", "public_key"):
-        if not values.get(name):
-            raise ConfigError("is not named", where=f"--{name.replace('_', '-')}", todo=_WANTED[name])
-    values.setdefault("audit", values["decisions"])
-    values.setdefault("log_format", "text" if sys.stderr.isatty() else "json")
-    if values.get("trust_network") and not asked:
-        values.pop("keys", None)
-        values["no_keys"] = True
-    options = Options(**values)
-    _check_keys(options)
+    options = read_options(arguments, env, prog=prog)
+    check_keys(options)
     return options
 
 
-def _check_keys(options: Options) -> None:
+def read_options(
+    arguments: Sequence[str] | None = None, env: Mapping[str, str] | None = None, *, prog: str = _PROG
+) -> Options:
+    """The same, before anybody has asked whether keys are asked for."""
+    variables = os.environ if env is None else env
+    parsed = vars(_parser(prog).parse_args(arguments))
+    _check_names(variables)
+    values: dict[str, Any] = {}
+    keys_are_said = parsed["keys"] is not None or parsed["no_keys"] is not None
+    for option in OPTIONS:
+        if (said := parsed[option.name]) is not None:
+            values[option.field] = _value(option, said, option.argument)
+        elif variables.get(option.variable) and not (keys_are_said and option.name in ("keys", "no_keys")):
+            values[option.field] = _value(option, variables[option.variable], option.variable)
+    for name in ("pointer", "store", "decisions", "public_key"):
+        if not values.get(name):
+            raise ConfigError("is not named", where=f"--{name.replace('_', '-')}", todo=_WANTED[name])
+    _check_store(values["store"])
+    values.setdefault("audit", values["decisions"])
+    values.setdefault("log_format", "text" if sys.stderr.isatty() else "json")
+    if values.get("trust_network") and not keys_are_said:
+        values.pop("keys", None)
+        values["no_keys"] = True
+    return Options(**values)
+
+
+def _check_names(variables: Mapping[str, str]) -> None:
+    """Refuse a variable that no option has: it is one that was misspelt."""
+    known = {option.name.upper(): option.variable for option in OPTIONS}
+    for variable in sorted(variables):
+        name = variable.removeprefix(PREFIX)
+        if name == variable or variable in known.values():
+            continue
+        if f"{PREFIX}SERVICE_HOST" in variables:
+            todo = "Kubernetes sets it for a Service named mlops-serving: say enableServiceLinks: false in the pod"
+        elif near := difflib.get_close_matches(name.upper(), known, n=1):
+            todo = f"did you mean {known[near[0]]}?"
+        else:
+            todo = f"`{_PROG} --help` lists the options"
+        raise ConfigError("no such variable", where=variable, todo=todo)
+
+
+def _check_store(uri: str) -> None:
+    """Refuse a store that there never will be. Whether this one can be used is seen when it is."""
+    try:
+        parts = urlsplit(uri)
+        scheme, _ = parts.scheme, parts.port
+    except ValueError:  # whose words may be some of a password
+        todo = "percent-encode what is special in a password, such as / and @"
+        raise ConfigError("is no URI", where="--store", todo=f"{_WANTED['store']}; {todo}") from None
+    if scheme not in _STORES:
+        raise ConfigError(f"no store is of the kind {scheme}:", where="--store", todo=_WANTED["store"])
+
+
+def check_keys(options: Options) -> None:
+    """Refuse what does not say who may ask, or lets in everybody from everywhere.
+
+    Raises:
+        ConfigError: so it is.
+    """
     if options.no_keys and options.keys:
         raise ConfigError("both --keys and --no-keys", todo="name one of the two")
     local = _LOOPBACK.fullmatch(options.host)
@@ -127,7 +177,7 @@ def _check_keys(options: Options) -> None:
         raise ConfigError(
             "nothing says who may ask",
             where="--keys",
-            todo="make a key with `mlops keys create` and name its file with --keys"
+            todo="make a key with `mlops keys create` and say --keys FILE"
             + (", or say --no-keys, as only this machine reaches it" if local else ""),
         )
 
@@ -140,132 +190,29 @@ _WANTED = {
 }
 
 
-def _path(text: str) -> Path:
-    return Path(text).absolute()
-
-
-def _flag(text: str | bool) -> bool:
-    """true or false"""
-    said = str(text).strip().lower()
-    if said not in _TRUE | _FALSE:
-        raise ValueError
-    return said in _TRUE
-
-
-def _number(least: float, most: float, unit: float = 1.0) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        value = float(text)
-        if not least <= value <= most:  # nor is NaN
-            raise ValueError
-        return value * unit
-
-    read.__doc__ = f"a number from {least:g} to {most:g}"
-    return read
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise ValueError
-        return value
-
-    read.__doc__ = f"one from {least} to {most}"
-    return read
-
-
-def _bytes(least: float, most: float) -> Callable[[str], int]:
-    megabytes = _number(least, most, _MB)
-
-    def read(text: str) -> int:
-        return int(megabytes(text))
-
-    read.__doc__ = megabytes.__doc__
-    return read
-
-
-def _format(text: str) -> str:
-    """json or text"""
-    if text not in ("json", "text"):
-        raise ValueError
-    return text
-
-
-_READ: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "pointer": ("pointer", _path),
-    "store": ("store", str),
-    "decisions": ("decisions", _path),
-    "public_key": ("public_key", _path),
-    "audit": ("audit", _path),
-    "host": ("host", str),
-    "port": ("port", _whole(0, 65535)),
-    "poll_seconds": ("poll_seconds", _number(0.01, 3600)),
-    "workers": ("workers", _whole(1, 256)),
-    "keys": ("keys", _path),
-    "no_keys": ("no_keys", _flag),
-    "trust_network": ("trust_network", _flag),
-    "queue": ("queue", _whole(1, 1_000_000)),
-    "timeout_seconds": ("timeout_seconds", _number(0.01, 3600)),
-    "idle_seconds": ("idle_seconds", _number(0.01, 86_400)),
-    "max_body_mb": ("max_body_bytes", _bytes(0.001, 1024)),
-    "drain_seconds": ("drain_seconds", _number(0, 3600)),
-    "grace_seconds": ("grace_seconds", _number(0, 3600)),
-    "fsync": ("fsync", _flag),
-    "rotate_mb": ("rotate_bytes", _bytes(0.001, 1_000_000)),
-    "rotate_minutes": ("rotate_seconds", _number(0.001, 1_000_000, 60.0)),
-    "max_future_hours": ("max_future_seconds", _number(0, 1_000_000, 3600.0)),
-    "log_format": ("log_format", _format),
-}
-"""By the option's name: the field, and what reads it."""
-
-
-def _value(name: str, text: Any, read: Callable[[Any], Any]) -> Any:
+def _value(option: Option, text: Any, where: str) -> Any:
     try:
-        return read(text)
+        return option.read(text)
     except ValueError:
-        what = name.removesuffix("_seconds").removesuffix("_mb").replace("_", " ")
-        raise ConfigError(
-            f"{text} is not a {what}" if name == "port" else f"{text!r} does not fit",
-            where=f"--{name.replace('_', '-')}",
-            todo=f"name {read.__doc__}",
-        ) from None
+        what = f"{text} is not a port" if option.name == "port" else f"{text!r} does not fit"
+        raise ConfigError(what, where=where, todo=f"name {option.read.__doc__}") from None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m serving",
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, where=self.prog, todo="--help lists the options")
+
+
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=prog,
         description="Score raw events over HTTP.",
         epilog=f"Each option can be given as a variable, too: --port as {PREFIX}PORT; --store as {STORE}.",
     )
-    add = parser.add_argument
-    add("--pointer", help="the deployment file to follow")
-    add(
-        "--store", help=f"the online store: a folder or redis://host:port; with a password better as ${STORE}"
-    )
-    add("--decisions", help="folder of the decision and label logs")
-    add("--public-key", help="PEM file that verifies bundles")
-    add("--audit", help="folder of the log of administrative calls (that of the decisions)")
-    add("--host", help="(127.0.0.1)")
-    add("--port", help="0 picks a free one (8080)")
-    add("--workers", help="processes that answer (1)")
-    add("--keys", help="file of API keys, as `mlops keys create` makes it")
-    add("--no-keys", action="store_true", default=None, help="ask for no keys; on loopback only")
-    add(
-        "--trust-network",
-        action="store_true",
-        default=None,
-        help="ask for no keys on any address, as a gateway before it does",
-    )
-    add("--poll-seconds", help="how often the pointer is looked at (0.5)")
-    add("--queue", help="events that may wait in a worker; more are refused with 503 (128)")
-    add("--timeout-seconds", help="within which a request must be whole (10)")
-    add("--idle-seconds", help="how long a connection may say nothing (65)")
-    add("--max-body-mb", help="(8)")
-    add("--drain-seconds", help="how long it goes on accepting after SIGTERM, no longer ready (0.5)")
-    add("--grace-seconds", help="what is in hand gets after that (10)")
-    add("--fsync", action="store_true", default=None, help="answer when the disk has the decision")
-    add("--rotate-mb", help="size at which a log file is closed (64)")
-    add("--rotate-minutes", help="age at which a log file is closed (60)")
-    add("--max-future-hours", help="how far after now an event may be; 0 for any (24)")
-    add("--log-format", help="json or text (text on a terminal, else json)")
+    for option in OPTIONS:
+        help_ = f"{option.help} ({option.usual})" if option.usual else option.help
+        if option.flag:
+            parser.add_argument(option.argument, action="store_true", default=None, help=help_)
+        else:
+            parser.add_argument(option.argument, help=help_)
     return parser

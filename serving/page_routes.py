@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from serving.by_hand import hints
 from serving.http import Request, Response, Route
 from serving.openapi import document
 from serving.scoring_routes import MAX_EVENTS, MAX_LABELS, MAX_REASONS, MAX_ROWS
@@ -44,9 +45,15 @@ def openapi(state: State, request: Request) -> Response:
             max_reasons=MAX_REASONS,
             max_body_bytes=state.options.max_body_bytes,
         )
+        whole = True
+        if service:
+            told = hints(service, asks_for_keys=state.options.keys is not None)
+            described["info"]["x-by-hand"] = told
+            whole = bool(told["known"]) or told["asks_for_key"] or not told["keys"]
         written = msgspec.json.encode(described)
         _last.clear()
-        _last[key] = written
+        if whole:  # else the store has nothing yet, and may have more the next time
+            _last[key] = written
     return Response(written)
 
 

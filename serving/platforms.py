@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mlops.errors import ConfigError
-from serving.options import PREFIX
+from serving.option_table import PREFIX
 
 __all__ = ["KEY_TEXT", "environment"]
 
@@ -35,6 +35,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
         said[f"{PREFIX}POINTER"] = str(_pointer(Path(env[_MODELS])))
     if env.get(KEY_TEXT):
         said[f"{PREFIX}PUBLIC_KEY"] = str(_key(env[KEY_TEXT]))
+    said.pop(KEY_TEXT, None)  # it is no option
     return said
 
 

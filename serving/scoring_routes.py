@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from difflib import get_close_matches
+from math import isfinite
 from time import perf_counter
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 import msgspec
 import numpy as np
 
 from mlops.errors import InputError
+from serving.answers import AnswerWithFeatures
 from serving.batcher import full
-from serving.events import Event, EventReader, decode_json, time_text, time_us
+from serving.events import Event, EventReader, check_members, decode_json, time_text, time_us
 from serving.http import Problem, Request, Response, Route, json_response
 from serving.instruments import STAGES
 from serving.scorer import Scorer
-from serving.service import AnswerWithFeatures, Service
+from serving.service import Service
 from serving.state import State
 
 __all__ = ["MAX_EVENTS", "MAX_LABELS", "MAX_REASONS", "MAX_ROWS", "ROUTES", "read_events", "service_of"]
@@ -36,6 +40,7 @@ MAX_ROWS = 1_000
 
 T = TypeVar("T")
 _PARSE = STAGES.of("parse")
+_FLAGS = ("features", "reasons")
 _LABELS_AT_ONCE = 100
 _FEATURES = b',"features":'
 _encode = msgspec.json.encode
@@ -71,6 +76,7 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     reader = service_of(state).scorer.reader
     raw = decode_json(request.body)
     events = read_events(state, reader, raw, started)
+    check_members(request.body, raw)
     if not events:
         return Response(b"[]")
     join = _in_a_list if isinstance(raw, list) else _alone
@@ -78,6 +84,7 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
         return state.batcher.submit(
             events, request.caller, lambda answers: join([_plain(a) for a in answers])
         )
+    _check_query(request)
     with_features = request.flag("features")
     if not request.flag("reasons"):
         shape = _whole if with_features else _plain
@@ -108,12 +115,8 @@ def read_events(state: State, reader: EventReader, raw: Any, started: float) -> 
 def predict(state: State, request: Request) -> Response:
     """Rows of features → their scores, from the model alone: nothing is counted and nothing is logged."""
     scorer = service_of(state).scorer
-    try:
-        rows = _rows(request.body).features
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        said, at, path = str(error).partition(" - at `$.")
-        where = path.rstrip("`") if at else None
-        raise InputError(said, where=where, todo='send {"features": [[…]]}') from None
+    rows = _read_rows(request.body)
+    check_members(request.body, {"features": rows})
     width = len(scorer.features.names)
     if len(rows) > MAX_ROWS:
         raise InputError(
@@ -127,18 +130,31 @@ def predict(state: State, request: Request) -> Response:
 
 
 async def labels(state: State, request: Request) -> Response:
-    """A list of at most 1,000 labels → how many were applied, and the ids held for events that did not come yet."""
+    """A list of at most 1,000 labels → how many were applied, and the ids held for events that did not come yet.
+
+    They are taken a hundred in a turn of the loop, whoever sent them, and between two turns events are scored. No more
+    turns may wait than events; whether they may is seen before the labels are read, which takes longer than to refuse.
+    """
+    turns = request.body.count(b"{") // _LABELS_AT_ONCE + 1
+    if state.labelling and state.labelling + turns > state.batcher.limit:
+        raise Problem(503, "too many labels wait to be taken", headers={b"retry-after": b"1"}, reason="queue")
     service = service_of(state)
     raw = decode_json(request.body)
     if not isinstance(raw, list):
         raise InputError("the body must be a list of labels")
     read = _each(raw, service.scorer.reader.label, MAX_LABELS, "labels")
+    check_members(request.body, raw)
     if state.options.max_future_seconds:
         _check_not_to_come([time_us(label.known_at) for label in read], state, "[{}].known_at")
     unknown: list[int | str] = []
-    for start in range(0, len(read) or 1, _LABELS_AT_ONCE):  # none at all still asks for the store
-        unknown += service.label(read[start : start + _LABELS_AT_ONCE])
-        await asyncio.sleep(0)  # lets events through; a label that is sent again changes nothing
+    state.labelling += turns
+    try:
+        async with state.label_turn:
+            for start in range(0, len(read) or 1, _LABELS_AT_ONCE):  # none at all still asks for the store
+                unknown += service.label(read[start : start + _LABELS_AT_ONCE])
+                await asyncio.sleep(0)  # a label that is sent again changes nothing
+    finally:
+        state.labelling -= turns
     return json_response({"accepted": len(read) - len(unknown), "unknown": unknown})
 
 
@@ -156,6 +172,38 @@ ROUTES = (
     Route(method="POST", path="/v1/labels", handler=labels, scope="labels"),
     Route(method="GET", path="/v1/decisions/{id}", handler=decision, scope="score"),
 )
+
+
+def _check_query(request: Request) -> None:
+    """Refuse what is asked for and not known: who misspells a flag would take its absence for an answer."""
+    for name in parse_qs(request.query.decode("latin-1"), keep_blank_values=True):
+        if name not in _FLAGS:
+            near = get_close_matches(name.lower(), _FLAGS, 1)
+            todo = f"did you mean {near[0]}?" if near else f"there are {' and '.join(_FLAGS)}"
+            raise InputError("is not a parameter", where=name[:80] or None, todo=todo)
+
+
+def _read_rows(body: bytes) -> list[list[float]]:
+    try:
+        return _rows(body).features
+    except msgspec.ValidationError as error:
+        raise _misfit(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw = decode_json(body)
+    try:
+        rows = msgspec.convert(raw, Rows).features
+    except msgspec.ValidationError as error:
+        raise _misfit(error) from None
+    for place, row in enumerate(rows):
+        for column, value in enumerate(row):
+            if not isfinite(value):
+                raise InputError(f"{value!r} is not a finite number", where=f"features[{place}][{column}]")
+    return rows
+
+
+def _misfit(error: msgspec.ValidationError) -> InputError:
+    said, at, path = str(error).partition(" - at `$.")
+    return InputError(said, where=path.rstrip("`") if at else None, todo='send {"features": [[…]]}')
 
 
 async def _score_with_reasons(

@@ -5,6 +5,10 @@ process that dies leaves one of three things behind: nothing; lines in the logs 
 `recover` gives it at the next start; or an answer that was not sent, which a repeated request gets. The same is done
 before the next request where a commit failed, and where the store's server was restarted and may have forgotten some.
 
+Another worker may have answered the repeated request before that, with a decision of its own. Then the store has that
+one, and whoever recovers the first writes down that it is void. So of the decisions in the log those that are not void
+count, and of these the last.
+
 The store keeps with each answer a digest of the event that it was given to, so that a repeated event is told from
 another one under the same id.
 """
@@ -12,21 +16,17 @@ another one under the same id.
 from __future__ import annotations
 
 import logging
-import os
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import blake2b
 from time import perf_counter
-from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from mlops.errors import BundleError, ConflictError, InputError, MlopsError, SetupError
 from mlops.records import Decision, LabelRecord
-from serving.codes import MAX_ID_BYTES, encode_id
-from serving.decisions import AppendLog, last_labels
+from serving.answers import DIGEST_BYTES, answer_of, digest_of_event, event_id_in, new_decision_id, says
+from serving.codes import encode_id
+from serving.decisions import AppendLog, last_decisions, last_labels
 from serving.entries import Entry, EntryEncoder
 from serving.events import Event, time_us
 from serving.instruments import BATCH_EVENTS, EVENTS_SCORED, LABELS, LOG_BYTES, LOG_FAILURES, SCORE, STAGES
@@ -34,43 +34,19 @@ from serving.metrics import WorkerMetrics
 from serving.scorer import Scorer
 from serving.store import OnlineStore, StoreTransaction
 
-__all__ = ["RECENT", "Answer", "AnswerWithFeatures", "Service"]
+__all__ = ["RECENT", "Service"]
 
 RECENT = 5_000
-"""Decisions, and labels, that are given once more to a store that may not know them: Redis may forget two seconds."""
+"""Decisions, and labels, of each worker that are given once more to a store that may not know them: Redis may forget
+two seconds."""
 
 _BATCH = 1_000
-_DIGEST_BYTES = 16
-_RANDOM_DIGITS = 32
 _STAGES = tuple(STAGES.of(stage) for stage in ("features", "model", "log", "commit"))
 _TOTAL, _BATCH_EVENTS, _SCORES = STAGES.of("total"), BATCH_EVENTS.of(), SCORE.of()
 _DECIDED = {name: EVENTS_SCORED.at(name or "none") for name in ("approve", "review", "decline", None)}
 _LOG_BYTES, _LOG_FAILURES = LOG_BYTES.at(), LOG_FAILURES.at()
 _LABELLED = LABELS.at("applied"), LABELS.at("held")
-_canonical = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger("serving")
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client is told about one event.
-
-    A classification has a `score`, the probability, and a `decision` where the bundle has thresholds; a regression has
-    a `prediction`. What it has not is left out.
-    """
-
-    event_id: int | str
-    decision_id: str
-    score: float | UnsetType = UNSET
-    prediction: float | UnsetType = UNSET
-    decision: str | UnsetType = UNSET
-    model: str
-    version: str
-
-
-class AnswerWithFeatures(Answer, frozen=True, kw_only=True):
-    """The same with the features by name. It is what the store keeps under the event's id."""
-
-    features: dict[str, float]
 
 
 class Service:
@@ -143,7 +119,7 @@ class Service:
         started = perf_counter()
         scorer = self.scorer
         ids = [encode_id(event.id) for event in events]
-        digests = [_digest(event.values) for event in events]
+        digests = [digest_of_event(event.values) for event in events]
         asked: dict[bytes, tuple[Event, Entry]] = {}
         for id_, event in zip(ids, events, strict=True):
             if id_ not in asked:
@@ -157,25 +133,24 @@ class Service:
 
         with self.store.begin(rehearse) as transaction:
             saved = {id_: known for id_, known in zip(ids, transaction.answers(ids), strict=True) if known}
-            first = {id_: known[:_DIGEST_BYTES] for id_, known in saved.items()}
+            first = {id_: known[:DIGEST_BYTES] for id_, known in saved.items()}
             for id_, digest, event in zip(ids, digests, events, strict=True):
                 if first.setdefault(id_, digest) != digest:
                     raise ConflictError(
                         f"another event came before under the id {event.id!r}",
-                        where=scorer.reader.id,
+                        where=f"{event.at}{scorer.reader.id}",
                         todo="send an event again as it was, or under an id of its own",
                     )
             fresh = {id_: pair for id_, pair in asked.items() if id_ not in saved}
             if fresh:
-                transaction.append([entry for _, entry in fresh.values()])
-                rows = [scorer.features.compute(transaction, *pair) for pair in fresh.values()]
+                rows = _computed(scorer, transaction, list(fresh.values()))
                 computed = perf_counter()
-                scores = scorer.score(rows)
+                scores = _scored(scorer, rows, fresh.values())
                 scored = perf_counter()
                 by = dict(zip(reversed(ids), reversed(callers), strict=True)) if callers else {}
                 decisions = self._decide(fresh, rows, scores, by)
                 new = {
-                    id_: first[id_] + self._answer(decision)
+                    id_: first[id_] + answer_of(decision, self.scorer)
                     for id_, decision in zip(fresh, decisions, strict=True)
                 }
                 transaction.save_answers(new)
@@ -186,7 +161,7 @@ class Service:
         self._unsettled = False
         if fresh and self._metrics:
             self._count(decisions, (started, computed, scored, logged, perf_counter()))
-        return [saved[id_][_DIGEST_BYTES:] for id_ in ids]
+        return [saved[id_][DIGEST_BYTES:] for id_ in ids]
 
     def label(self, labels: Sequence[LabelRecord]) -> list[int | str]:
         """Take labels; return the ids of those held until their event arrives.
@@ -210,30 +185,39 @@ class Service:
 
     def answer(self, decision_id: str) -> bytes | None:
         """The `AnswerWithFeatures` as JSON that was given under this decision id, as long as the store has it."""
-        try:
-            id_ = urlsafe_b64decode(decision_id[_RANDOM_DIGITS + 1 :] + "==")
-        except ValueError:
+        id_ = event_id_in(decision_id)
+        if id_ is None:
             return None
-        with self.store.begin(lambda rehearsed: rehearsed.answers([id_])) as transaction:
-            (saved,) = transaction.answers([id_]) if 0 < len(id_) <= MAX_ID_BYTES else (None,)
-        if saved is None or f'"decision_id":"{decision_id}"'.encode() not in saved:
-            return None
-        return saved[_DIGEST_BYTES:]
+        (saved,) = self._answers([id_])
+        return saved[DIGEST_BYTES:] if saved and says(saved, decision_id) else None
 
     def recover(self, decisions: Sequence[Decision], labels: Sequence[LabelRecord]) -> int:
         """Give the store what was logged but not committed when the process died; return how many events.
+
+        Of several decisions about one event it gets the last. Those that it has another for are written down as void.
 
         Events that do not fit the schema any more are passed over, with a warning; so are, without one, those of a key
         that was deleted since. Labels are set once more in
         their order, which changes nothing but what a backfill, or another server, has set otherwise since.
 
         Args:
-            decisions: the last ones of their log.
+            decisions: the last ones of their log, in its order.
             labels: the last ones of theirs, in its order.
         """
-        recovered = 0
-        for start in range(0, len(decisions), _BATCH):
-            recovered += sum(map(self._recover, self._without_answer(decisions[start : start + _BATCH])))
+        void = {decision.decision_id for decision in decisions if decision.void}
+        asked = [decision for decision in reversed(decisions) if decision.decision_id not in void]
+        missing: list[Decision] = []
+        lost: list[Decision] = []
+        for decision, answer in self._with_answers(asked):
+            if answer is None:
+                missing.append(decision)
+            elif not says(answer, decision.decision_id):
+                lost.append(decision)
+        recovered = sum(map(self._recover, missing))
+        lost += [d for d, answer in self._with_answers(missing) if answer and not says(answer, d.decision_id)]
+        if lost:
+            self._write(self._decisions, [msgspec.structs.replace(d, void=True) for d in lost])
+            _log.warning("%d decisions are void: their events were given others", len(lost))
         for start in range(0, len(labels), _BATCH):
             self._set(labels[start : start + _BATCH])
         self._received = max([self._received, *(label.received_at for label in labels)])
@@ -264,22 +248,29 @@ class Service:
                 metrics.observe(_SCORES, decision.score)
 
     def _catch_up(self) -> None:
-        """Give the store what it may not know of what this process logged."""
+        """Give the store what it may not know of what this process logged, or, where it forgot, any that logs here.
+
+        Of those some may have nothing to do, and some are gone.
+        """
         run = self.store.server_run()
         if run != self._run:
             count = self.recover(
-                self._decisions.last(RECENT, Decision), last_labels(self._labels.folder, RECENT)
+                last_decisions(self._decisions.folder, RECENT), last_labels(self._labels.folder, RECENT)
             )
             _log.warning("the store's server was restarted and had forgotten %d events", count)
         elif self._unsettled:
             self.recover(self._decisions.last(_BATCH, Decision), last_labels(self._labels.folder, _BATCH))
         self._run, self._unsettled = run, False
 
-    def _without_answer(self, decisions: Sequence[Decision]) -> list[Decision]:
-        ids = [encode_id(decision.event_id) for decision in decisions]
+    def _with_answers(self, decisions: Sequence[Decision]) -> Iterator[tuple[Decision, bytes | None]]:
+        """Each with what the store has for its event."""
+        for start in range(0, len(decisions), _BATCH):
+            batch = decisions[start : start + _BATCH]
+            yield from zip(batch, self._answers([encode_id(d.event_id) for d in batch]), strict=True)
+
+    def _answers(self, ids: Sequence[bytes]) -> Sequence[bytes | None]:
         with self.store.begin(lambda rehearsed: rehearsed.answers(ids)) as transaction:
-            answers = transaction.answers(ids)
-        return [d for d, answer in zip(decisions, answers, strict=True) if answer is None]
+            return transaction.answers(ids)
 
     def _set(self, labels: Sequence[LabelRecord]) -> None:
         encoded = [_encoded(label) for label in labels]
@@ -299,7 +290,9 @@ class Service:
                 if deleted_us is not None and time_us(decision.scored_at) <= deleted_us:
                     return False
                 transaction.append([entry])
-                transaction.save_answers({entry.id: _digest(event.values) + self._answer(decision)})
+                transaction.save_answers(
+                    {entry.id: digest_of_event(event.values) + answer_of(decision, self.scorer)}
+                )
         except InputError as error:
             _log.warning("logged event %s is not recovered: %s", decision.event_id, error)
             return False
@@ -315,7 +308,7 @@ class Service:
         scorer, now = self.scorer, _now()
         return [
             Decision(
-                decision_id=_decision_id(event.id),
+                decision_id=new_decision_id(event.id),
                 event_id=event.id,
                 scored_at=now,
                 event=event.values,
@@ -329,39 +322,53 @@ class Service:
             for (id_, (event, _)), row, score in zip(fresh.items(), rows, scores, strict=True)
         ]
 
-    def _answer(self, decision: Decision) -> bytes:
-        scorer = self.scorer
-        same = decision.bundle == scorer.bundle.digest
-        predicts = scorer.bundle.schema.task == "regression"
-        return msgspec.json.encode(
-            AnswerWithFeatures(
-                event_id=decision.event_id,
-                decision_id=decision.decision_id,
-                score=UNSET if predicts else decision.score,
-                prediction=decision.score if predicts else UNSET,
-                decision=UNSET if decision.decision is None else decision.decision,
-                model=scorer.bundle.manifest.name,
-                version=decision.version,
-                features=dict(zip(scorer.features.names, decision.features, strict=True)) if same else {},
-            )
-        )
+
+def _computed(
+    scorer: Scorer, transaction: StoreTransaction, pairs: Sequence[tuple[Event, Entry]]
+) -> list[list[float]]:
+    """Count events; return the features of each."""
+    try:
+        transaction.append([entry for _, entry in pairs])
+    except InputError:
+        for event, entry in pairs:  # the transaction is over: all that is asked is whose fault it is
+            try:
+                transaction.append([entry])
+            except InputError as error:
+                raise _placed(error, event) from None
+        raise
+    rows = []
+    for event, entry in pairs:
+        try:
+            rows.append(scorer.features.compute(transaction, event, entry))
+        except InputError as error:
+            raise _placed(error, event) from None
+    return rows
+
+
+def _scored(
+    scorer: Scorer, rows: Sequence[Sequence[float]], pairs: Iterable[tuple[Event, Entry]]
+) -> list[float]:
+    try:
+        return scorer.score(rows)
+    except InputError:
+        for (event, _), row in zip(pairs, rows, strict=True):
+            try:
+                scorer.score([row])
+            except InputError as error:
+                raise _placed(error, event) from None
+        raise
+
+
+def _placed(error: InputError, event: Event) -> InputError:
+    """The same, which names where the event stands in its list."""
+    return type(error)(
+        error.what, where=f"{event.at}{error.where or ''}".rstrip(".") or None, todo=error.todo
+    )
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _decision_id(event_id: int | str) -> str:
-    """Random digits, and the event's id: so that the answer is found under it without an index."""
-    named = urlsafe_b64encode(encode_id(event_id)).rstrip(b"=").decode()
-    return f"{os.urandom(_RANDOM_DIGITS // 2).hex()}-{named}"
-
-
 def _encoded(label: LabelRecord) -> tuple[bytes, int | float, int]:
     return encode_id(label.event_id), label.label, time_us(label.known_at)
-
-
-def _digest(values: Mapping[str, Any]) -> bytes:
-    """Of an event's canonical columns. A null counts as an absent column, as a later schema may add one."""
-    given = {name: value for name, value in values.items() if value is not None}
-    return blake2b(_canonical(given), digest_size=_DIGEST_BYTES).digest()

@@ -2,11 +2,13 @@
 
 While the queue is full, most of what comes is refused, and each refusal takes from what could be answered. So a request
 to score that came whole, and asks for nothing unusual, is told to come again from a look at its bytes: before it is
-parsed, before its key is checked. Everything else takes the usual way, and meets the same queue there.
+parsed, before its key is checked. Everything else takes the usual way, and meets the same queue there. Callers send the
+same head again and again, so what a head says is remembered.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import count
 
@@ -20,15 +22,11 @@ __all__ = ["Shed", "shedding"]
 Shed = Callable[[bytes], "bytes | None"]
 """The whole answer to these bytes, if they are a request that is turned away."""
 
-_SCORE = (b"POST /v1/score HTTP/1.1\r", b"POST /v1/score?")
-_LENGTH = b"\r\ncontent-length: "
-_UNUSUAL = (
-    b"\r\nconnection:",
-    b"\r\ntransfer-encoding:",
-    b"\r\nexpect:",
-    b"\r\nupgrade:",
-    b"\r\nx-request-id:",
-)
+_END = b"\r\n\r\n"
+_HEADS, _HEAD_BYTES = 256, 4096  # so many are remembered, and none that is longer
+_SCORE = re.compile(rb"POST /v1/score(\?\S*)? HTTP/1\.1\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length *: *([0-9]{1,15}) *(?=\r\n)", re.IGNORECASE)
+_UNUSUAL = re.compile(rb"\r\n(connection|transfer-encoding|expect|upgrade|x-request-id) *:", re.IGNORECASE)
 
 
 def shedding(batcher: Batcher, metrics: WorkerMetrics, prefix: str) -> Shed:
@@ -53,23 +51,31 @@ def shedding(batcher: Batcher, metrics: WorkerMetrics, prefix: str) -> Shed:
     after = b"\r\n\r\n" + response.body
     cells, numbers = metrics.cells, count()
     answered, rejected = REQUESTS.at("/v1/score", 503), REJECTED.at("queue")
+    known: dict[bytes, int] = {}
 
     def shed(data: bytes) -> bytes | None:
-        if batcher.events < batcher.limit or not data.startswith(_SCORE):
+        if batcher.events < batcher.limit:
             return None
-        end = data.find(b"\r\n\r\n")
-        head = data[: end + 2].lower()
-        if not head[: head.find(b"\r")].endswith(b" http/1.1"):
-            return None
-        at = head.find(_LENGTH) + len(_LENGTH)
-        length = head[at : head.find(b"\r", at)]
-        if at < len(_LENGTH) or not length.isdigit() or len(data) != end + 4 + int(length):
-            return None
-        for name in _UNUSUAL:
-            if name in head:
+        head = data[: data.find(_END) + len(_END)]
+        size = known.get(head)
+        if size is None:
+            if len(head) > _HEAD_BYTES:
                 return None
+            if len(known) >= _HEADS:
+                known.clear()
+            size = known[head] = _whole(head)
+        if size != len(data):
+            return None
         cells[answered] += 1
         cells[rejected] += 1
         return b"%b%x%b" % (before, next(numbers), after)
 
     return shed
+
+
+def _whole(head: bytes) -> int:
+    """How long a request with this head is, if it is a plain one to score; else -1."""
+    lengths = _LENGTH.findall(head)
+    if _SCORE.match(head) is None or _UNUSUAL.search(head) is not None or len(lengths) != 1:
+        return -1
+    return len(head) + int(lengths[0])

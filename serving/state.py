@@ -24,6 +24,7 @@ class State(msgspec.Struct, kw_only=True):
 
     Fields:
         explainer: the thread that finds reasons; explaining: the events whose reasons were asked for.
+        labelling: the turns that labels wait for, and take; label_turn: whose labels are taken.
         draining: set once the process was told to end: readiness turns, answers close their connections.
         told_to_end: the same, to be waited for.
         following: the task that looks at the pointer.
@@ -37,6 +38,8 @@ class State(msgspec.Struct, kw_only=True):
     shared: Shared
     explainer: ThreadPoolExecutor = msgspec.field(default_factory=lambda: ThreadPoolExecutor(1, "reasons"))
     explaining: int = 0
+    labelling: int = 0
+    label_turn: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
     draining: bool = False
     told_to_end: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     following: asyncio.Task[Any] | None = None

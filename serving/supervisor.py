@@ -2,7 +2,8 @@
 
 The listening socket, the shared block and a line to the supervisor are what a worker inherits. On that line its options
 come, as the store's URI may hold a password and command lines can be read by all; the worker says on it when it is
-ready; and when it breaks, because the other end died in whatever way, the worker drains and no orphan is left.
+ready, or why it cannot start; and when it breaks, because the other end died in whatever way, the worker drains and no
+orphan is left.
 
 Connections that nobody has accepted yet belong to the socket, not to a worker, so a worker that is killed loses only
 what it had in hand.
@@ -27,7 +28,7 @@ from serving.instruments import WORKER_RESTARTS
 from serving.options import Options
 from serving.shared import Shared
 
-__all__ = ["BEAT", "BEAT_S", "Supervisor", "allow_connections", "listen"]
+__all__ = ["BEAT", "BEAT_S", "COMPLAINT", "Supervisor", "allow_connections", "listen"]
 
 BEAT = 2
 """Where in the shared block's area `control` a worker counts the seconds that its event loop turns."""
@@ -42,11 +43,21 @@ _STABLE_S = 5.0
 _DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Before a worker is started in the place of one that ended: the more of them failed in a row, the longer."""
 
+_LONGEST = 1 << 16
 _MARGIN_S = 5.0
 LOOK_S = 5.0
 _MISSES = 6
 """A worker that has not beaten between so many looks hangs. Looks are counted, not seconds, so that a machine which was
 paused does not make it seem so."""
+
+_STARTING = 12
+"""A worker that is not ready after so many looks hangs, too: a minute, where the usual is a quarter of a second."""
+
+_GIVE_UP = len(_DELAYS_S)
+"""So many starts in a row that ended with a mistake in what the server was told: nobody mends it any more."""
+
+COMPLAINT = b"!"
+"""What a worker says first on its line when it cannot start, and then why."""
 
 _INTERRUPTED = 130
 _log = logging.getLogger("serving.supervisor")
@@ -90,6 +101,7 @@ class _Place:
         self.began = 0.0
         self.start_at = 0.0
         self.failures = 0
+        self.mistakes = 0
         self.beats = 0.0
         self.misses = 0
 
@@ -110,6 +122,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
         self._answered = False
+        self._complaint = ""
         self._stopping = False
         self._code = 0
         self._kill_at = float("inf")
@@ -118,7 +131,9 @@ class Supervisor:
         self._address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def run(self) -> int:
-        """Until SIGTERM (0), SIGINT (130), or until a worker cannot even start the first time (its exit code)."""
+        """Until SIGTERM (0), SIGINT (130), or until a worker cannot start (its exit code): the first time, or again and
+        again for a mistake in what the server was told, while no other answers.
+        """
         wakes, wake = socket.socketpair()
         for end in (wakes, wake):
             end.setblocking(False)
@@ -140,9 +155,14 @@ class Supervisor:
             if time.monotonic() >= self._look_at:
                 self._look()
             if self._signals and not self._stopping:
+                name = signal.Signals(self._signals[0]).name
+                seconds = self._options.drain_seconds, self._options.grace_seconds
+                _log.info("told to end by %s: draining for %g s, and %g s at most after that", name, *seconds)
                 self._stop()
             if self._stopping:
                 if not any(place.process for place in self._places):
+                    if self._signals:
+                        _log.info("ended")
                     return _INTERRUPTED if signal.SIGINT in self._signals else self._code
                 if time.monotonic() >= self._kill_at:
                     self._kill()
@@ -161,7 +181,7 @@ class Supervisor:
     def _start(self, place: _Place) -> None:
         ours, theirs = socket.socketpair()
         inherited = [theirs.fileno(), self._listener.fileno(), self._shared.descriptor]
-        numbers = [*inherited, self._options.workers, place.number]
+        numbers = [*inherited, self._options.workers, place.number, int(not self._answered)]
         # A group of its own, as Ctrl-C at a terminal is for the supervisor, which then tells the workers.
         try:
             place.process = subprocess.Popen(
@@ -182,16 +202,30 @@ class Supervisor:
             ours.sendall(self._options.to_json() + b"\n")
 
     def _hear(self, place: _Place) -> None:
-        """A worker says that it is ready, or that it is about to end."""
+        """A worker says that it is ready, that it cannot start, or that it is about to end."""
         assert place.line is not None
         with suppress(ConnectionError):
-            if said := place.line.recv(4096):
-                place.ready, place.began, place.misses = True, time.monotonic(), 0
+            if said := place.line.recv(_LONGEST):
+                if said.startswith(COMPLAINT):
+                    self._complain(place, said[len(COMPLAINT) :].decode())
+                    return
+                place.ready, place.began, place.misses, place.mistakes = True, time.monotonic(), 0, 0
+                self._complaint = ""
                 if not self._answered:
                     self._say(f"serving {said.decode()} on {self._address}")
                 self._answered = True
                 return
         self._hang_up(place)
+
+    def _complain(self, place: _Place, why: str) -> None:
+        """Say why a worker cannot start: once, as others may not be able to for the same reason."""
+        if why == self._complaint:
+            return
+        self._complaint = why
+        if self._answered:
+            _log.error("worker %d cannot start: %s", place.number, why)
+        else:
+            print(why, file=sys.stderr, flush=True)
 
     def _hang_up(self, place: _Place) -> None:
         if place.line is not None:
@@ -202,6 +236,8 @@ class Supervisor:
     def _ended(self, place: _Place, code: int) -> None:
         process, place.process = place.process, None
         assert process is not None
+        if place.line is not None:
+            self._hear(place)  # its last words, if there are any
         self._hang_up(place)
         Shared(self._shared.descriptor, self._shared.workers, place.number).clear()
         if self._stopping:
@@ -213,6 +249,12 @@ class Supervisor:
         stable = place.ready and time.monotonic() - place.began >= _STABLE_S
         if code == 0 or stable:
             place.failures = 0
+        place.mistakes = place.mistakes + 1 if not place.ready and code == ConfigError.exit_code else 0
+        if place.mistakes >= _GIVE_UP and not any(other.process and other.ready for other in self._places):
+            _log.error("ends: no worker answers, and %d in a row could not start", place.mistakes)
+            self._code = code
+            self._stop()
+            return
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         self._retry(place, f"worker {place.number} (pid {process.pid}) {how}")
 
@@ -230,8 +272,9 @@ class Supervisor:
         for place, cells in zip(self._places, self._shared.parts("control"), strict=False):
             place.misses = place.misses + 1 if cells[BEAT] == place.beats else 0
             place.beats = cells[BEAT]
-            if place.process is not None and place.ready and place.misses >= _MISSES:
-                _log.error("worker %d (pid %d) hangs and is ended", place.number, place.process.pid)
+            if place.process is not None and place.misses >= (_MISSES if place.ready else _STARTING):
+                what = "hangs" if place.ready else "hangs before it is ready"
+                _log.error("worker %d (pid %d) %s and is ended", place.number, place.process.pid, what)
                 place.process.kill()
 
     def _stop(self) -> None:

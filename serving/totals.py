@@ -228,8 +228,7 @@ class Totals:
         forgotten = self.forgotten_us
         if forgotten is not None and entries and min(entry.time_us for entry in entries) < forgotten:
             raise InputError(
-                f"is older than {time_text(forgotten)}, and the store has forgotten what was before",
-                where="event",
+                f"an event is older than {time_text(forgotten)}, and the store has forgotten what was before",
                 todo="backfill an empty store",
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -12,7 +13,8 @@ from contextlib import suppress
 
 import uvloop
 
-from mlops.errors import MlopsError
+from mlops.errors import MlopsError, SetupError
+from mlops.signing import load_public_key
 from serving.access import Access
 from serving.app import begin_drain, serve
 from serving.batcher import Batcher
@@ -23,9 +25,11 @@ from serving.metrics import WorkerMetrics
 from serving.options import Options
 from serving.shared import Shared
 from serving.state import State
-from serving.supervisor import BEAT, BEAT_S
+from serving.supervisor import BEAT, BEAT_S, COMPLAINT
 
 __all__ = ["main"]
+
+_log = logging.getLogger("serving")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
 
     Args:
         arguments: descriptors of the line to the supervisor, the listening socket and the shared block; how many
-            workers there are, and which one this is.
+            workers there are, which one this is, and whether none has answered yet.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the supervisor, which then sends SIGTERM
-    line, listener, block, workers, worker = map(int, arguments)
+    line, listener, block, workers, worker, first = map(int, arguments)
     supervisor = socket.socket(fileno=line)
     said = supervisor.makefile("rb").readline()
     if not said.endswith(b"\n"):
@@ -44,10 +48,13 @@ def main(arguments: Sequence[str]) -> int:
     options = Options.from_json(said)
     set_up(options.log_format, worker)
     try:
+        if first:  # later, one that is no good any more is waited for like a bundle that is none
+            load_public_key(options.public_key)
         state = _state(options, Shared(block, workers, worker))
         uvloop.run(_live(state, socket.socket(fileno=listener), supervisor))
     except MlopsError as error:
-        sys.stderr.write(f"{error}\n")  # at once, as other workers may say the same at the same time
+        with suppress(OSError):  # it has just died
+            supervisor.sendall(COMPLAINT + error.line().encode())
         return error.exit_code
     return 0
 
@@ -58,7 +65,11 @@ def _state(options: Options, shared: Shared) -> State:
 
     def score(requests: Sequence[Sequence[Event]], callers: Sequence[str]) -> list[list[bytes] | MlopsError]:
         assert follower.service is not None  # events are read with what its bundle says of them
-        return follower.service.score_each(requests, callers)
+        try:
+            return follower.service.score_each(requests, callers)
+        except SetupError as error:
+            follower.troubles.failed(error)
+            raise
 
     batcher = Batcher(score, options.queue)
     follower.settle = batcher.flush
@@ -78,6 +89,7 @@ async def _live(state: State, listener: socket.socket, supervisor: socket.socket
 
     def lost() -> None:
         loop.remove_reader(supervisor)
+        _log.warning("the supervisor is gone: what is in hand is answered, and then it ends")
         begin_drain(state)
 
     control = state.shared.mine("control")

@@ -59,3 +59,8 @@ function shown(value) {
   if (size !== 0 && (size < 1e-4 || size >= 1e9)) return value.toExponential(3);
   return String(Number(value.toPrecision(6)));
 }
+
+/** Text whose names break between their words, if they must. */
+const breaking = (text) => text.split(/(?<=\w_)(?=\w)/).flatMap((part, place) => (place ? [el("wbr"), part] : [part]));
+
+const named = (name) => el("span", { class: "mono" }, ...breaking(name));

@@ -19,6 +19,7 @@ async function begin() {
   byId("title").textContent = title;
   byId("state").replaceChildren(el("span", {}, `API ${version}, OpenAPI ${api.openapi}`), model ? el("span", {}, `model ${model.name} version ${model.version}`) : el("span", { class: "maybe" }, "no model is deployed yet"));
   byId("about").replaceChildren(...prose(description));
+  byId("access").hidden = api.info["x-by-hand"]?.asks_for_key === false;
   const operations = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })));
   const groups = api.tags.map((tag) => ({ ...tag, operations: operations.filter((operation) => operation.tags.includes(tag.name)) }));
   byId("operations").replaceChildren(...groups.flatMap(({ description: text, operations: members }) => [el("h2", { class: "group" }, text), ...members.map(card)]));
@@ -57,7 +58,7 @@ function parameterTable(parameters) {
 function fieldTable(rows) {
   return el("table", { class: "fields" }, el("tbody", {}, ...rows.map(([name, ...parts]) => {
     const text = prose(parts.pop()).flatMap((paragraph) => [...paragraph.childNodes]);
-    return el("tr", {}, el("td", {}, el("span", { class: "mono" }, name), ...parts), el("td", {}, ...text));
+    return el("tr", {}, el("td", {}, named(name), ...parts), el("td", {}, ...text));
   })));
 }
 

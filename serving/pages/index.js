@@ -2,7 +2,11 @@ const SCORE = "/v1/score?features=true&reasons=true";
 const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
 const TONES = { approve: "yes", review: "maybe", decline: "no" };
 const WORDS = { approve: "Approve", review: "Review", decline: "Decline" };
+const DURATIONS = [[172800, 86400, "days"], [3600, 3600, "h"], [60, 60, "min"], [0, 1, "s"]];
+const DAY_MS = 86400000;
 let event = { properties: {}, required: [] };
+let hints = { asks_for_key: true, keys: [], digits: {}, known: {}, newest: "" };
+let opened = 0;
 let described = { version: null, features: new Map() };
 
 const typesOf = (property) => [property.type ?? "string"].flat();
@@ -12,13 +16,37 @@ async function begin() {
   const answer = await showState();
   if (answer.status !== 200) return showProblem(answer);
   event = answer.body.components.schemas.Event;
+  hints = answer.body.info["x-by-hand"] ?? hints;
+  opened = Date.now();
   const names = Object.keys(event.properties ?? {});
   byId("score").disabled = byId("another").disabled = !names.length;
   byId("about").textContent = names.length
-    ? "It is scored as any other: it goes into the decision log, and counts in the features of later events."
+    ? `It is scored as any other: it goes into the decision log, and counts in the features of later events. ${history()}`
     : "No model is deployed yet, so nobody knows what an event is made of.";
+  byId("access").hidden = !hints.asks_for_key;
   byId("fields").replaceChildren(...names.map(field));
   another();
+}
+
+/** Where the features of the event that is offered come from, if they need others. */
+function history() {
+  const [known, unknown] = [hints.keys.filter((name) => name in hints.known), hints.keys.filter((name) => !(name in hints.known))];
+  const parts = [];
+  if (known.length) parts.push(`What stands in ${known.join(" and ")} has a history here${behind() ? ", and the event happens right after it" : ""}.`);
+  if (unknown.length) parts.push(`What stands in ${unknown.join(" and ")} is made up: nothing is known of it, as at a first event. Put in one that has a history.`);
+  return parts.join(" ");
+}
+
+/** How long ago the history ended, if it did not go on until now: one that is replayed. */
+function behind() {
+  const ago = hints.newest ? Date.now() - Date.parse(hints.newest) : 0;
+  return ago > DAY_MS ? ago : 0;
+}
+
+/** The time now, or, where history ended long ago, as long after its end as the page is open. */
+function moment() {
+  const at = behind() ? Date.parse(hints.newest) + 60000 + (Date.now() - opened) : Date.now();
+  return `${new Date(at).toISOString().slice(0, 19)}Z`;
 }
 
 /** Show which model answers and whether it is ready; the answer to `/openapi.json`. */
@@ -65,13 +93,13 @@ function inputOf(name, property) {
   return el("input", { ...common, type: "text", inputMode: mode, spellcheck: false, autocomplete: "off" });
 }
 
-/** A fresh id, the time now, and the example of every other field that has nothing in it. */
+/** A fresh id, a new time, and in every other field that has nothing in it a value with a history, or the example. */
 function another() {
   for (const [name, property] of Object.entries(event.properties ?? {})) {
     const input = byId(`field-${name}`);
-    const example = property.examples?.[0];
+    const example = hints.known[name] ?? property.examples?.[0];
     if (name === event["x-event-id"]) input.value = freshId(property);
-    else if (name === event["x-event-time"]) input.value = `${new Date().toISOString().slice(0, 19)}Z`;
+    else if (name === event["x-event-time"]) input.value = moment();
     else if (!input.value && example !== null && example !== undefined) input.value = String(example);
     clearError(name);
   }
@@ -130,20 +158,25 @@ async function describeFeatures(version, key) {
 }
 
 function showAnswer({ body: answer, took }) {
-  const value = answer.score ?? answer.prediction;
-  const parts = [el("h2", {}, "score" in answer ? "Score" : "Prediction"), verdict(answer, value)];
-  if ("score" in answer) parts.push(gauge(value));
+  const parts = [el("h2", {}, "score" in answer ? "Score" : "Prediction"), verdict(answer)];
+  if ("score" in answer) parts.push(gauge(answer.score));
   parts.push(facts({ event: answer.event_id, decision: answer.decision_id, model: `${answer.model} version ${answer.version}`, took: `${took.toFixed(1)} ms` }));
   parts.push(...reasonsOf(answer.reasons ?? []), ...featuresOf(answer.features ?? {}));
   showResult(parts);
   const cell = answer.decision ? el("span", { class: TONES[answer.decision] }, WORDS[answer.decision]) : "–";
-  byId("rows").prepend(el("tr", {}, el("td", { class: "mono" }, String(answer.event_id)), el("td", { class: "number" }, shown(value)), el("td", {}, cell)));
+  byId("rows").prepend(el("tr", {}, el("td", { class: "mono" }, String(answer.event_id)), el("td", { class: "number" }, figure(answer)), el("td", {}, cell)));
   byId("earlier").hidden = false;
 }
 
-function verdict(answer, value) {
+/** The prediction, or the score, of which four digits are enough; a small one is written out. */
+function figure({ score, prediction }) {
+  if (score === undefined) return shown(prediction);
+  return score > 0 && score < 1e-4 ? score.toFixed(Math.min(12, 2 - Math.floor(Math.log10(score)))) : brief(score);
+}
+
+function verdict(answer) {
   const pill = answer.decision ? el("span", { class: `pill ${TONES[answer.decision]}`, id: "decision" }, WORDS[answer.decision]) : "";
-  return el("div", { class: "verdict" }, el("span", { class: "value", id: "value" }, shown(value)), pill);
+  return el("div", { class: "verdict" }, el("span", { class: "value", id: "value" }, figure(answer)), pill);
 }
 
 function gauge(value) {
@@ -162,7 +195,7 @@ function reasonsOf(reasons) {
   const items = reasons.map((reason) => {
     const bar = el("i");
     bar.style.width = `${(100 * Math.abs(reason.contribution)) / most}%`;
-    return el("li", { class: reason.contribution > 0 ? "raises" : "lowers" }, reason.text, el("div", { class: "track", "aria-hidden": "true" }, bar));
+    return el("li", { class: reason.contribution > 0 ? "raises" : "lowers" }, ...breaking(reason.text), el("div", { class: "track", "aria-hidden": "true" }, bar));
   });
   const none = el("p", { class: "quiet" }, "No feature moves this score away from the typical.");
   return [el("h3", {}, "Reasons"), items.length ? el("ul", { class: "reasons", id: "reasons" }, ...items) : none];
@@ -171,14 +204,38 @@ function reasonsOf(reasons) {
 function featuresOf(features) {
   const rows = Object.entries(features).map(([name, value]) => {
     const { unit = "", description = "" } = described.features.get(name) ?? {};
+    const [number, measure] = quantity(value, unit);
     return el(
       "tr",
       {},
-      el("td", {}, el("span", { class: "mono" }, name), description ? el("div", { class: "soft" }, description) : ""),
-      el("td", { class: "number" }, shown(value), unit && unit !== "0/1" ? el("span", { class: "soft" }, ` ${unit}`) : ""),
+      el("td", {}, named(name), description ? el("div", { class: "soft" }, description) : ""),
+      el("td", { class: "number" }, number, measure ? el("span", { class: "soft" }, ` ${measure}`) : ""),
     );
   });
   return rows.length ? [el("h3", {}, "Features"), el("table", { id: "features" }, el("tbody", {}, ...rows))] : [];
+}
+
+/** A number with four digits, or more before the point. */
+const brief = (value) => shown(Math.abs(value) < 1000 ? Number(value.toPrecision(4)) : value);
+
+/** A number and its unit as people say them: yes and no, per cent, durations in what suits them, money with its digits. */
+function quantity(value, unit) {
+  if (unit === "0/1" && (value === 0 || value === 1)) return [value ? "yes" : "no", ""];
+  if (unit === "share") return [brief(100 * value), "%"];
+  if (unit === "s") {
+    const [, size, name] = DURATIONS.find(([least]) => Math.abs(value) >= least);
+    return [brief(value / size), name];
+  }
+  const money = unit in hints.digits ? value.toFixed(hints.digits[unit]) : brief(value);
+  if (unit === "currency") return [money, ""]; // whichever it is
+  return [money, value === 1 ? singular(unit) : unit];
+}
+
+/** One of what a unit counts: of payments a payment, of entries an entry. What is no plain plural stays. */
+function singular(unit) {
+  if (/[^aeiou]ies$/.test(unit)) return unit.replace(/ies$/, "y");
+  if (/(x|ch|sh|ss)es$/.test(unit)) return unit.replace(/es$/, "");
+  return /[a-z]{2}[^sui]s$/.test(unit) ? unit.slice(0, -1) : unit;
 }
 
 /** A problem document: next to the field that it names, or else where the answer would stand. */

@@ -92,14 +92,14 @@ def test_the_reasons_are_the_features_that_raised_the_score_in_their_own_words(t
     assert amount.text == (
         f"the amount (amount) is 180 EUR, typically 20 to 40: raises the score by {amount.contribution:.3g}"
     )
-    assert night.text.startswith("until 06:59 (is_night) is 1, typically 0: raises")
+    assert night.text.startswith("until 06:59 (is_night) is yes, typically no: raises")
 
 
 def test_a_flag_is_never_typically_a_half(tmp_path: Path) -> None:
     opened = bundle(tmp_path, reference=[[20.0, 0.0, 1.0, 4.0], [20.0, 1.0, 2.0, 5.0]])
     row = np.array([20, 1, 1, 2], np.float32)
     texts = {reason.feature: reason.text for reason in reasons(opened, open_model(opened), row)}
-    assert texts["is_night"].startswith("until 06:59 (is_night) is 1, typically 0 or 1: raises")
+    assert texts["is_night"].startswith("until 06:59 (is_night) is yes, typically no or yes: raises")
     assert "is 2 payments, typically 4 to 5: raises" in texts["card_count_7d"]
 
 

@@ -19,7 +19,7 @@ from mlops.features import (
     Value,
     Where,
 )
-from mlops.wording import definitions, duration_text
+from mlops.wording import definitions, duration_text, quantity
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,27 @@ def test_durations_are_written_as_they_are_declared() -> None:
         "90s",
         "1d",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (3_024_000.0, "s", ("35", "days")),
+        (7_200.0, "s", ("2", "h")),
+        (90.0, "s", ("1.5", "min")),
+        (0.0, "s", ("0", "s")),
+        (1.0, "payments", ("1", "payment")),
+        (2.0, "payments", ("2", "payments")),
+        (1.0, "entries", ("1", "entry")),
+        (1.0, "days", ("1", "day")),
+        (1.0, "°C", ("1", "°C")),
+        (0.0, "currency", ("0.00", "")),
+        (12.5, "EUR", ("12.5", "EUR")),
+        (0.0123, "share", ("1.23", "%")),
+        (1.0, "0/1", ("yes", "")),
+        (0.5, "0/1", ("0.5", "0/1")),
+        (0.123456789, "", ("0.123457", "")),
+    ],
+)
+def test_quantities_are_said_as_people_say_them(value: float, unit: str, said: tuple[str, str]) -> None:
+    assert quantity(value, unit, {"currency": 2}) == said

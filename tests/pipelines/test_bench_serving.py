@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -70,6 +72,37 @@ def test_another_server_that_cannot_be_installed_is_said(
     assert peer.rps is None and not peer.rates
     assert "nowhere" in peer.failed
     assert peer.asked.startswith('POST /invocations {"dataframe_split": {"columns": ["amount"')
+
+
+def test_another_server_with_other_scores_is_said_and_ends_nothing(
+    world: ServedWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\n[[0.9, 2]]"
+    script = (
+        "import socket, sys\nlistener = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        f"while True:\n    at, _ = listener.accept()\n    at.recv(65536)\n    at.sendall({answers!r})\n    at.close()"
+    )
+    other = msgspec.structs.replace(
+        serving_peers.PEERS["bentoml"],
+        prepare=lambda *_: (tmp_path / "other.py").write_text(script),
+        arguments=lambda folder, port: ["python", str(tmp_path / "other.py"), str(port)],
+    )
+    monkeypatch.setitem(serving_peers.PEERS, "bentoml", other)
+    monkeypatch.setattr(serving_peers, "_install", lambda venv, packages: None)
+    monkeypatch.setattr(serving_peers, "_versions", lambda venv: {})
+    (tmp_path / "venvs" / "bentoml").mkdir(parents=True)
+    (tmp_path / "venvs" / "bentoml" / "bin").symlink_to(Path(sys.executable).parent)
+    usable = sorted(os.sched_getaffinity(0))
+    peer = serving_peers.measure_peer(
+        "bentoml",
+        world,
+        tmp_path / "venvs",
+        tmp_path,
+        Cores(server=usable[0], load=usable[-1]),
+        seconds=1,
+        rounds=1,
+    )
+    assert peer.rps is None and "gives 2.0 where the bundle gives" in peer.failed and "\n" not in peer.failed
 
 
 def test_memory_of_the_process_is_told_apart_from_the_stores_file(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import pytest
 
 from mlops.contract import load_use_case
 from mlops.errors import InputError
+from mlops.policy import DecisionLog
 from mlops.records import Decision, LabelRecord
 from mlops.tables import day_folder, read_event_table, total_fingerprint
 from pipelines.collect import CollectResult, collect
+from pipelines.compact import compact
 
 USE_CASE = load_use_case("usecases.fraud")
 NAMES = {"first": ("amount", "count"), "second": ("count", "mean")}
@@ -85,7 +87,7 @@ def test_decisions_become_events_and_served_rows(tmp_path: Path) -> None:
     assert datetime.fromisoformat(table.first_event) == moment
 
 
-def test_the_first_decision_about_an_event_counts_and_the_last_label(tmp_path: Path) -> None:
+def test_the_last_decision_about_an_event_counts_and_the_last_label(tmp_path: Path) -> None:
     log(tmp_path / "log", "decisions-1.jsonl", decision(1), decision(1, score=0.5))
     log(tmp_path / "log", "decisions-2.jsonl", decision(2), decision(1, score=0.75))
     known = "2018-06-08T00:00:00+00:00"
@@ -93,10 +95,41 @@ def test_the_first_decision_about_an_event_counts_and_the_last_label(tmp_path: P
     log(tmp_path / "log", "labels-1.jsonl", *labels)
     assert run(tmp_path) == CollectResult(decisions=4, events=2, repeated=2, labels=2)
     served = pq.read_table(tmp_path / "served").to_pylist()
-    assert {row["transaction_id"]: row["score"] for row in served} == {1: 0.25, 2: 0.25}
+    assert {row["transaction_id"]: row["score"] for row in served} == {1: 0.75, 2: 0.25}
     rows = pq.read_table(tmp_path / "labels").to_pylist()
     assert {row["transaction_id"]: row["is_fraud"] for row in rows} == {1: True, 9: True}
     assert rows[0]["known_at"] == datetime(2018, 6, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("archived", ["nothing", "the decisions", "all"])
+@pytest.mark.parametrize(
+    ("orphan_first", "marked"), [(True, False), (True, True), (False, True)],
+    ids=["killed", "killed, and another started", "lost its locks"],
+)  # fmt: skip
+def test_what_was_acknowledged_counts_and_not_what_was_only_logged(
+    tmp_path: Path, orphan_first: bool, marked: bool, archived: str
+) -> None:
+    moments = [f"2026-01-01T00:00:0{second}+00:00" for second in (1, 2)]
+    orphan_at, answered_at = moments if orphan_first else reversed(moments)
+    orphan = decision(1, decision_id="orphan", score=0.5, scored_at=orphan_at)
+    answered = decision(1, decision_id="answered", score=0.75, scored_at=answered_at)
+    folder, name = tmp_path / "log", "decisions-2026010{}T000000000000Z-{}.a.jsonl"
+    log(folder, name.format(1, 1), answered, decision(2))
+    log(folder, name.format(1, 2), orphan)
+    if archived == "the decisions":
+        _archive(folder)
+    if marked:
+        log(folder, name.format(2, 3), msgspec.structs.replace(orphan, void=True))
+    if archived == "all":
+        _archive(folder)
+    assert run(tmp_path) == CollectResult(decisions=3, events=2, repeated=1, labels=0)
+    served = pq.read_table(tmp_path / "served").to_pylist()
+    assert {row["transaction_id"]: row["decision_id"] for row in served} == {1: "answered", 2: "d2"}
+
+
+def _archive(folder: Path) -> None:
+    policy = DecisionLog(keep_raw_days=3, keep_days=10, hash=())
+    compact(folder, USE_CASE.events, USE_CASE.label, policy, None, today=date(2026, 1, 3))
 
 
 def test_ids_are_text_where_one_is_no_whole_number(tmp_path: Path) -> None:

@@ -106,6 +106,19 @@ def three_days(folder: Path) -> None:
     log(folder, "labels-20260102T000000000000Z-2.b.jsonl", label(1, 0, 2), label(3, 1, 2))
 
 
+def test_an_archive_from_before_decisions_could_be_void_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    three_days(folder)
+    run(folder)
+    with reading(folder) as manifest:
+        before = list(logged_decisions(folder, manifest))
+        for name, file in manifest.files.items():
+            if file.kind == "decisions":
+                path = folder / ARCHIVE / name
+                pq.write_table(pq.read_table(path, partitioning=None).drop_columns("void"), path)
+        assert list(logged_decisions(folder, manifest)) == before
+
+
 def test_closed_files_lie_in_the_archive_by_day_and_read_as_before(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     three_days(folder)

@@ -16,6 +16,7 @@ import pytest
 
 from mlops.contract import load_use_case
 from mlops.errors import InputError
+from pipelines.cli import main
 from pipelines.replay import MAX_BATCH, Recording, replay
 
 USE_CASE = load_use_case("usecases.fraud")
@@ -26,6 +27,7 @@ class _Server(ThreadingHTTPServer):
     """Answers as the scoring server does, and keeps what it was sent."""
 
     received: list[tuple[str, Any]]
+    keys: set[str | None]
     status = 200
 
 
@@ -36,6 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append((self.path, json.loads(body)))
+        self.server.keys.add(self.headers["Authorization"])
         self.send_response(self.server.status)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -48,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[_Server]:
     running = _Server(("127.0.0.1", 0), _Handler)
-    running.received = []
+    running.received, running.keys = [], set()
     thread = threading.Thread(target=running.serve_forever)
     thread.start()
     yield running
@@ -138,6 +141,58 @@ def test_a_refused_request_is_counted_and_quoted(server: _Server, recording: Rec
     result = replay(recording, _url(server), first_day=date(2018, 4, 1), last_day=date(2018, 4, 1))
     assert (result.requests, result.failed) == (1, 1)
     assert "503" in result.errors[0]
+
+
+@pytest.mark.parametrize("named", ["--key-file", "MLOPS_API_KEY_FILE", "MLOPS_API_KEY"])
+def test_the_command_sends_the_key_that_a_file_or_a_variable_holds(
+    server: _Server, recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    key, file = "mlk_" + "a" * 43, tmp_path / "key"
+    file.write_text(f"{key}\n")
+    if named != "--key-file":
+        monkeypatch.setenv(named, key if named == "MLOPS_API_KEY" else str(file))
+    assert _replay(server, tmp_path, *(["--key-file", str(file)] if named == "--key-file" else [])) == 0
+    assert server.keys == {f"Bearer {key}"}
+    assert {path for path, _ in server.received} == {"/v1/score"}
+
+
+def test_without_a_key_none_is_sent(server: _Server, recording: Recording, tmp_path: Path) -> None:
+    assert _replay(server, tmp_path) == 0
+    assert server.keys == {None}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_refuses_the_key_is_asked_once(
+    server: _Server, recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    server.status = status
+    assert _replay(server, tmp_path) == 2
+    assert len(server.received) == 1
+    assert "say --key-file FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two words", b"mlk_\xe9"])
+def test_a_file_without_a_key_is_refused(
+    server: _Server,
+    recording: Recording,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    assert _replay(server, tmp_path, "--key-file", str(file)) == 2
+    assert str(file) in capsys.readouterr().err
+    assert not server.received
+
+
+def _replay(server: _Server, folder: Path, *more: str) -> int:
+    """The exit code of `mlops replay` of one day."""
+    days = ["--from", "2018-04-01", "--to", "2018-04-01"]
+    with pytest.raises(SystemExit) as exit_:
+        main(["replay", "--events", str(folder / "events.parquet"), "--url", _url(server), *days, *more])
+    return int(exit_.value.code or 0)
 
 
 def test_events_go_one_by_one_until_what_happens_meanwhile_has_happened(

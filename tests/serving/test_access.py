@@ -179,15 +179,19 @@ def test_a_file_that_breaks_leaves_the_keys_that_are_there(
     whole = path.read_bytes()
     access = door(path)
     path.unlink() if broken is None else path.write_bytes(broken)
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.INFO):
         for _ in range(3):
             access.refresh()
             access.check(bearer(key), "score")
-    assert str(path) in access.fault
-    assert len(caplog.records) == 1 and "API keys stay as they were" in caplog.text
-    path.write_bytes(whole)
-    access.refresh()
+        assert str(path) in access.fault
+        assert len(caplog.records) == 1 and "API keys stay as they were" in caplog.text
+        path.write_bytes(whole)
+        for _ in range(2):
+            access.refresh()
     assert access.fault == ""
+    assert [record.getMessage() for record in caplog.records[1:]] == [
+        "the file of API keys is followed again"
+    ]
 
 
 def test_a_server_does_not_start_with_a_file_that_is_none(path: Path) -> None:

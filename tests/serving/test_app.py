@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,6 @@ from serving.lmdb_store import LmdbStore
 from serving.plan import StorePlan
 from tests.reference import reference_features
 from tests.serving.example import EVENTS, FEATURES, LABEL, NUMBERS, ROOT, Server, World, payment, payments
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("serving"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield world, server
-
-
-@pytest.fixture
-def server(shared: tuple[World, Server]) -> Server:
-    return shared[1]
 
 
 @pytest.mark.parametrize("one_by_one", [True, False], ids=["one by one", "in lists"])
@@ -214,10 +200,11 @@ def test_another_event_under_a_known_id_is_a_conflict_and_not_given_the_first_on
     with world.server() as server:
         first = server.post("/v1/score?features=true", payment(1)).body
         for changes in OTHERS:
-            for body in (payment(1, **changes), [payment(2), payment(1, **changes)]):
+            another = payment(1, **changes)
+            for body, field in ((another, "payment"), ([payment(2), another], "[1].payment")):
                 reply = server.post("/v1/score", body)
                 assert (reply.status, reply.type) == (409, "application/problem+json")
-                assert (reply.body["status"], reply.body["field"]) == (409, "payment")
+                assert (reply.body["status"], reply.body["field"]) == (409, field)
                 assert "another event came before under the id 1" in reply.body["detail"]
         assert server.post("/v1/score", [payment(3), payment(3, card=6)]).status == 409
         assert server.post("/v1/score?features=true", payment(1)).body == first

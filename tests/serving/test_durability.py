@@ -93,6 +93,28 @@ def test_a_decision_that_was_logged_but_not_committed_is_the_one_that_a_repeat_g
     assert [d.event_id for d in read_decisions(world.decisions)] == [1, 2, 3]
 
 
+def test_a_logged_decision_whose_event_got_another_answer_is_void_from_the_next_start_on(
+    world: World,
+) -> None:
+    with world.server() as server:
+        answered = server.post("/v1/score", payment(1)).body["decision_id"]
+    log = newest(world.decisions)
+    later = datetime.now(UTC).isoformat()
+    orphan = msgspec.structs.replace(
+        next(read_decisions(world.decisions)), decision_id="orphan", scored_at=later
+    )
+    with log.open("ab") as file:
+        file.write(msgspec.json.encode(orphan) + b"\n")
+    for _ in range(2):
+        with world.server("--workers", "2") as server:
+            assert server.post("/v1/score", payment(1)).body["decision_id"] == answered
+            assert server.get(f"/v1/decisions/{answered}").status == 200
+            assert server.get("/v1/decisions/orphan").status == 404
+    logged = list(read_decisions(world.decisions))
+    assert {d.decision_id for d in logged if d.void} == {"orphan"}
+    assert [d.decision_id for d in logged if not d.void] == [answered, "orphan"]
+
+
 def test_labels_that_were_logged_but_not_committed_are_set_at_the_next_start(world: World) -> None:
     later = "2024-03-12T00:00:00"
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,12 +40,16 @@ def test_without_a_deployment_it_is_alive_but_not_ready_until_one_comes(tmp_path
     world = World(tmp_path)
     with world.server() as server:
         assert server.get("/livez").status == 200
-        assert server.get("/readyz").status == 503
+        ready = server.get("/readyz")
+        assert (ready.status, ready.body["version"], ready.body["refused"]) == (503, None, None)
+        assert ready.body["pointer"] == f"no pointer at {world.pointer}; promotion writes it"
         reply = server.post("/v1/score", payment(1))
         assert (reply.status, reply.type) == (503, "application/problem+json")
         world.deploy("1", world.bundle())
         server.wait_for("version", "1")
+        assert server.get("/readyz").body["pointer"] is None
         assert server.post("/v1/score", payment(1)).status == 200
+    assert (world.home / "serving.log").read_text().count(f"no pointer at {world.pointer}") == 1
 
 
 def test_bundles_are_swapped_while_requests_run_and_none_fails(world: World) -> None:
@@ -196,17 +201,18 @@ def test_a_spoilt_key_is_a_refusal_and_the_pointer_is_followed_on(world: World) 
     assert "Traceback" not in (world.home / "serving.log").read_text()
 
 
-def test_started_with_a_spoilt_key_it_is_not_ready_until_the_key_is_mended(world: World) -> None:
-    key = world.keys / PUBLIC_KEY
-    good = key.read_bytes()
-    key.write_bytes(b"garbage")
+def test_what_is_refused_and_what_is_mended_is_logged_once_each(world: World) -> None:
+    good = world.pointer.read_bytes()
     with world.server() as server:
-        ready = server.get("/readyz")
-        assert (ready.status, ready.body["refused"]["version"]) == (503, "1")
-        assert "not a public key in PEM" in ready.body["refused"]["reason"]
-        key.write_bytes(good)
-        world.deploy("2", world.bundle("second", seed=1))
-        server.wait_for("version", "2")
+        for _ in range(2):
+            world.pointer.write_bytes(b"{")
+            server.wait_for("refused", ...)
+            time.sleep(0.2)  # some looks more
+            world.pointer.write_bytes(good)
+            server.wait_for("refused", None)
+    log = (world.home / "serving.log").read_text()
+    assert log.count("refused version unknown") == 2
+    assert log.count("nothing is refused any more: version 1 still answers") == 2
 
 
 class Failing(Follower):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from serving import logs
 from serving.http import Request
 from serving.logs import about, set_up
 
@@ -91,3 +92,33 @@ def test_text_is_for_a_person_and_names_the_request(capsys: pytest.CaptureFixtur
 def test_a_path_of_any_length_is_cut() -> None:
     long = Request("GET", "/" + "x" * 10_000, b"", {}, b"")
     assert len(about(long)["path"]) == 200
+
+
+def test_what_is_true_of_many_requests_is_said_once_in_a_while_with_how_often(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up("json")
+    log = logging.getLogger("serving")
+    for number in range(100):
+        log.error("the disk is full", extra=about(request()))
+        if number % 50 == 0:
+            log.error("another", extra=about(request()))
+        log.info("worker %d ended", 0)
+    said = [line["message"] for line in lines(capsys)]
+    assert said.count("the disk is full") == said.count("another") == 1
+    assert said.count("worker 0 ended") == 100
+    monkeypatch.setattr(logs, "AGAIN_S", 0.0)
+    for _ in range(2):
+        log.error("the disk is full", extra=about(request()))
+    assert [line["message"] for line in lines(capsys)] == [
+        "the disk is full (and 99 times since it was said last)",
+        "the disk is full",
+    ]
+
+
+def test_what_was_unforeseen_is_said_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("json")
+    for number in range(3):
+        error = RuntimeError(str(number))
+        logging.getLogger("serving").error("the service failed", exc_info=error, extra=about(request()))
+    assert [line["error"] for line in lines(capsys)] == [f"RuntimeError: {number}" for number in range(3)]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from mlops.api_keys import create_key
 from serving.app import ROUTES
 from serving.instruments import (
     ALL,
@@ -27,6 +33,7 @@ from serving.instruments import (
 )
 from serving.metrics import WorkerMetrics
 from serving.shared import AREAS, Shared
+from tests.serving.example import World
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -194,3 +201,38 @@ def test_a_worker_that_answers_with_no_model_is_not_told_to_have_one() -> None:
     shared = Shared.create(1)
     Shared(shared.descriptor, 1, 0).write_note(b'{"pid":1,"version":null,"digest":null,"refused":null}')
     assert families(WorkerMetrics(shared).text())["mlops_model_info"].samples == []
+
+
+def test_open_files_are_counted_without_looking_at_each(world: World) -> None:
+    with world.server() as server, ExitStack() as stack:
+        (worker,) = server.workers()
+
+        def told() -> float:
+            return value(server.text("/metrics").encode(), "process_open_fds", worker="0")
+
+        until(lambda: told() == psutil.Process(worker).num_fds())
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        until(lambda: told() == psutil.Process(worker).num_fds() > 300)
+
+
+def test_a_file_of_keys_that_cannot_be_followed_is_a_gauge_until_it_is_mended(world: World) -> None:
+    keys = world.home / "api-keys.json"
+    create_key(keys, "till", ["score"])
+    whole = keys.read_bytes()
+    with world.server("--keys", str(keys)) as server:
+        for break_it in (keys.unlink, lambda: keys.write_bytes(b"{"), lambda: keys.write_bytes(b"")):
+            until(lambda: value(server.text("/metrics").encode(), "mlops_keys_stale", worker="0") == 0)
+            break_it()
+            until(lambda: value(server.text("/metrics").encode(), "mlops_keys_stale", worker="0") == 1)
+            keys.write_bytes(whole)
+    log = (world.home / "serving.log").read_text()
+    assert log.count("API keys stay as they were") == 3
+    assert log.count("the file of API keys is followed again") >= 2
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

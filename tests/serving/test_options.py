@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlops.errors import ConfigError
+from serving.option_table import OPTIONS
 from serving.options import Options, options_of
 
 NEEDED = ["--pointer", "/p", "--store", "/s", "--decisions", "/d", "--public-key", "/k"]
@@ -94,3 +95,53 @@ def test_what_is_not_named_is_asked_for(name: str) -> None:
     at = NEEDED.index(name)
     with pytest.raises(ConfigError, match=f"^{name}: is not named"):
         options_of([*NEEDED[:at], *NEEDED[at + 2 :], "--no-keys"], {})
+
+
+def test_a_misspelt_variable_is_refused_and_the_nearest_one_is_named() -> None:
+    for variable, meant in [
+        ("MLOPS_SERVING_QUEUEE", "MLOPS_SERVING_QUEUE"),
+        ("MLOPS_SERVING_STORE", "MLOPS_STORE"),
+        ("MLOPS_SERVING_port", "MLOPS_SERVING_PORT"),
+    ]:
+        with pytest.raises(ConfigError) as raised:
+            options_of([*NEEDED, "--no-keys"], {variable: "5", "MLOPS_SERVED": "elsewhere"})
+        assert raised.value.line() == f"{variable}: no such variable; did you mean {meant}?"
+
+
+def test_what_kubernetes_sets_for_a_service_of_that_name_is_refused_with_the_way_out() -> None:
+    links = {"MLOPS_SERVING_SERVICE_HOST": "10.0.0.1", "MLOPS_SERVING_PORT": "tcp://10.0.0.1:80"}
+    with pytest.raises(ConfigError, match=r"^MLOPS_SERVING_SERVICE_HOST: .*enableServiceLinks: false"):
+        options_of([*NEEDED, "--no-keys"], links)
+
+
+def test_a_variable_that_does_not_fit_is_named_by_its_own_name() -> None:
+    with pytest.raises(ConfigError, match=r"^MLOPS_SERVING_PORT: tcp://10\.0\.0\.1:80 is not a port"):
+        options_of([*NEEDED, "--no-keys"], {"MLOPS_SERVING_PORT": "tcp://10.0.0.1:80"})
+
+
+def test_an_option_that_there_is_not_is_one_line() -> None:
+    with pytest.raises(ConfigError, match="unrecognized arguments: --quue 5; --help"):
+        options_of([*NEEDED, "--quue", "5"], {})
+
+
+@pytest.mark.parametrize("store", ["foo://x", "http://[", "s3://bucket/store", "redis://:s3/cret@host"])
+def test_a_store_that_there_never_will_be_is_refused(store: str) -> None:
+    with pytest.raises(ConfigError, match=r"^--store: ") as raised:
+        options_of([*NEEDED, "--no-keys", "--store", store], {})
+    assert "s3" not in raised.value.what.replace("s3:", "")
+
+
+def test_the_table_of_options_in_the_document_is_complete() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `--")]
+    assert rows == [
+        f"| `{option.argument}` | `{option.variable}` | {option.help} | {option.usual or 'none'} |"
+        for option in OPTIONS
+    ]
+
+
+def test_what_the_table_says_is_usual_is_so() -> None:
+    options = options_of([*NEEDED, "--no-keys"], {})
+    for option in OPTIONS:
+        if option.usual[:1].isdigit():
+            assert getattr(options, option.field) == option.read(option.usual), option.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,19 +16,6 @@ from mlops.model import open_model
 from mlops.records import read_decisions
 from mlops.signing import PUBLIC_KEY
 from tests.serving.example import FEATURES, Server, World, payment, payments
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("routes"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield world, server
-
-
-@pytest.fixture
-def server(shared: tuple[World, Server]) -> Server:
-    return shared[1]
 
 
 def raw(server: Server, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
@@ -60,7 +46,11 @@ def test_bare_features_get_the_model_s_score_and_nothing_is_logged(shared: tuple
         (b"[]", None),
         (b"{}", None),
         (b'{"features": [["a"]]}', "features[0][0]"),
-        (b'{"features": [[NaN]]}', None),
+        (b'{"features": [[NaN]]}', "features[0][0]"),
+        (b'{"features": [[1, 2], [3, 4, 5, -Infinity]]}', "features[1][3]"),
+        (b'{"features": [[1, 1e400]]}', "features[0][1]"),
+        (b'{"features": [[NaN, "a"]]}', "features[0][1]"),
+        (b'{"features": [], "features": []}', "features"),
         (b'{"features": [], "more": 1}', None),
         (msgspec.json.encode({"features": [[1.0]]}), "features[0]"),
         (msgspec.json.encode({"features": [[1e300] * len(FEATURES.names)]}), FEATURES.names[0]),
@@ -148,6 +138,77 @@ def test_a_flag_that_says_neither_is_a_problem(server: Server, said: str) -> Non
     assert (reply.status, reply.body["field"]) == (422, "features")
 
 
+@pytest.mark.parametrize(
+    ("query", "name", "hint"),
+    [
+        ("feature=true", "feature", "did you mean features?"),
+        ("features=true&Reasons=true", "Reasons", "did you mean reasons?"),
+        ("explain=1", "explain", "there are features and reasons"),
+        ("=true", None, "there are features and reasons"),
+    ],
+)
+def test_a_parameter_that_is_not_known_is_named_and_the_nearest_one_too(
+    server: Server, query: str, name: str | None, hint: str
+) -> None:
+    reply = server.post(f"/v1/score?{query}", payment(322))
+    assert (reply.status, reply.body.get("field")) == (422, name)
+    assert reply.body["detail"].endswith(f"is not a parameter; {hint}")
+
+
+def test_a_conflict_in_a_list_names_its_place(server: Server) -> None:
+    assert server.post("/v1/score", payments(range(340, 343))).status == 200
+    other = payment(341, amount=99)
+    reply = server.post("/v1/score", [payment(340), other, payment(342)])
+    assert (reply.status, reply.body["field"]) == (409, "[1].payment")
+    assert server.post("/v1/score", other).body["field"] == "payment"
+    twice = [payment(343), payment(344), payment(343, amount=1)]
+    reply = server.post("/v1/score", twice)
+    assert (reply.status, reply.body["field"]) == (409, "[2].payment")
+    assert server.post("/v1/score", twice[:2]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"payment": "\xff"}', "it is not UTF-8 at byte 13"),
+        (b'{"amount": ' + b"9" * 5000 + b"}", "a number has more than 4300 digits"),
+        (b'{"amount": }', "Expecting value at character 11"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/score", "/v1/labels"])
+def test_it_is_said_why_a_body_is_not_json(server: Server, path: str, body: bytes, said: str) -> None:
+    reply = server.post(path, body)
+    assert (reply.status, reply.body["detail"]) == (422, f"the body is not JSON: {said}")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/score", b'{"payment": 350, "amount": 1, "amount": 2, %s}', "amount"),
+        ("/v1/score", b'{"payment": 350, "\\u0061mount": 1, "amount": 2, %s}', "amount"),
+        ("/v1/score", b'{"payment": 350, "amount": "1", "amount" : 2, %s}', "amount"),
+        ("/v1/score", b'[{"payment": 351, "amount": 1, %s}, {"payment": 350, "amount": 1, "payment": 352, %s}]',
+         "[1].payment"),
+        ("/v1/labels", b'[{"event_id": 1, "label": 0, "known_at": "2024-03-01T00:00:00", "label": 1}]',
+         "[0].label"),
+    ],
+)  # fmt: skip
+def test_a_member_that_is_there_twice_is_refused(server: Server, path: str, body: bytes, field: str) -> None:
+    rest = b'"at": "2024-03-01T00:00:00", "card": 1, "shop": 1'
+    reply = server.post(path, body.replace(b"%s", rest))
+    assert (reply.status, reply.body["field"]) == (422, field)
+    assert "is there twice" in reply.body["detail"]
+
+
+def test_quotation_marks_and_objects_within_an_event_are_no_members_of_it(server: Server) -> None:
+    event = payment(355, note='say "amount": "1"', extra={"amount": 1, "deep": [{"a": "b"}, "c"]})
+    reply = server.post("/v1/score", event)
+    assert (reply.status, reply.body.get("field")) == (422, "extra")
+    del event["extra"]
+    assert server.post("/v1/score", event).status == 200
+
+
 @pytest.mark.parametrize("path", ["/v1/score", "/v1/labels"])
 def test_a_field_whose_name_is_no_unicode_is_named_all_the_same(server: Server, path: str) -> None:
     body = b'{"\\ud800": 1, "event_id": 1, "label": 1, "known_at": "2024-01-01T00:00:00"}'
@@ -193,6 +254,38 @@ def test_reasons_wait_in_a_queue_with_an_end(world: World) -> None:
             thread.join()
         assert server.post("/v1/score?reasons=true", payment(1)).status == 200
     assert set(statuses) == {200, 503}
+
+
+def test_labels_wait_in_a_queue_with_an_end_while_events_are_scored(world: World) -> None:
+    world.deploy("1", world.bundle())
+    found: list[tuple[int, str | None]] = []
+    over = threading.Event()
+    body = msgspec.json.encode(
+        [{"event_id": n, "label": 1, "known_at": "2024-03-12T00:00:00"} for n in range(1000)]
+    )
+
+    def flood(server: Server) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        while not over.is_set():
+            connection.request("POST", "/v1/labels", body)
+            response = connection.getresponse()
+            response.read()
+            found.append((response.status, response.getheader("retry-after")))
+        connection.close()
+
+    with world.server("--queue", "25") as server:  # two lists of labels
+        threads = [threading.Thread(target=flood, args=(server,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        scored = [server.post("/v1/score", payment(number)).status for number in range(30)]
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert server.request("POST", "/v1/labels", body).status == 200
+        rejected = _counted(server)['mlops_rejected_total{reason="queue"}']
+    assert set(scored) == {200}
+    assert set(found) == {(200, None), (503, "1")}
+    assert rejected == sum(status == 503 for status, _ in found)
 
 
 def test_beyond_the_queue_events_are_turned_away_and_told_when_to_come_again(world: World) -> None:

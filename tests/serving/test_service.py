@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from mlops.bundle import open_bundle
-from mlops.errors import SetupError
+from mlops.errors import ConflictError, InputError, SetupError
 from mlops.records import Decision, read_decisions
 from mlops.signing import PUBLIC_KEY
+from pipelines.archive import counting
 from serving.decisions import AppendLog, last_decisions
-from serving.events import Event
+from serving.entries import EntryEncoder
+from serving.events import Event, time_us
+from serving.forgetting import forget
 from serving.memory_store import InMemoryStore
 from serving.plan import StorePlan
 from serving.scorer import Scorer
-from serving.service import Service
+from serving.service import RECENT, Service
 from serving.store import Rehearsal, StoreTransaction
 from tests.serving.example import FEATURES, NUMBERS, World, payment
 
 
 class FailingStore(InMemoryStore):
-    """Fails to commit when it is told to, as a store does whose server goes away."""
+    """Fails to commit when it is told to, as a store does whose server goes away, or is another run of it."""
 
     fails = False
+    run = ""
+
+    def server_run(self) -> str:
+        return self.run
 
     @contextmanager
     def begin(self, rehearsal: Rehearsal | None = None) -> Iterator[StoreTransaction]:
@@ -42,11 +50,26 @@ def store() -> FailingStore:
     return FailingStore(StorePlan.of(FEATURES, NUMBERS))
 
 
+Start = Callable[[FailingStore], Service]
+
+
 @pytest.fixture
-def service(world: World, store: FailingStore) -> Service:
+def start(world: World) -> Start:
+    """What a worker starts with."""
     bundle = open_bundle(world.bundle("served")[0], public_key=world.keys / PUBLIC_KEY)
-    logs = AppendLog(world.decisions, "decisions"), AppendLog(world.decisions, "labels")
-    return Service(store, Scorer(bundle, "1", store.plan), *logs)
+
+    def start(store: FailingStore) -> Service:
+        logs = AppendLog(world.decisions, "decisions"), AppendLog(world.decisions, "labels")
+        service = Service(store, Scorer(bundle, "1", store.plan), *logs)
+        service.recover(last_decisions(world.decisions, RECENT), [])
+        return service
+
+    return start
+
+
+@pytest.fixture
+def service(start: Start, store: FailingStore) -> Service:
+    return start(store)
 
 
 def event(service: Service, number: int) -> Event:
@@ -69,6 +92,103 @@ def test_a_decision_whose_commit_failed_is_the_one_that_a_repeat_gets(
     logged = {d.event_id: d.decision_id for d in read_decisions(world.decisions)}
     assert msgspec.json.decode(second)["decision_id"] == logged[2]
     assert msgspec.json.decode(third)["features"]["card_count_1d"] == 3
+
+
+def test_of_a_worker_that_was_killed_and_one_that_answered_instead_the_answer_counts(
+    service: Service, store: FailingStore, start: Start, world: World
+) -> None:
+    other = start(store)
+    store.fails = True
+    with pytest.raises(SetupError):
+        service.score([event(service, 1)])
+    store.fails = False
+    acknowledged = _answered(other, 1)
+    orphan, answered = read_decisions(world.decisions)
+    assert orphan.decision_id != answered.decision_id == acknowledged
+    assert counting(read_decisions(world.decisions)) == answered
+    replacement = start(store)
+    start(store)
+    assert [d for d in read_decisions(world.decisions) if d.void] == [
+        msgspec.structs.replace(orphan, void=True)
+    ]
+    assert counting(read_decisions(world.decisions)) == answered
+    assert replacement.answer(orphan.decision_id) is None
+    assert replacement.answer(acknowledged) is not None
+
+
+def test_of_a_worker_that_lost_its_locks_and_one_that_answered_before_the_answer_counts(
+    service: Service, store: FailingStore, start: Start, world: World
+) -> None:
+    other = start(store)
+    acknowledged = _answered(other, 1)
+    service.store = as_it_was_seen = FailingStore(store.plan)
+    as_it_was_seen.fails = True
+    with pytest.raises(SetupError):
+        service.score([event(service, 1)])
+    service.store = store
+    assert _answered(service, 1) == acknowledged
+    answered, orphan, void = read_decisions(world.decisions)
+    assert answered.decision_id == acknowledged != orphan.decision_id
+    assert void == msgspec.structs.replace(orphan, void=True)
+    assert counting(read_decisions(world.decisions)) == answered
+
+
+def test_what_a_store_has_forgotten_it_is_given_by_any_worker_whoever_logged_it(
+    service: Service, store: FailingStore, start: Start, world: World
+) -> None:
+    replaced = _answered(start(store), 1)
+    idle = _answered(start(store), 2)
+    _answered(service, 3)
+    service.store = emptied = FailingStore(store.plan)
+    emptied.run = "another"
+    (fourth,) = service.score([event(service, 4)])
+    assert msgspec.json.decode(fourth)["features"]["card_count_1d"] == 4
+    assert [_answered(service, 1), _answered(service, 2)] == [replaced, idle]
+    assert len(list(read_decisions(world.decisions))) == 4
+
+
+def test_of_two_decisions_that_a_store_has_forgotten_it_is_given_the_last(
+    service: Service, store: FailingStore, start: Start, world: World
+) -> None:
+    other = start(FailingStore(store.plan))
+    store.fails = True
+    with pytest.raises(SetupError):
+        service.score([event(service, 1)])
+    acknowledged = _answered(other, 1)
+    again = start(FailingStore(store.plan))
+    assert _answered(again, 1) == acknowledged
+    assert [d.void for d in read_decisions(world.decisions)] == [False, False, True]
+
+
+def _answered(service: Service, number: int) -> str:
+    """The id of the decision that a worker answers with."""
+    (answer,) = service.score([event(service, number)])
+    id_: str = msgspec.json.decode(answer)["decision_id"]
+    return id_
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "field"),
+    [
+        ({"at": "2024-03-27T00:00:00"}, InputError, "[1].at"),  # its windows reach back to what was forgotten
+        ({"at": "2024-03-01T00:00:00"}, InputError, "[1]"),
+        ({"payment": 9, "at": "2024-04-30T00:00:00"}, ConflictError, "[1].payment"),
+    ],
+)
+def test_what_does_not_fit_into_the_store_is_named_with_its_place_in_its_own_list(
+    service: Service, store: FailingStore, changes: dict[str, Any], kind: type[Exception], field: str
+) -> None:
+    read, late = service.scorer.reader.event, "2024-04-20T00:00:00"
+    counted = read(payment(9, at=late))
+    with store.begin() as transaction:  # by a backfill, so that it has no answer
+        transaction.append([EntryEncoder(store.plan)(counted.id, counted.time_us, counted.values)])
+    forget(store, time_us("2024-03-20T00:00:00"))
+    fits = [read(payment(1, at=late))]
+    does_not = [read(payment(2, at=late), "[0]."), read(payment(3, **changes), "[1].")]
+    answers, error = service.score_each([fits, does_not], ["", ""])
+    assert isinstance(answers, list)
+    assert type(error) is kind
+    assert error.where == field
 
 
 def test_the_last_lines_of_all_logs_written_at_the_same_time_are_found(tmp_path: Path) -> None:

@@ -67,12 +67,28 @@ def test_nothing_is_refused_while_there_is_room() -> None:
         WHOLE.replace(b"Content-Length: 2", b"Content-Length: -2"),
         WHOLE.replace(b"Content-Length: 2", b"Content-Length: two"),
         WHOLE.replace(b"Content-Length: 2\r\n", b""),
+        WHOLE.replace(b"Host: x", b"Content-Length: 2"),
+        WHOLE.replace(b"Host: x", b"Content-Length : 1"),
+        WHOLE.replace(b"Host: x", b"Host: " + b"x" * 5_000),
         b"POST /v1/score",
         b"",
     ],
 )
 def test_what_is_not_plain_and_whole_is_read_as_usual(data: bytes) -> None:
     with_batcher(True, lambda shed, metrics: _none(shed, data))
+
+
+def test_what_a_head_says_is_remembered_and_holds_for_whole_requests_only() -> None:
+    def work(shed: Callable[[bytes], bytes | None], metrics: WorkerMetrics) -> None:
+        for _ in range(2):
+            assert shed(WHOLE) and shed(WHOLE[:-2] + b"[]")
+            _none(shed, WHOLE[:-1])
+            _none(shed, WHOLE + b"P")
+        for number in range(1_000):  # more than are remembered
+            assert shed(WHOLE.replace(b"Host: x", b"Host: %d" % number))
+        assert shed(WHOLE)
+
+    with_batcher(True, work)
 
 
 def _none(shed: Callable[[bytes], bytes | None], data: bytes) -> None:

@@ -266,3 +266,33 @@ def test_an_empty_store_takes_on_a_plan_and_a_fed_one_names_what_it_lacks(tmp_pa
     finer = msgspec.structs.replace(NUMBERS, events=msgspec.structs.replace(EVENTS, columns=decimals))
     with pytest.raises(ConfigError, match="reads amount as the events do not have it"):
         LmdbStore(tmp_path, StorePlan.of(FEATURES, finer), finer)
+
+
+def test_a_store_whose_file_was_emptied_is_refused_and_not_made_anew(tmp_path: Path) -> None:
+    plan = StorePlan.of(FEATURES, NUMBERS)
+    LmdbStore(tmp_path, plan, NUMBERS).close()
+    (tmp_path / "data.mdb").write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(SetupError, match=r"its data\.mdb is empty; restore it; or remove the folder"):
+            LmdbStore(tmp_path, plan, NUMBERS)
+    assert (tmp_path / "data.mdb").stat().st_size == 0
+
+
+def test_processes_that_make_a_new_store_at_the_same_time_do_not_take_it_for_an_emptied_one(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from serving.lmdb_store import LmdbStore; "
+        "from serving.plan import StorePlan; from tests.serving.example import FEATURES, NUMBERS; "
+        "plan = StorePlan.of(FEATURES, NUMBERS); sys.stdin.readline(); "
+        "[LmdbStore(Path(sys.argv[1]) / str(n), plan, NUMBERS).close() for n in range(100)]"
+    )
+    makers = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for maker in makers:
+        assert maker.stdin is not None
+        maker.stdin.write(b"\n")
+        maker.stdin.close()
+    assert [maker.wait(timeout=60) for maker in makers] == [0, 0]

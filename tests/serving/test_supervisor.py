@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,35 +22,9 @@ from mlops.api_keys import create_key
 from mlops.records import read_decisions
 from pipelines.ports import free_port
 from tests.serving.example import ROOT, Server, World, payment
+from tests.serving.supervised import answers, changed, ended, loads, log_of, until
 
 HEAVY = {"numpy", "onnxruntime", "asyncio", "uvloop", "cryptography", "lmdb", "redis"}
-
-
-def log_of(world: World) -> str:
-    return (world.home / "serving.log").read_text()
-
-
-def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def loads(world: World) -> int:
-    """How many workers have loaded the model."""
-    return log_of(world).count("version 1 of example answers")
-
-
-def answers(server: Server) -> bool:
-    try:
-        return Server(server.process, str(server.port)).get("/livez").status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-def ended(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_the_supervisor_imports_nothing_that_could_fail_or_takes_time() -> None:
@@ -137,16 +110,12 @@ def test_workers_that_fail_at_once_are_started_later_and_later_until_the_cause_i
     assert "api-keys.json" in log and "Traceback" not in log and key not in log
 
 
-def test_a_worker_that_cannot_start_the_first_time_is_one_line_and_its_exit_code(world: World) -> None:
-    keys = world.home / "api-keys.json"
-    keys.write_bytes(b"{")
-    ran = subprocess.run(
-        world.command(0, "--workers", "2", "--keys", str(keys)),
-        cwd=ROOT, capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert set(ran.stderr.splitlines()) == {ran.stderr.splitlines()[0]}
-    assert str(keys) in ran.stderr
+def test_it_says_that_it_was_told_to_end_and_that_it_has(world: World) -> None:
+    with world.server("--workers", "2", "--drain-seconds", "0.2"):
+        until(lambda: loads(world) == 2, 30)
+    told, ended_ = log_of(world).splitlines()[-2:]
+    assert told.endswith("told to end by SIGTERM: draining for 0.2 s, and 10 s at most after that")
+    assert ended_.endswith(" serving.supervisor: ended")
 
 
 def test_a_worker_that_is_told_to_end_drains_and_another_takes_its_place(world: World) -> None:
@@ -263,8 +232,7 @@ def test_a_worker_that_hangs_is_ended_when_its_time_is_over(world: World) -> Non
 
 
 def test_a_worker_that_hangs_is_replaced(world: World) -> None:
-    code = "import sys; from serving import __main__, supervisor; supervisor.LOOK_S = 2.0; sys.exit(__main__.main())"
-    command = [sys.executable, "-c", code, *world.command(0, "--workers", "2")[3:]]
+    command = [*changed(LOOK_S=2.0), *world.command(0, "--workers", "2")[3:]]
     with world.server(args=command) as server:
         until(lambda: loads(world) == 2, 30)
         time.sleep(

@@ -163,6 +163,27 @@ def test_what_a_killed_redis_had_not_written_yet_it_is_given_again(
     assert "had forgotten 2 events" in log and "s3cret" not in log
 
 
+def test_what_an_idle_server_and_one_that_is_gone_logged_a_redis_is_given_again_by_another(
+    world: World, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    at = "2024-03-03T00:00:00"
+    with world.server() as idle, world.server() as other:
+        served(other, 1, card=5, at=at)
+        time.sleep(2.5)  # Redis may put writing off for two seconds
+        kept = tmp_path / "kept"
+        shutil.copytree(tmp_path / "redis", kept)
+        with world.server() as gone:
+            answers = [served(idle, 2, card=5, at=at), served(gone, 3, card=5, at=at)]
+        redis_server.stop(signal.SIGKILL)
+        shutil.rmtree(tmp_path / "redis")
+        kept.rename(tmp_path / "redis")
+        redis_server.start()
+        assert served(other, 4, card=5, at=at)["features"]["card_count_1d"] == 4
+        assert [served(other, n, card=5, at=at) for n in (2, 3)] == answers
+        assert [served(idle, n, card=5, at=at) for n in (2, 3)] == answers
+    assert [d.void for d in read_decisions(world.decisions)] == [False] * 4
+
+
 def test_without_its_redis_a_server_says_so_and_goes_on_when_it_is_back(
     world: World, redis_server: RedisServer
 ) -> None:

@@ -173,6 +173,7 @@ def garbage(data: bytes, begin: int, end: int) -> bytes:
 
 
 STORES: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda data: b"",
     "garbage": lambda data: garbage(data, 0, len(data)),
     "zeros": lambda data: bytes(len(data)),
     "its head overwritten": lambda data: garbage(data, 0, 8192),
@@ -216,8 +217,9 @@ def test_a_damaged_store_is_refused_at_the_start_in_one_clear_line_and_nothing_i
             assert server.post("/v1/score", payment(1)).status == 503
     finally:
         file.write_bytes(whole)
-    (line,) = log_of(world).splitlines()
+    line, told, ended = log_of(world).splitlines()
     assert f"refused version 1: {world.store}: " in line
+    assert "told to end by SIGTERM" in told and ended.endswith(" serving.supervisor: ended")
     with world.server() as server:
         check_kept(world, server, answers)
 
@@ -249,12 +251,18 @@ def test_while_the_store_s_disk_is_full_events_are_refused_and_none_is_lost_or_c
                 others = (client.post("/v1/score", payment(number)) for number in count(10**8))
                 reply = next(reply for reply in others if reply.status != 200)  # one may still find room
                 assert reply.status == 503 and str(world.store) in reply.body["detail"]
+                assert "the disk is full" in reply.body["detail"]
+                ready = client.get("/readyz")
+                assert ready.status == 503 and "the disk is full" in ready.body["store"]
                 assert server.get("/livez").status == 200
                 enlarge("64m")
                 load.go_on()
+                client.wait_for("store", None)
             assert (set(load.statuses), load.broken) == ({200, 503}, 0)
             check_kept(world, server, load.answers)
             check_counts(world, server)
+    assert log_of(world).count("the store can be written to again") == 1
+    assert log_of(world).count("cannot be written to") < 20
     assert "Traceback" not in log_of(world)
 
 

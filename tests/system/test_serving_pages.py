@@ -84,7 +84,10 @@ def test_an_event_is_scored_by_hand(page: Page, service: Server) -> None:
     features = page.locator("#features tr")
     expect(features).to_have_count(len(PUBLISHED.names))
     expect(features.first).to_contain_text("amount")
-    expect(features.first).to_contain_text("40.5 currency")
+    expect(features.first).to_contain_text("40.50")
+    expect(features.nth(1)).to_contain_text(re.compile("yes|no"))
+    expect(features.nth(3).locator(".number")).to_have_text(re.compile(r"^(1 payment|\d+ payments)$"))
+    expect(features.last).to_contain_text("%")
     reasons = page.locator("#reasons li")
     assert 1 <= reasons.count() <= 3
     for text in reasons.all_inner_texts():
@@ -95,6 +98,75 @@ def test_an_event_is_scored_by_hand(page: Page, service: Server) -> None:
     assert bars == sorted(bars, reverse=True) and bars[-1] > 0
     _nothing_overflows(page)
     assert not wrong
+
+
+def test_an_event_is_offered_whose_ids_have_a_history(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+    world = _world(tmp_path)
+    key = create_key(tmp_path / "api-keys.json", "by-hand", ["score"])
+    event = {"transaction_id": 1, "customer_id": 123456, "terminal_id": 654321, "amount": 5}
+    with world.server() as server:
+        page = browser.new_page()
+        _open(page, server, "/")
+        expect(page.locator("#about")).to_contain_text("customer_id and terminal_id is made up")
+        assert server.post("/v1/score", event | {"event_time": "2018-04-01T10:00:00Z"}).status == 200
+        page.reload()
+        expect(page.locator("#about")).to_contain_text("has a history here")
+        expect(page.get_by_label("customer_id")).to_have_value("123456")
+        expect(page.get_by_label("terminal_id")).to_have_value("654321")
+        expect(page.get_by_label("event_time")).to_have_value(re.compile("^2018-04-01T10:0"))
+        expect(page.get_by_label("API key")).to_be_hidden()
+        page.get_by_role("button", name="Score").click()
+        row = page.locator("#features tr", has_text="customer_id_count_30d")
+        expect(row.locator(".number")).to_have_text("2 payments")
+        page.close()
+    with world.server("--keys", str(tmp_path / "api-keys.json")) as server:
+        page = browser.new_page()
+        _open(page, server, "/")
+        expect(page.locator("#about")).to_contain_text("customer_id and terminal_id is made up")
+        expect(page.get_by_label("customer_id")).not_to_have_value("123456")
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Score").click()
+        expect(page.locator("#decision")).to_be_visible()
+        page.close()
+
+
+QUANTITIES = {
+    (3_024_000, "s"): "35 days",
+    (7_200, "s"): "2 h",
+    (90, "s"): "1.5 min",
+    (0, "s"): "0 s",
+    (1, "payments"): "1 payment",
+    (2, "payments"): "2 payments",
+    (1, "entries"): "1 entry",
+    (1, "°C"): "1 °C",
+    (0, "currency"): "0.00",
+    (0.0123, "share"): "1.23 %",
+    (1, "0/1"): "yes",
+    (12345.678, ""): "12345.7",
+    (0.123456, ""): "0.1235",
+}
+
+
+def test_quantities_read_as_people_say_them(browser: Browser, service: Server) -> None:  # noqa: F811
+    page = browser.new_page()
+    _open(page, service, "/")
+    expect(page.get_by_label("amount")).not_to_have_value("")
+    said = page.evaluate(
+        "pairs => pairs.map(([value, unit]) => quantity(value, unit).filter(Boolean).join(' '))",
+        [list(pair) for pair in QUANTITIES],
+    )
+    assert dict(zip(QUANTITIES, said, strict=True)) == QUANTITIES
+    page.close()
+
+
+def test_names_break_between_their_words(phone: Page, service: Server) -> None:
+    _open(phone, service, "/")
+    phone.get_by_role("button", name="Score").click()
+    names = phone.locator("#features .mono")
+    expect(names).to_have_count(len(PUBLISHED.names))
+    tops = "names => names.map(name => [...name.childNodes].filter(n => n.nodeType === 3).map(text => {"
+    tops += "const range = document.createRange(); range.selectNode(text); return range.getClientRects().length }))"
+    assert all(lines == 1 for parts in names.evaluate_all(tops) for lines in parts)
 
 
 def test_what_is_scored_counts_for_the_next_event(page: Page, service: Server) -> None:

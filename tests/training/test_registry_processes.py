@@ -23,9 +23,10 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
-    """What makes processes that have imported the registry already."""
+    """What makes processes that have imported the registry already, and what it loads when it is first asked."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.registered"])
+    stores = [f"mlflow.store.{kind}.sqlalchemy_store" for kind in ("tracking", "model_registry")]
+    context.set_forkserver_preload(["tests.training.registered", *stores])
     return context
 
 
