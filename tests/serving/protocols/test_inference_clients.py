@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 from mlops.records import read_decisions
-from tests.serving.example import FEATURES, Server, World, payments
-from tests.serving.protocols.test_open_inference import columns
+from tests.serving.example import Server, World, payments
+from tests.serving.protocols.asking import WIDTH, columns
 
 pytestmark = pytest.mark.system  # the clients are installed
 
 HERE = Path(__file__).parent
-WIDTH = len(FEATURES.names)
 ROWS = np.random.default_rng(5).uniform(0, 5, (3, WIDTH)).astype(np.float32)
 EVENTS = payments(range(9000, 9003))
 DECISIONS = {"approve", "review", "decline"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -10,29 +9,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mlops.records import read_decisions
 from serving.protocols.binary import DTYPES
 from serving.scoring_routes import MAX_ROWS
 from tests.serving.example import FEATURES, World, payment, payments
+from tests.serving.protocols.asking import INFER, LENGTH, WIDTH, columns, features, framed
 from tests.serving.protocols.worker import Worker, working
 from tests.serving.test_plain import FEATURES as AREA
 from tests.serving.test_plain import RENT
 
-WIDTH = len(FEATURES.names)
-INFER = "/v2/models/example/infer"
-LENGTH = "Inference-Header-Content-Length"
 ROWS = np.random.default_rng(3).uniform(0, 5, (4, WIDTH)).astype(np.float32)
-TYPES = {
-    "payment": "INT64",
-    "card": "INT64",
-    "shop": "INT64",
-    "items": "INT64",
-    "amount": "FP64",
-    "abroad": "BOOL",
-}
 
 
 @pytest.fixture(scope="module")
@@ -48,26 +35,6 @@ def worker(shared: tuple[World, Worker]) -> Worker:
     return shared[1]
 
 
-def features(data: Any, shape: list[int] | None = None, datatype: str = "FP32") -> dict[str, Any]:
-    return {"name": "features", "datatype": datatype, "shape": shape or [len(data), WIDTH], "data": data}
-
-
-def columns(events: list[dict[str, Any]], **changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Events as a tensor a column."""
-    count = len(events)
-    return [
-        {
-            "name": name,
-            "datatype": TYPES.get(name, "BYTES"),
-            "shape": [count],
-            "data": [event[name] for event in events],
-        }
-        | changes.get(name, {})
-        for name in events[0]
-        if name != "note"
-    ]
-
-
 def outputs(body: dict[str, Any]) -> dict[str, Any]:
     return {output["name"]: output["data"] for output in body["outputs"]}
 
@@ -75,12 +42,6 @@ def outputs(body: dict[str, Any]) -> dict[str, Any]:
 def predicted(worker: Worker, rows: np.ndarray) -> list[float]:
     scores: list[float] = worker.post("/v1/predict", {"features": rows.tolist()})[1]["scores"]
     return scores
-
-
-def framed(request: dict[str, Any], *tensors: bytes) -> tuple[bytes, dict[str, str]]:
-    """A body of JSON and bytes, and its header."""
-    head = msgspec.json.encode(request)
-    return head + b"".join(tensors), {LENGTH: str(len(head))}
 
 
 def unframed(body: bytes, headers: Any) -> tuple[dict[str, Any], bytes]:
@@ -425,71 +386,3 @@ def test_a_method_that_is_not_there_is_said(worker: Worker) -> None:
     response = worker.request("GET", INFER)
     assert (response.status, response.headers) == (405, {b"allow": b"POST"})
     assert msgspec.json.decode(response.body) == {"error": "GET is not allowed here"}
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
-DIMENSIONS = st.sampled_from([0, 1, 2, 4, WIDTH, -1, 2**31, 2**63, 10**30]) | st.integers(-3, 70)
-PARAMETERS = st.none() | st.dictionaries(
-    st.sampled_from(["binary_data_size", "binary_data", "binary_data_output", "shared_memory_region", "x"]),
-    JSON | st.integers(-1, 80),
-    max_size=2,
-)
-TENSOR = st.fixed_dictionaries(
-    {
-        "name": st.sampled_from(["features", *FEATURES.names, *payment(1), "x"]),
-        "datatype": st.sampled_from([*DTYPES, "BYTES", "BF16"]),
-        "shape": st.lists(DIMENSIONS, max_size=3) | st.just([1, WIDTH]) | st.just([1]),
-    },
-    optional={"data": JSON | st.lists(JSON, max_size=4), "parameters": PARAMETERS},
-)
-REQUEST = st.fixed_dictionaries(
-    {"inputs": st.lists(TENSOR, max_size=4)},
-    optional={
-        "id": st.text(max_size=4) | st.none(),
-        "parameters": PARAMETERS,
-        "outputs": st.lists(
-            st.fixed_dictionaries({"name": st.sampled_from(["score", "decision_id", "x"])}), max_size=2
-        ),
-    },
-)
-
-
-def check_told(worker: Worker, body: bytes, header: str | None) -> None:
-    response = worker.request("POST", INFER, body, {} if header is None else {LENGTH: header})
-    assert response.status in (200, 400), response.body
-    if response.status == 400:
-        assert msgspec.json.decode(response.body)["error"]
-
-
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(request=REQUEST | JSON, behind=st.binary(max_size=80), off=st.sampled_from([0, 0, 0, -1, 1, 7]))
-def test_no_request_is_a_failure_of_the_service(
-    worker: Worker, request: Any, behind: bytes, off: int
-) -> None:
-    head = json.dumps(request).encode()  # which writes NaN and halves of surrogate pairs too
-    check_told(worker, head + behind, str(len(head) + off))
-    check_told(worker, head, None)
-
-
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_no_bytes_are_a_failure_of_the_service(worker: Worker, data: st.DataObject) -> None:
-    size = data.draw(st.integers(0, 90))
-    datatype = data.draw(st.sampled_from([*DTYPES, "BYTES"]))
-    name = data.draw(st.sampled_from(["features", "payment", "at", "amount", "abroad"]))
-    shape = data.draw(st.sampled_from([[1, WIDTH], [1], [1, 1], [size], [0, WIDTH], [2, WIDTH]]))
-    given_ = {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
-    inputs = [i for i in columns([payment(1)]) if i["name"] != name] if name != "features" else []
-    body, headers = framed({"inputs": [given_, *inputs]}, data.draw(st.binary(min_size=size, max_size=size)))
-    response = worker.request("POST", INFER, body, headers)
-    assert response.status in (200, 400, 409), response.body
-
-
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.binary(max_size=80), header=st.none() | st.text("0123456789-x", max_size=3))
-def test_no_body_is_a_failure_of_the_service(worker: Worker, body: bytes, header: str | None) -> None:
-    check_told(worker, body, header)
