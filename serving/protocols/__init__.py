@@ -19,4 +19,4 @@ ROUTES: tuple[Route, ...] = (
 
 def worded(path: str, problem: Response) -> Response:
     """A problem document as the protocol of the path that was asked for has it."""
-    return open_inference.refused(problem) if path.startswith(open_inference.PREFIX) else problem
+    return open_inference.refused(problem) if f"{path}/".startswith(open_inference.PREFIX) else problem

@@ -30,7 +30,7 @@ from serving.state import State
 
 __all__ = ["FEATURES", "PREFIX", "ROUTES", "column_datatype", "refused"]
 
-PREFIX = "/v2"
+PREFIX = "/v2/"
 """What the paths of the protocol begin with."""
 
 FEATURES = "features"
@@ -110,7 +110,7 @@ def infer(state: State, request: Request) -> Response | Awaitable[Response]:
         Problem: 404: another model, or version, is deployed; 503: none is, or too many events wait.
     """
     scorer = _scorer(state, request.match)
-    asked, inputs = read(request.body, request.headers.get(HEADER))
+    asked, inputs = read(request.body, request.headers.get(HEADER), MAX_ROWS)
     datatypes = _outputs(scorer)
     in_bytes = wanted(asked, datatypes)
 
@@ -191,8 +191,6 @@ def _score(scorer: Scorer, inputs: Mapping[str, Tensor]) -> Floats:
     if len(given.shape) != 2 or given.shape[1] != width:
         raise InputError(f"has the shape {given.shape}, and must have [n, {width}]", where=where)
     rows = given.shape[0]
-    if rows > MAX_ROWS:
-        raise InputError(f"{rows} rows in one request", where=where, todo=f"send at most {MAX_ROWS}")
     with np.errstate(over="ignore"):  # it is infinite then, and refused as such
         # Copied in any case, as bytes behind a JSON of any length begin anywhere.
         features = np.array(given.values, np.float32).reshape(rows, width)

@@ -18,6 +18,7 @@ from serving.protocols.binary import DTYPES, HEADER, Values, decode, encode, hea
 __all__ = ["Asked", "Tensor", "answer", "read", "wanted"]
 
 _MAX_NAME = 80  # of what is said again in an error
+_MAX_INPUTS = 1_000
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +28,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Input(_Part, frozen=True, kw_only=True):
     datatype: str
-    shape: list[Annotated[int, msgspec.Meta(ge=0)]]
+    shape: list[Annotated[int, msgspec.Meta(ge=0, lt=2**31)]]
     data: Raw | UnsetType = UNSET
 
 
@@ -66,20 +67,24 @@ _asked = msgspec.json.Decoder(Asked).decode
 _encode = msgspec.json.encode
 
 
-def read(body: bytes, header: bytes | None) -> tuple[Asked, dict[str, Tensor]]:
+def read(body: bytes, header: bytes | None, max_rows: int) -> tuple[Asked, dict[str, Tensor]]:
     """What is asked, and its inputs by name.
 
     Args:
         header: what `binary.HEADER` says, if it came.
+        max_rows: of an input.
 
     Raises:
-        InputError: it is no such request, an input is not what its datatype and shape say, or bytes are left over.
+        InputError: it is no such request, or too large a one, an input is not what its datatype and shape say, or
+            bytes are left over.
     """
     head, rest = head_and_rest(body, header)
     try:
         asked = _asked(head)
     except _REFUSED as error:
         raise InputError(f"not a request of the Open Inference Protocol: {error}") from None
+    if len(asked.inputs) > _MAX_INPUTS:
+        raise InputError(f"{len(asked.inputs)} inputs in one request", todo=f"send at most {_MAX_INPUTS}")
     tensors: dict[str, Tensor] = {}
     at = 0
     for given in asked.inputs:
@@ -93,6 +98,9 @@ def read(body: bytes, header: bytes | None) -> tuple[Asked, dict[str, Tensor]]:
             )
         if len(given.shape) not in (1, 2):
             raise InputError("must have one dimension, or two", where=where)
+        count = math.prod(given.shape)
+        if given.shape[0] > max_rows or (given.datatype == "BYTES" and count > max_rows):
+            raise InputError(f"{count} elements", where=where, todo=f"send at most {max_rows} rows")
         parameters = given.parameters or {}
         if "binary_data_size" in parameters:
             size = parameters["binary_data_size"]
@@ -101,7 +109,7 @@ def read(body: bytes, header: bytes | None) -> tuple[Asked, dict[str, Tensor]]:
                 raise InputError(f"binary_data_size is not within {left}", where=where)
             if given.data is not UNSET:
                 raise InputError("has both data and binary_data_size", where=where)
-            values = decode(given.datatype, rest[at : at + size], math.prod(given.shape), where)
+            values = decode(given.datatype, rest[at : at + size], count, where)
             at += size
         elif given.data is not UNSET:
             values = _from_json(given.data, given.datatype, given.shape, where)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
 from mlops.records import read_decisions
-from tests.serving.example import FEATURES, Server, World, payments
-from tests.serving.protocols.test_open_inference import columns
+from tests.serving.example import Server, World, payments
+from tests.serving.protocols.asking import WIDTH, columns
+from tests.serving.protocols.environments import CLIENTS, installed, said_by
 
 pytestmark = pytest.mark.system  # the clients are installed
 
-HERE = Path(__file__).parent
-WIDTH = len(FEATURES.names)
 ROWS = np.random.default_rng(5).uniform(0, 5, (3, WIDTH)).astype(np.float32)
 EVENTS = payments(range(9000, 9003))
 DECISIONS = {"approve", "review", "decline"}
@@ -29,15 +23,7 @@ DECISIONS = {"approve", "review", "decline"}
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with both clients, installed from their lock."""
-    folder = tmp_path_factory.mktemp("clients")
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    assert uv is not None
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], timeout=60, check=True)
-    python, lock = folder / "bin" / "python", HERE / "lock" / "clients.txt"
-    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock]
-    subprocess.run(install, timeout=280, check=True)
-    return python
+    return installed(tmp_path_factory.mktemp("clients"), "clients.txt")
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +39,7 @@ def told(python: Path, client: str, server: Server) -> dict[str, Any]:
     wrong = [{"name": "features", "datatype": "FP32", "data": [[1.0, 2.0]]}]
     features = [{"name": "features", "datatype": "FP32", "data": ROWS.tolist()}]
     asked = {"features": features, "events": columns(EVENTS), "misfit": wrong}
-    run = subprocess.run(
-        [python, HERE / "clients" / client, f"127.0.0.1:{server.port}"],
-        input=msgspec.json.encode(asked),
-        capture_output=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr.decode()[-4000:]
-    said: dict[str, Any] = msgspec.json.decode(run.stdout)
+    said: dict[str, Any] = said_by(python, CLIENTS / client, f"127.0.0.1:{server.port}", send=asked)
     return said
 
 

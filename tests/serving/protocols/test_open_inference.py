@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -10,29 +9,17 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from mlops.api_keys import create_key
 from mlops.records import read_decisions
 from serving.protocols.binary import DTYPES
-from serving.scoring_routes import MAX_ROWS
 from tests.serving.example import FEATURES, World, payment, payments
+from tests.serving.protocols.asking import INFER, LENGTH, WIDTH, columns, features, framed
 from tests.serving.protocols.worker import Worker, working
 from tests.serving.test_plain import FEATURES as AREA
 from tests.serving.test_plain import RENT
 
-WIDTH = len(FEATURES.names)
-INFER = "/v2/models/example/infer"
-LENGTH = "Inference-Header-Content-Length"
 ROWS = np.random.default_rng(3).uniform(0, 5, (4, WIDTH)).astype(np.float32)
-TYPES = {
-    "payment": "INT64",
-    "card": "INT64",
-    "shop": "INT64",
-    "items": "INT64",
-    "amount": "FP64",
-    "abroad": "BOOL",
-}
 
 
 @pytest.fixture(scope="module")
@@ -48,26 +35,6 @@ def worker(shared: tuple[World, Worker]) -> Worker:
     return shared[1]
 
 
-def features(data: Any, shape: list[int] | None = None, datatype: str = "FP32") -> dict[str, Any]:
-    return {"name": "features", "datatype": datatype, "shape": shape or [len(data), WIDTH], "data": data}
-
-
-def columns(events: list[dict[str, Any]], **changes: dict[str, Any]) -> list[dict[str, Any]]:
-    """Events as a tensor a column."""
-    count = len(events)
-    return [
-        {
-            "name": name,
-            "datatype": TYPES.get(name, "BYTES"),
-            "shape": [count],
-            "data": [event[name] for event in events],
-        }
-        | changes.get(name, {})
-        for name in events[0]
-        if name != "note"
-    ]
-
-
 def outputs(body: dict[str, Any]) -> dict[str, Any]:
     return {output["name"]: output["data"] for output in body["outputs"]}
 
@@ -75,12 +42,6 @@ def outputs(body: dict[str, Any]) -> dict[str, Any]:
 def predicted(worker: Worker, rows: np.ndarray) -> list[float]:
     scores: list[float] = worker.post("/v1/predict", {"features": rows.tolist()})[1]["scores"]
     return scores
-
-
-def framed(request: dict[str, Any], *tensors: bytes) -> tuple[bytes, dict[str, str]]:
-    """A body of JSON and bytes, and its header."""
-    head = msgspec.json.encode(request)
-    return head + b"".join(tensors), {LENGTH: str(len(head))}
 
 
 def unframed(body: bytes, headers: Any) -> tuple[dict[str, Any], bytes]:
@@ -303,97 +264,6 @@ def test_no_rows_have_no_results(worker: Worker) -> None:
     assert (status, outputs(body)) == (200, {"decision_id": []})
 
 
-ONE = features([[1.0] * WIDTH])
-SIZE = {"binary_data_size": 4 * WIDTH}
-BINARY = {"name": "features", "datatype": "FP32", "shape": [1, WIDTH], "parameters": SIZE}
-
-
-@pytest.mark.parametrize(
-    ("request_", "said"),
-    [
-        (b"", "not a request of the Open Inference Protocol"),
-        (b"[" * 100_000, "not a request of the Open Inference Protocol"),
-        (b"\xff", "not a request"),
-        ([], "Expected `object`, got `array`"),
-        ({}, "missing required field `inputs`"),
-        ({"inputs": {}}, "Expected `array"),
-        ({"inputs": []}, "there are no inputs; send features"),
-        ({"id": 7, "inputs": [ONE]}, "Expected `str | null`, got `int` - at `$.id`"),
-        ({"inputs": [ONE, ONE]}, "input 'features': came twice"),
-        ({"inputs": [ONE, ONE | {"name": "x"}]}, "has all features, and comes alone"),
-        ({"inputs": [ONE | {"shape": [-1, WIDTH]}]}, "Expected `int` >= 0"),
-        (
-            {"inputs": [features([1.0] * WIDTH, [WIDTH])]},
-            f"has the shape [{WIDTH}], and must have [n, {WIDTH}]",
-        ),
-        ({"inputs": [ONE | {"shape": []}]}, "must have one dimension, or two"),
-        ({"inputs": [ONE | {"shape": [1, 1, WIDTH]}]}, "must have one dimension, or two"),
-        ({"inputs": [ONE | {"shape": [2, WIDTH]}]}, f"the data are not of the shape [2, {WIDTH}]"),
-        ({"inputs": [ONE | {"shape": [2**62, 2**62]}]}, "the data are not of the shape"),
-        ({"inputs": [features([1.0] * 4, [1, 4])]}, f"and must have [n, {WIDTH}]"),
-        ({"inputs": [features([[1.0] * WIDTH] * (MAX_ROWS + 1))]}, "1001 rows in one request; send at most"),
-        ({"inputs": [ONE | {"datatype": "INT64"}]}, "data of INT64: Expected `int | null`, got `float`"),
-        ({"inputs": [features([[1] * WIDTH], None, "INT64")]}, "must be FP32 or FP64, not INT64"),
-        ({"inputs": [ONE | {"datatype": "BF16"}]}, "'BF16' is not one of the datatypes"),
-        ({"inputs": [features([["a"] * WIDTH])]}, "data of FP32: Expected `float | null`, got `str`"),
-        ({"inputs": [features([[1e39] * WIDTH])]}, "[0].amount: is not a finite number in single precision"),
-        ({"inputs": [features([[None] * WIDTH])]}, "[0].amount: is not a finite number"),
-        (
-            b'{"inputs":[{"name":"features","datatype":"FP32","shape":[1,1],"data":[NaN]}]}',
-            "JSON is malformed",
-        ),
-        ({"inputs": [{k: v for k, v in ONE.items() if k != "data"}]}, "neither data nor binary_data_size"),
-        ({"inputs": [BINARY]}, "not within the 0 bytes that are left behind the JSON"),
-        ({"inputs": [ONE | {"name": "amount"}]}, f"input 'amount': has the shape [1, {WIDTH}], and not [1]"),
-        ({"inputs": columns([payment(1, amount=-1)])}, "[0].amount: -1.0 is not between 0 and"),
-        ({"inputs": columns([payment(1)])[1:]}, "[0].payment: is missing"),
-        ({"inputs": columns([payment(1, extra="x")])}, "[0].extra: is not a field of an event"),
-        (
-            {"inputs": [ONE], "outputs": [{"name": "x"}]},
-            "output 'x': there is none; there are score, decision",
-        ),
-        ({"inputs": [ONE], "outputs": [{"name": "score"}] * 2}, "output 'score': is asked for twice"),
-        ({"inputs": [ONE], "outputs": [{"name": "decision_id"}]}, "is there for events, not for features"),
-        (
-            {"inputs": [ONE], "outputs": [{"name": "score", "parameters": {"classification": 2}}]},
-            "the parameter classification is of an extension that is not spoken",
-        ),
-        (
-            {"inputs": [ONE], "outputs": [{"name": "score", "parameters": {"binary_data": 1}}]},
-            "binary_data must be true or false",
-        ),
-        ({"inputs": [ONE], "parameters": {"binary_data_output": "yes"}}, "must be true or false"),
-    ],
-)
-def test_what_does_not_fit_is_said_and_is_400(worker: Worker, request_: Any, said: str) -> None:
-    response = worker.request("POST", INFER, request_)
-    body = msgspec.json.decode(response.body)
-    assert (response.status, response.type, list(body)) == (400, b"application/json", ["error"])
-    assert said in body["error"]
-
-
-@pytest.mark.parametrize(
-    ("given", "behind", "said"),
-    [
-        (BINARY, bytes(4 * WIDTH + 1), "1 bytes follow that belong to no input"),
-        (BINARY, bytes(4 * WIDTH - 1), "binary_data_size is not within the"),
-        (BINARY | {"parameters": {"binary_data_size": -1}}, bytes(4), "binary_data_size is not within the"),
-        (BINARY | {"parameters": {"binary_data_size": True}}, b"\0", "binary_data_size is not within the"),
-        (BINARY | {"parameters": {"binary_data_size": 4}}, bytes(4), f"4 bytes are not {WIDTH} elements"),
-        (BINARY | {"data": [1.0]}, bytes(4 * WIDTH), "has both data and binary_data_size"),
-        (BINARY, b"\0\0\xc0\x7f" * WIDTH, "[0].amount: is not a finite number"),
-        (BINARY, b"\0\0\x80\x7f" * WIDTH, "[0].amount: is not a finite number"),
-        (BINARY | {"shape": [2**40, 2**40]}, bytes(4 * WIDTH), "bytes are not"),
-    ],
-)
-def test_bytes_that_do_not_fit_are_said_and_are_400(
-    worker: Worker, given: dict[str, Any], behind: bytes, said: str
-) -> None:
-    status, body = worker.post(INFER, *framed({"inputs": [given]}, behind))
-    assert status == 400
-    assert said in body["error"]
-
-
 def test_an_event_that_contradicts_another_is_409(worker: Worker) -> None:
     worker.post(INFER, {"inputs": columns([payment(5400)])})
     status, body = worker.post(INFER, {"inputs": columns([payment(5400, amount=9.0)])})
@@ -407,6 +277,17 @@ def test_nothing_is_counted_where_an_output_is_refused(shared: tuple[World, Work
     inputs = columns([payment(5500)])
     assert worker.post(INFER, {"inputs": inputs, "outputs": [{"name": "x"}]})[0] == 400
     assert len(list(read_decisions(world.decisions))) == before
+
+
+def test_a_key_is_asked_for_but_for_health(world: World) -> None:
+    key = {"Authorization": f"Bearer {create_key(world.home / 'keys.json', 'till', ['score'])}"}
+    with working(world, keys=world.home / "keys.json") as worker:
+        for method, path in (("POST", INFER), ("GET", "/v2/models/example")):
+            refused = worker.request(method, path)
+            assert (refused.status, list(msgspec.json.decode(refused.body))) == (401, ["error"])
+            assert refused.headers is not None and b"www-authenticate" in refused.headers
+        assert worker.request("POST", INFER, {"inputs": [features(ROWS.tolist())]}, key).status == 200
+        assert worker.get("/v2/models/example/ready")[0] == 503  # it has no clockwork
 
 
 @pytest.mark.parametrize(
@@ -425,71 +306,3 @@ def test_a_method_that_is_not_there_is_said(worker: Worker) -> None:
     response = worker.request("GET", INFER)
     assert (response.status, response.headers) == (405, {b"allow": b"POST"})
     assert msgspec.json.decode(response.body) == {"error": "GET is not allowed here"}
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
-DIMENSIONS = st.sampled_from([0, 1, 2, 4, WIDTH, -1, 2**31, 2**63, 10**30]) | st.integers(-3, 70)
-PARAMETERS = st.none() | st.dictionaries(
-    st.sampled_from(["binary_data_size", "binary_data", "binary_data_output", "shared_memory_region", "x"]),
-    JSON | st.integers(-1, 80),
-    max_size=2,
-)
-TENSOR = st.fixed_dictionaries(
-    {
-        "name": st.sampled_from(["features", *FEATURES.names, *payment(1), "x"]),
-        "datatype": st.sampled_from([*DTYPES, "BYTES", "BF16"]),
-        "shape": st.lists(DIMENSIONS, max_size=3) | st.just([1, WIDTH]) | st.just([1]),
-    },
-    optional={"data": JSON | st.lists(JSON, max_size=4), "parameters": PARAMETERS},
-)
-REQUEST = st.fixed_dictionaries(
-    {"inputs": st.lists(TENSOR, max_size=4)},
-    optional={
-        "id": st.text(max_size=4) | st.none(),
-        "parameters": PARAMETERS,
-        "outputs": st.lists(
-            st.fixed_dictionaries({"name": st.sampled_from(["score", "decision_id", "x"])}), max_size=2
-        ),
-    },
-)
-
-
-def check_told(worker: Worker, body: bytes, header: str | None) -> None:
-    response = worker.request("POST", INFER, body, {} if header is None else {LENGTH: header})
-    assert response.status in (200, 400), response.body
-    if response.status == 400:
-        assert msgspec.json.decode(response.body)["error"]
-
-
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(request=REQUEST | JSON, behind=st.binary(max_size=80), off=st.sampled_from([0, 0, 0, -1, 1, 7]))
-def test_no_request_is_a_failure_of_the_service(
-    worker: Worker, request: Any, behind: bytes, off: int
-) -> None:
-    head = json.dumps(request).encode()  # which writes NaN and halves of surrogate pairs too
-    check_told(worker, head + behind, str(len(head) + off))
-    check_told(worker, head, None)
-
-
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_no_bytes_are_a_failure_of_the_service(worker: Worker, data: st.DataObject) -> None:
-    size = data.draw(st.integers(0, 90))
-    datatype = data.draw(st.sampled_from([*DTYPES, "BYTES"]))
-    name = data.draw(st.sampled_from(["features", "payment", "at", "amount", "abroad"]))
-    shape = data.draw(st.sampled_from([[1, WIDTH], [1], [1, 1], [size], [0, WIDTH], [2, WIDTH]]))
-    given_ = {"name": name, "datatype": datatype, "shape": shape, "parameters": {"binary_data_size": size}}
-    inputs = [i for i in columns([payment(1)]) if i["name"] != name] if name != "features" else []
-    body, headers = framed({"inputs": [given_, *inputs]}, data.draw(st.binary(min_size=size, max_size=size)))
-    response = worker.request("POST", INFER, body, headers)
-    assert response.status in (200, 400, 409), response.body
-
-
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.binary(max_size=80), header=st.none() | st.text("0123456789-x", max_size=3))
-def test_no_body_is_a_failure_of_the_service(worker: Worker, body: bytes, header: str | None) -> None:
-    check_told(worker, body, header)
