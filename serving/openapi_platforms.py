@@ -41,7 +41,7 @@ def platform_schemas(schemas: dict[str, JsonSchema]) -> dict[str, JsonSchema]:
             "type": "object",
             "properties": {
                 "columns": {"type": "array", "items": {"type": ["string", "integer"]}},
-                "index": {"type": "array", "description": "Of no consequence."},
+                "index": {"description": "Of no consequence."},
                 "data": {"type": "array", "items": {"type": "array"}},
             },
             "required": ["data"],

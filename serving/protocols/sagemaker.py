@@ -32,7 +32,8 @@ def invocations(state: State, request: Request) -> Response | Awaitable[Response
         InputError: a row does not fit.
     """
     csv_wanted = _wants_csv(request.headers.get(b"accept", b"").decode("latin-1"))
-    schema = service_of(state).scorer.bundle.schema
+    scorer = service_of(state).scorer
+    schema = scorer.bundle.schema
     told = _message(request.headers.get(b"content-type", b"").decode("latin-1") or _JSON)
     charset = told.get_content_charset("utf-8")
     if told.get_content_type() not in (_JSON, _CSV) or charset not in ("utf-8", "us-ascii"):
@@ -41,7 +42,7 @@ def invocations(state: State, request: Request) -> Response | Awaitable[Response
     rows: list[Row]
     if told.get_content_type() == _CSV:
         declared = {"present": True, "absent": False}.get(str(told.get_param("header")))
-        rows = from_csv(schema, request.body, declared)
+        rows = from_csv(schema, scorer.features.names, request.body, declared)
     else:
         raw = decode_json(request.body)
         if is_envelope(raw):

@@ -68,17 +68,18 @@ def from_columns(schema: Schema, raw: Any, at: str) -> list[Row]:
     return from_table(schema, [dict(zip(raw, row, strict=True)) for row in zip(*lists, strict=True)])
 
 
-def from_csv(schema: Schema, body: bytes, header: bool | None = None) -> list[Row]:
+def from_csv(schema: Schema, features: Sequence[str], body: bytes, header: bool | None = None) -> list[Row]:
     """Lines of comma-separated values (RFC 4180): the first one names the columns, unless it is all numbers.
 
     Without names the cells are features in the model's order. With names, a cell of a text column is text, and of any
     other column what it says: a number, true or false, or nothing.
 
     Args:
+        features: the model's.
         header: whether there are names, where that was declared.
 
     Raises:
-        InputError: not UTF-8, a quotation mark without its other, or lines of different length.
+        InputError: not UTF-8, a quotation mark without its other, lines of different length, or no name that is known.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -98,6 +99,8 @@ def from_csv(schema: Schema, body: bytes, header: bool | None = None) -> list[Ro
         raise InputError(
             f"column {names.index('') + 1} has no name", todo="write the table without its index"
         )
+    if not {*features, *(column.name for column in schema.events.columns)} & set(names):
+        raise InputError("the first line names no column of an event, and no feature")
     texts = {c.name for c in schema.events.columns if c.type in ("id", "text", "timestamp")}
     read = [_text if name in texts else _value for name in names]
     cells = [[read[n](cell) if n < len(read) else cell for n, cell in enumerate(line)] for line in rows]

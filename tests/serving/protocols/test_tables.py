@@ -12,8 +12,9 @@ import pytest
 from mlops.errors import InputError
 from serving.events import EventReader
 from serving.protocols.tables import from_columns, from_csv, from_rows, from_split
-from tests.serving.example import NUMBERS, TEXTS, payment, payments
+from tests.serving.example import FEATURES, NUMBERS, TEXTS, payment, payments
 
+NAMES = FEATURES.names
 FRAME = pd.DataFrame([*payments(range(6)), payment(6, items=None, abroad=None)])
 
 
@@ -27,31 +28,32 @@ def csv_of(frame: pd.DataFrame, **how: Any) -> bytes:
 def test_a_data_frame_s_csv_gives_the_events_that_were_put_into_it(schema: Any) -> None:
     frame = FRAME.astype({"payment": "int64", "items": "float64"})  # as pandas has integers with gaps
     reader = EventReader(schema)
-    events = [reader.event(row) for row in from_csv(schema, csv_of(frame))]
+    events = [reader.event(row) for row in from_csv(schema, NAMES, csv_of(frame))]
     put_in = [reader.event(row) for row in payments(range(6))]
     assert events[:6] == put_in
     assert (events[6].values["items"], events[6].values["abroad"], events[6].values["note"]) == (None,) * 3
 
 
 def test_csv_without_names_is_rows_of_numbers() -> None:
-    assert from_csv(NUMBERS, b"1,2.5,-3e2\r\n+4,.5,6.\r\n") == [[1, 2.5, -300.0], [4, 0.5, 6.0]]
-    assert from_csv(NUMBERS, b"") == []
-    assert from_csv(NUMBERS, b"amount,to_mean\n") == []
+    assert from_csv(NUMBERS, NAMES, b"1,2.5,-3e2\r\n+4,.5,6.\r\n") == [[1, 2.5, -300.0], [4, 0.5, 6.0]]
+    assert from_csv(NUMBERS, NAMES, b"") == []
+    assert from_csv(NUMBERS, NAMES, b"amount,to_mean\n") == []
 
 
 def test_whether_csv_has_names_can_be_declared() -> None:
-    assert from_csv(NUMBERS, b"amount\n1\n", header=False) == [["amount"], [1]]
-    assert from_csv(NUMBERS, b"1,2\n3,4\n", header=True) == [{"1": 3, "2": 4}]
+    assert from_csv(NUMBERS, NAMES, b"amount\n1\n", header=False) == [["amount"], [1]]
+    with pytest.raises(InputError, match="names no column"):
+        from_csv(NUMBERS, NAMES, b"1,2\n3,4\n", header=True)
 
 
 def test_a_cell_of_a_text_column_stays_text() -> None:
-    row = from_csv(NUMBERS, b'note,card,amount,abroad\n007," 5",007,TRUE\n')[0]
+    row = from_csv(NUMBERS, NAMES, b'note,card,amount,abroad\n007," 5",007,TRUE\n')[0]
     assert row == {"note": "007", "card": " 5", "amount": 7, "abroad": True}
 
 
 @pytest.mark.parametrize("cell", ["1_000", "0x10", "１", "1e5e5", "--1", "yes", "1" * 5000])
 def test_a_cell_that_is_no_number_is_left_to_whoever_reads_the_field(cell: str) -> None:
-    rows = from_csv(NUMBERS, f"amount,note\n{cell},x\n".encode())
+    rows = from_csv(NUMBERS, NAMES, f"amount,note\n{cell},x\n".encode())
     value = rows[0]["amount"]  # type: ignore[call-overload]
     assert value == cell or value == float("inf")  # of 5,000 digits, which no double holds
 
@@ -65,11 +67,12 @@ def test_a_cell_that_is_no_number_is_left_to_whoever_reads_the_field(cell: str) 
         (b"amount,note\n1,2,3\n", "cell"),
         (b"amount,amount\n1,2\n", "twice"),
         (b",amount\n0,2\n", "index"),
+        (b"{}", "names no column"),
     ],
 )
 def test_csv_that_is_none_is_refused(body: bytes, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        from_csv(NUMBERS, body)
+        from_csv(NUMBERS, NAMES, body)
 
 
 def test_a_split_frame_has_its_gaps_as_nothing_and_its_integers_whole() -> None:
