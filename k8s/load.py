@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import signal
 import sys
 import threading
 import time
@@ -18,8 +19,13 @@ from urllib.parse import urlsplit
 __all__ = ["main"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what was answered, by status; return 1 if anything but 200 came, or a connection broke."""
+def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = None) -> int:
+    """Print what was answered, by status; return 1 if anything but 200 came, or a connection broke.
+
+    Args:
+        stop: ends it before its time.
+    """
+    stop = stop or threading.Event()
     parser = argparse.ArgumentParser(prog="load.py", description=__doc__)
     parser.add_argument("url", help="of the service, such as http://serving")
     parser.add_argument("--event", required=True, help="an event as JSON; its id is counted up")
@@ -28,11 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--first", type=int, default=int(time.time() * 1000), help="the first id (the time in ms)"
     )
     parser.add_argument("--key", default="", help="an API key with the scope score")
-    parser.add_argument("--seconds", type=float, default=60.0, help="(60)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="(60; Ctrl-C or SIGTERM ends it before)")
     parser.add_argument("--connections", type=int, default=4, help="(4)")
     said = parser.parse_args(arguments)
     counts: Counter[str] = Counter()
-    threads = [threading.Thread(target=_send, args=(said, n, counts)) for n in range(said.connections)]
+    threads = [threading.Thread(target=_send, args=(said, n, counts, stop)) for n in range(said.connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -41,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if set(counts) == {"200"} else 1
 
 
-def _send(said: argparse.Namespace, offset: int, counts: Counter[str]) -> None:
+def _send(said: argparse.Namespace, offset: int, counts: Counter[str], stop: threading.Event) -> None:
     """A client as most are: it keeps its connection, and opens another where the answer says that this one ends."""
     address = urlsplit(said.url).netloc
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": said.key} if said.key else {})
     event, number, until = json.loads(said.event), said.first + offset, time.monotonic() + said.seconds
     connection = http.client.HTTPConnection(address, timeout=30)
-    while time.monotonic() < until:
+    while time.monotonic() < until and not stop.is_set():
         try:
             connection.request("POST", "/v1/score", json.dumps(event | {said.id: number}), headers)
             response = connection.getresponse()
@@ -60,4 +66,7 @@ def _send(said: argparse.Namespace, offset: int, counts: Counter[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    sys.exit(main(stop=told))

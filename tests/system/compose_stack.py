@@ -17,13 +17,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import redis
 import yaml
 
+from tests.serving.example import ROOT
+
 __all__ = [
-    "INFRA", "SECRETS", "config", "free_port", "mounts", "nginx_in", "program", "rendered", "status_of", "until",
+    "INFRA", "SECRETS", "config", "environment", "free_port", "mounts", "nginx_in", "program", "redis_of", "rendered",
+    "status_of", "until",
 ]  # fmt: skip
 
-INFRA = Path(__file__).resolve().parents[2] / "infra"
+INFRA = ROOT / "infra"
 SECRETS = {
     name: f"drawn-for-the-test-{number}"
     for number, name in enumerate(
@@ -159,3 +163,46 @@ def nginx_in(ports: list[int]) -> Iterator[tuple[list[str], int, Path, dict[str,
         assert nginx is not None
         command = [nginx, "-e", "stderr", "-c", str(folder / "nginx.conf")]
         yield command, port, folder, {"user": user, "cwd": folder, "extra_groups": [] if user else None}
+
+
+def environment(service: dict[str, Any], **changes: str) -> dict[str, str]:
+    """Of a service, with what this machine needs beside it."""
+    said = {name: str(value) for name, value in service.get("environment", {}).items()}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent", **said, **changes}
+
+
+@contextmanager
+def redis_of(services: dict[str, Any], folder: Path) -> Iterator[int]:
+    """The stack's Redis: its configuration, and the shell that gives it the password."""
+    folder.mkdir()
+    port, service = free_port(), services["redis"]
+    (configuration,) = (Path(s) for t, s in mounts(service).items() if t == "/etc/redis/redis.conf")
+    conf = configuration.read_text()
+    for old, new in (
+        ("bind * -::*", "bind 127.0.0.1"),
+        ("port 6379", f"port {port}"),
+        ("dir /data", f"dir {folder}"),
+    ):
+        assert old in conf
+        conf = conf.replace(old, new)
+    (folder / "redis.conf").write_text(conf)
+    (script,) = service["command"]
+    for old, new in (
+        ("$$", "$"),
+        ("/tmp/redis.conf", f"{folder}/own.conf"),
+        ("/etc/redis/redis.conf", f"{folder}/redis.conf"),
+    ):
+        assert old in script
+        script = script.replace(old, new)
+    with program([*service["entrypoint"], script], folder / "log", env=environment(service)):
+        client = redis.Redis(port=port, password=SECRETS["REDIS_PASSWORD"])
+
+        def answers() -> bool:
+            try:
+                return bool(client.ping())
+            except (redis.ConnectionError, redis.BusyLoadingError):
+                return False
+
+        until(answers, "Redis answers")
+        client.close()
+        yield port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -26,10 +25,12 @@ from mlops.records import read_decisions
 from tests.serving.example import ROOT, World, payment
 from tests.system.compose_stack import (
     SECRETS,
+    environment,
     free_port,
     mounts,
     nginx_in,
     program,
+    redis_of,
     rendered,
     status_of,
     until,
@@ -46,49 +47,6 @@ READY_S = 120.0
 def services() -> dict[str, Any]:
     found: dict[str, Any] = rendered()["services"]
     return found
-
-
-def environment(service: dict[str, Any], **changes: str) -> dict[str, str]:
-    """Of a service, with what this machine needs beside it."""
-    said = {name: str(value) for name, value in service.get("environment", {}).items()}
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": "/nonexistent", **said, **changes}
-
-
-@contextmanager
-def redis_of(services: dict[str, Any], folder: Path) -> Iterator[int]:
-    """The stack's Redis: its configuration, and the shell that gives it the password."""
-    folder.mkdir()
-    port, service = free_port(), services["redis"]
-    (configuration,) = (Path(s) for t, s in mounts(service).items() if t == "/etc/redis/redis.conf")
-    conf = configuration.read_text()
-    for old, new in (
-        ("bind * -::*", "bind 127.0.0.1"),
-        ("port 6379", f"port {port}"),
-        ("dir /data", f"dir {folder}"),
-    ):
-        assert old in conf
-        conf = conf.replace(old, new)
-    (folder / "redis.conf").write_text(conf)
-    (script,) = service["command"]
-    for old, new in (
-        ("$$", "$"),
-        ("/tmp/redis.conf", f"{folder}/own.conf"),
-        ("/etc/redis/redis.conf", f"{folder}/redis.conf"),
-    ):
-        assert old in script
-        script = script.replace(old, new)
-    with program([*service["entrypoint"], script], folder / "log", env=environment(service)):
-        client = redis.Redis(port=port, password=SECRETS["REDIS_PASSWORD"])
-
-        def answers() -> bool:
-            try:
-                return bool(client.ping())
-            except (redis.ConnectionError, redis.BusyLoadingError):
-                return False
-
-        until(answers, "Redis answers")
-        client.close()
-        yield port
 
 
 def test_redis_keeps_what_it_is_told_and_asks_for_its_password(
@@ -187,7 +145,7 @@ def test_two_servers_behind_the_proxy_are_rolled_without_a_failed_request(
 
         line = [sys.executable, str(LOAD), url, "--event", body.decode(), "--id", "payment", "--key", key]
         line += ["--connections", "3", "--first", "1", "--seconds"]
-        load = subprocess.Popen([*line, "30"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        load = subprocess.Popen([*line, "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             until(lambda: decided() > 30, "under load")
             for at, held in ((one, first), (two, second)):
@@ -197,7 +155,10 @@ def test_two_servers_behind_the_proxy_are_rolled_without_a_failed_request(
                 assert load.poll() is None
                 held.enter_context(replica(services, world, at, redis_port))
             world.deploy("2", world.bundle("second", seed=2))
-            said, errors = load.communicate(timeout=120)
+            for at in (one, two):
+                until(lambda at=at: version_at(at) == "2", "both follow the pointer")  # type: ignore[misc]
+            load.terminate()  # then it says what became of all
+            said, errors = load.communicate(timeout=60)
         finally:
             if load.poll() is None:
                 load.kill()
@@ -214,8 +175,6 @@ def test_two_servers_behind_the_proxy_are_rolled_without_a_failed_request(
         assert len(decisions) == len({decision.event_id for decision in decisions}) == counts["200"]
         answered = {line["upstream"].split(", ")[-1] for line in map(json.loads, (folder / "access").open())}
         assert answered >= {f"127.0.0.1:{one}", f"127.0.0.1:{two}"}
-        for at in (one, two):
-            until(lambda at=at: version_at(at) == "2", "both follow the pointer")  # type: ignore[misc]
         assert key not in (folder / "access").read_text() + (tmp_path / "nginx.log").read_text()
 
 
@@ -349,7 +308,8 @@ def test_the_object_store_answers_signed_requests_and_shows_nothing_else(
     weed = str(Path(sys.executable).parent / "weed")
     env = environment(service, HOME=str(tmp_path))
     port = ports["-s3.port=8333"]
-    with program([weed, *words], tmp_path / "log", env=env, cwd=tmp_path) as process:
+    # It takes its time to end: half a minute, which nothing here needs.
+    with program([weed, *words], tmp_path / "log", number=signal.SIGKILL, env=env, cwd=tmp_path) as process:
         until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, "SeaweedFS answers")
 
         def storage(key: str | None, secret: str | None) -> Any:
