@@ -18,6 +18,7 @@ key must not come with the bundle: who could replace the one could then replace 
 
 _PORTS = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT")
 _MODELS = "AZUREML_MODEL_DIR"
+_ARTIFACTS = "AIP_STORAGE_URI"
 _POINTER = "current.json"
 
 
@@ -25,9 +26,16 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
     """The variables, with what a platform says in place of what the image does: the port, the pointer, the key.
 
     Raises:
-        ConfigError: `KEY_TEXT` holds no public key.
+        ConfigError: `KEY_TEXT` holds no public key; or Vertex AI says that a bundle is to be fetched, which would not
+            be the one that is served.
     """
     said = dict(env)
+    if env.get(_ARTIFACTS):
+        raise ConfigError(
+            "is not read, as the server has no client for storage",
+            where=_ARTIFACTS,
+            todo="upload the model without artifacts; infra/vertex puts its bundle into the image",
+        )
     for name in _PORTS:
         if env.get(name):
             said[f"{PREFIX}PORT"] = env[name]

@@ -59,6 +59,11 @@ def test_a_variable_that_holds_no_key_is_named() -> None:
         environment(IMAGE | {KEY_TEXT: "/keys/verify-key.pem"})
 
 
+def test_a_bundle_that_would_have_to_be_fetched_is_told_not_to_be() -> None:
+    with pytest.raises(ConfigError, match=r"^AIP_STORAGE_URI: is not read"):
+        environment(IMAGE | {"AIP_STORAGE_URI": "gs://bucket/model"})
+
+
 def test_where_the_network_is_trusted_no_keys_are_asked_for_on_any_address() -> None:
     trusting = options_of([], IMAGE | {"MLOPS_SERVING_TRUST_NETWORK": "true"})
     assert (trusting.host, trusting.no_keys, trusting.keys) == ("0.0.0.0", True, None)

@@ -15,7 +15,7 @@ from docker.models.images import Image
 
 from mlops.signing import PUBLIC_KEY
 from serving.platforms import KEY_TEXT
-from tests.serving.example import ROOT, Server, payment
+from tests.serving.example import FEATURES, ROOT, Server, payment
 from tests.system.containers import Shipped, answers, build, copied, engine
 from tests.system.load import until
 
@@ -102,7 +102,28 @@ def test_as_vertex_ai_starts_the_image_that_is_made_of_it(
         "AIP_STORAGE_URI": "",
         "MLOPS_SERVING_TRUST_NETWORK": "true",
     }
-    with started(made, 8501, told, {}) as (_, server):
-        assert server.get(path).status == 200
-        (answered,) = server.post(path, {"instances": [payment(1)]}).body["predictions"]
-        assert answered["version"] == "1"
+    try:
+        with started(made, 8501, told, {}) as (_, server):
+            assert server.get(path).status == 200
+            (answered,) = server.post(path, {"instances": [payment(1)]}).body["predictions"]
+            assert answered["version"] == "1"
+    finally:
+        engine().images.remove(made.id, force=True)
+
+
+def test_as_kserve_starts_it(image: Image, world: Shipped) -> None:
+    (runtime,) = yaml.safe_load_all((ROOT / "infra" / "kserve" / "serving-runtime.yaml").read_text())
+    (container,) = runtime["spec"]["containers"]
+    port = container["ports"][0]["containerPort"]
+    told = {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
+    keys = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}["keys"]
+    folders = {"/mnt/models": world.pointer.parent, keys: world.access}
+    with started(image, port, told, folders) as (_, server):
+        for probe in ("livenessProbe", "readinessProbe"):
+            assert server.get(container[probe]["httpGet"]["path"]).status == 200
+        rows = [[1.0] * len(FEATURES.names)]
+        tensor = {"name": "features", "shape": [1, len(rows[0])], "datatype": "FP32", "data": rows}
+        path, body = "/v2/models/example/infer", {"inputs": [tensor]}
+        assert server.post(path, body).status == 401
+        answered = server.request("POST", path, body, {"authorization": f"Bearer {world.key}"})
+        assert (answered.status, answered.body["model_version"]) == (200, "1")
