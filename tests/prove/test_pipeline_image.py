@@ -1,0 +1,22 @@
+"""The whole pipeline image: what it is to hold starts in it, without rights and on a root that cannot be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.system.containers import build, copied, ran
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600)]
+
+MOST_BYTES = 6e9
+FRAMEWORKS = "import evidently, keras, mlflow, prefect, psycopg, sklearn, tensorflow, torch, xgboost; print('imported')"
+
+
+def test_every_framework_and_spark_start_in_it(tmp_path: Path) -> None:
+    image = build(copied(tmp_path), "pipeline", "mlops-pipeline")
+    assert image.attrs["Size"] <= MOST_BYTES
+    assert "imported" in ran(image, ["python3", "-c", FRAMEWORKS])
+    steps = "mlops simulate --set customers=50 --set days=30 /tmp/events; mlops ingest --events /tmp/events"
+    assert '"unlabelled":0' in ran(image, ["sh", "-ec", f"{steps}; mlops features --json"])
