@@ -14,7 +14,7 @@ __all__ = ["main"]
 _ANSWER = b'{"event_id":0,"decision_id":"%s","score":0.5,"decision":"approve","model":"m","version":"1"}' % (
     b"0" * 40
 )
-_LIMITS = Limits(body_bytes=2**23, timeout_s=10.0, idle_s=65.0, connections=4096)
+_LIMITS = Limits(body_bytes=2**23, timeout_s=10.0, idle_s=65.0, connections=4096, held_bytes=2**27)
 
 
 def main() -> None:

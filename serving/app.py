@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import resource
 import socket
 import uuid
@@ -22,7 +21,7 @@ from mlops.errors import ConflictError, InputError, SetupError
 from serving import admin_routes, health_routes, page_routes, protocols, scoring_routes
 from serving.connections import Connections, Limits
 from serving.gauges import refresh
-from serving.http import Problem, Request, Response, Route, problem
+from serving.http import REQUEST_ID, Problem, Request, Response, Route, problem
 from serving.instruments import REJECTED, REQUEST_SECONDS, REQUESTS
 from serving.logs import about
 from serving.protocols import vertex
@@ -45,7 +44,7 @@ _TICK_S = 0.5
 _READ_S = 0.02  # what was sent on a connection that was just accepted has been read by then
 _SPARE_FILES = 64
 _MOST_CONNECTIONS = 10_000
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,64}")
+_HELD_BYTES = 128 * 2**20
 _log = logging.getLogger("serving")
 
 
@@ -154,7 +153,7 @@ class App:
 
     def _name(self, request: Request) -> None:
         given = request.headers.get(b"x-request-id") if request.headers else None
-        if given and _REQUEST_ID.fullmatch(given):
+        if given and REQUEST_ID.fullmatch(given):
             request.id = given.decode("ascii")
         else:
             request.id = f"{self.ids}{next(self._numbers):x}"
@@ -190,6 +189,7 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
             timeout_s=options.timeout_seconds,
             idle_s=options.idle_seconds,
             connections=max(1, min(_MOST_CONNECTIONS, files - _SPARE_FILES)),
+            held_bytes=max(_HELD_BYTES, 2 * options.max_body_bytes),
         ),
         admit=state.access.admit,
         shed=shedding(state.batcher, state.metrics, f"{app.ids}s"),

@@ -81,10 +81,12 @@ class Batcher:
             self._score_some()
 
     def _run(self) -> None:
-        if self._waiting:
-            self._score_some()
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._run)
+        try:
+            if self._waiting:
+                self._score_some()
+        finally:
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(self._run)
 
     def _score_some(self) -> None:
         taken: list[Waiting] = []
@@ -105,8 +107,11 @@ class Batcher:
                 continue
             if isinstance(answer, MlopsError):
                 future.set_exception(answer)
-            else:
+                continue
+            try:
                 future.set_result(shape(answer))
+            except Exception as error:  # noqa: BLE001 - what the store kept of this one is damaged; not the others
+                future.set_exception(error)
 
 
 def full() -> Problem:

@@ -28,12 +28,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         timeout_s: from the first byte of a request to its last, and for an answer to be read.
         idle_s: without a request.
         connections: at a time.
+        held_bytes: of all bodies that are not answered, whole or not.
     """
 
     body_bytes: int
     timeout_s: float
     idle_s: float
     connections: int
+    held_bytes: int
 
 
 class Connections:
@@ -64,6 +66,7 @@ class Connections:
         self.admit = admit
         self.shed = shed
         self.open: set[Connection] = set()
+        self.held = 0
         self.draining = False
         self.date = _date()
 

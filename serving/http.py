@@ -6,6 +6,7 @@ A handler is a plain function. It gives a `Response`, or an awaitable of one whe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEADERS",
+    "REQUEST_ID",
     "Handler",
     "Problem",
     "Request",
@@ -41,6 +43,9 @@ HEADERS = (
     b"inference-header-content-length",
 )
 """The headers that a request keeps besides those of the protocol."""
+
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,64}")
+"""What a request may bring as its id; in place of anything else it is given one."""
 
 _encode = msgspec.json.encode
 

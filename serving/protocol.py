@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
         "_ending",
         "_head",
         "_headers",
+        "_held",
         "_in_head",
         "_keep_alive",
         "_parser",
@@ -70,13 +71,14 @@ class Connection(asyncio.Protocol):
         self._deaf = False  # what still comes is not read
         self._touched = _now()
         self._stuck_since = 0.0
+        self._held = 0  # bytes of bodies that are not answered
         self._peer = ""
         self._begin()
 
     def _begin(self) -> None:
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._size = self._head = 0
         self._in_head = True
         self._started = 0.0
@@ -98,7 +100,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.open.discard(self)
+        self._let_go(self._held)
         self._ahead.clear()
+        self._body = b""
         self._parser = None
 
     def data_received(self, data: bytes) -> None:
@@ -147,6 +151,8 @@ class Connection(asyncio.Protocol):
         self._started = _now()
 
     def on_url(self, url: bytes) -> None:
+        self._size += len(url)
+        self._check_head()
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -154,8 +160,7 @@ class Connection(asyncio.Protocol):
         if not self._in_head:  # what follows a body in chunks: it says nothing about the request
             self._check_size(self._size)
             return
-        if self._size > _HEAD_BYTES:  # it may be whole at once
-            raise Problem(431, f"the head is longer than {_HEAD_BYTES} bytes")
+        self._check_head()
         name = name.lower()
         if name in _KEPT or (name == b"expect" and value.lower() == b"100-continue"):
             self._headers[name] = value
@@ -168,12 +173,21 @@ class Connection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        size = self._size
-        self._size = size + len(body)
+        connections, size, more = self._connections, self._size, len(body)
+        self._size = size + more
         self._check_size(self._size)
         if size <= _STRANGERS_BYTES < self._size:
-            self._connections.admit(self._headers)
-        self._body.append(body)
+            connections.admit(self._headers)
+        self._held += more
+        connections.held += more
+        if connections.held > connections.limits.held_bytes:
+            raise Problem(503, "too much is being sent", headers={b"retry-after": b"1"}, reason="body")
+        if not size:
+            self._body = body
+            return
+        if not isinstance(self._body, bytearray):
+            self._body = bytearray(self._body)
+        self._body += body
 
     def on_message_complete(self) -> None:
         path, _, query = self._url.partition(b"?")
@@ -183,13 +197,12 @@ class Connection(asyncio.Protocol):
             path = b"/" + path.split(b"://", 1)[1].partition(b"/")[2]
         if b"%" in path:
             path = unquote_to_bytes(path)
-        body = self._body
         request = Request(
             self._parser.get_method().decode("ascii"),
             path.decode("utf-8", "replace"),
             query,
             self._headers,
-            body[0] if len(body) == 1 else b"".join(body),
+            bytes(self._body),
             self._peer,
             self._started,
         )
@@ -226,6 +239,14 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
+
+    def _let_go(self, size: int) -> None:
+        self._held -= size
+        self._connections.held -= size
+
+    def _check_head(self) -> None:
+        if self._size > _HEAD_BYTES:  # it may be whole at once
+            raise Problem(431, f"the head is longer than {_HEAD_BYTES} bytes")
 
     def _check_size(self, size: int) -> None:
         limit = self._connections.limits.body_bytes
@@ -267,6 +288,7 @@ class Connection(asyncio.Protocol):
         self._current = None
         if self._parser is None:  # the peer went away
             return
+        self._let_go(len(request.body))
         self._touched = _now()
         ending = self._ending or self._connections.draining
         keep_alive = self._keep_alive and (not ending or bool(self._ahead))
@@ -308,7 +330,9 @@ class Connection(asyncio.Protocol):
         response = self._failed(request, error)
         if self._current is None and not self._ahead:
             self._write(request, response, keep_alive=False)
-        self._started = 0.0
+        kept = sum(len(request.body) for request, _ in self._ahead)
+        self._let_go(self._held - kept - (len(self._current.body) if self._current is not None else 0))
+        self._started, self._body = 0.0, b""
         self._end()
 
     def _end(self) -> None:

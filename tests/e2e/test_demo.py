@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from mlops.settings import Settings
 from pipelines.demo_results import Summary
 from pipelines.lifecycle import Release
 from tests.e2e.demo import run_demo
+from tests.e2e.trees_alone import TREES_ALONE
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -23,8 +25,8 @@ class Run(msgspec.Struct, frozen=True):
     page: str
 
 
-def _run(out: Path, **knobs: object) -> Run:
-    summary = run_demo(out, knobs=knobs)
+def _run(out: Path, env: Mapping[str, str] | None = None, **knobs: object) -> Run:
+    summary = run_demo(out, knobs=knobs, env=env)
     return Run(out, summary, (out / "index.html").read_text())
 
 
@@ -36,8 +38,9 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def hopeless(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A change that nobody can learn: new frauds without any signal."""
-    return _run(tmp_path_factory.mktemp("hopeless") / "demo", change="unlearnable")
+    """A change that nobody can learn, new frauds without any signal, where the champion's own kind competes."""
+    out = tmp_path_factory.mktemp("hopeless") / "demo"
+    return _run(out, TREES_ALONE, change="unlearnable", customers=600)
 
 
 def test_a_learnable_change_costs_precision_until_a_retrained_model_takes_over(changed: Run) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,36 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from pyspark.sql import SparkSession
 
+from mlops.errors import InputError
 from mlops.settings import Settings
+from pipelines import lifecycle
+from pipelines.engine import LocalEngine
 from pipelines.lifecycle import RunResult
 from pipelines.ports import free_port
 from pipelines.server import running_server
+from pipelines.view import View
+from tests.e2e.trees_alone import TREES_ALONE
 from training.results import Evaluation
 from usecases.fraud.simulator import simulate
 from usecases.fraud.world import World
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 MLOPS = Path(sys.executable).with_name("mlops")
 
 
-def _mlops(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def _mlops(
+    *words: object, cwd: Path, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [MLOPS, *map(str, words)], capture_output=True, text=True, timeout=240, env=dict(os.environ), cwd=cwd
+        [MLOPS, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
     )
 
 
@@ -59,12 +73,38 @@ def awkward(payments: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def ran(awkward: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
-    """The home that `mlops run` wrote, called from another folder, and what it printed."""
+def killed(awkward: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[psutil.Process]]:
+    """The home of a run that was killed while it trained, and what it had started that did not end with it."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    done = _mlops("run", "--events", awkward, "--out", "mine", "--json", cwd=folder)
+    line = [str(MLOPS), "run", "--events", str(awkward), "--out", "mine", "--json"]
+    with subprocess.Popen(
+        line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=folder
+    ) as process:
+        assert process.stderr is not None
+        for said in process.stderr:
+            if said.strip().endswith("features"):
+                break
+        while not list(folder.glob("mine/mlartifacts/*")):  # the first candidate is on record, and not done
+            assert process.poll() is None
+            time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    return folder / "mine", psutil.wait_procs(children, timeout=60)[1]
+
+
+@pytest.fixture(scope="module")
+def ran(killed: tuple[Path, list[psutil.Process]], awkward: Path) -> tuple[Path, RunResult]:
+    """The home that `mlops run` wrote when it was repeated, called from another folder, and what it printed."""
+    home, _ = killed
+    done = _mlops("run", "--events", awkward, "--out", "mine", "--json", cwd=home.parent)
     assert done.returncode == 0, done.stderr
-    return folder / "mine", _result(done.stdout)
+    return home, _result(done.stdout)
+
+
+def test_a_run_that_is_killed_while_it_trains_leaves_no_process(
+    killed: tuple[Path, list[psutil.Process]],
+) -> None:
+    assert killed[1] == []
 
 
 def test_every_row_is_accounted_for(ran: tuple[Path, RunResult], payments: pd.DataFrame) -> None:
@@ -118,7 +158,9 @@ def test_a_taken_port_is_one_line_and_exit_code_2(ran: tuple[Path, RunResult]) -
     assert f"port {port} is taken" in refused.stderr and "Traceback" not in refused.stderr
 
 
-def test_running_again_gives_the_same_figures(ran: tuple[Path, RunResult], awkward: Path) -> None:
+def test_running_again_gives_the_figures_of_the_run_that_was_killed_and_repeated(
+    ran: tuple[Path, RunResult], awkward: Path
+) -> None:
     home, first = ran
     done = _mlops("run", "--events", awkward, "--out", home, "--json", cwd=home)
     # The same model again is not better than itself, so the gate refuses it and the champion stays.
@@ -128,44 +170,29 @@ def test_running_again_gives_the_same_figures(ran: tuple[Path, RunResult], awkwa
     assert "the gate admitted no candidate" in done.stderr
 
 
-def test_a_run_that_was_killed_while_it_trained_is_repeated_to_the_same_figures(
-    ran: tuple[Path, RunResult], awkward: Path, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
-    line = [MLOPS, "run", "--events", str(awkward), "--out", str(home), "--json"]
-    with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        for said in process.stderr:
-            if said.strip().endswith("features"):
-                break
-        while not list(home.glob("mlartifacts/*")):  # the first candidate is on record, and not done
-            time.sleep(0.1)
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert alive == []
-    done = _mlops(*line[1:], cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert _figures(_result(done.stdout)) == _figures(ran[1])
+def test_labels_of_one_class_only_are_refused_by_training_too(payments: pd.DataFrame, tmp_path: Path) -> None:
+    # By force, as validation expects frauds.
+    line = ("run", "--force", "--events", _with_frauds(payments, 0, tmp_path), "--out", tmp_path / "home")
+    done = _mlops(*line, cwd=tmp_path, env=TREES_ALONE)
+    assert done.returncode == 2, done.stderr
+    assert "one class" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("frauds", "said"),
-    [(0, "one class"), (9, "too few to train on")],
-    ids=["one class only", "too few frauds"],
-)
-def test_labels_that_nobody_can_learn_from_are_refused_by_training_too(
-    payments: pd.DataFrame, tmp_path: Path, frauds: int, said: str
+def test_too_few_frauds_are_refused_by_training_too(
+    payments: pd.DataFrame, tmp_path: Path, spark: SparkSession
 ) -> None:
+    settings = Settings(home=tmp_path / "home", usecase=TREES_ALONE["MLOPS_USECASE"])
+    with pytest.raises(InputError, match="too few to train on"):
+        lifecycle.run(LocalEngine(View("")), settings, _with_frauds(payments, 9, tmp_path), force=True)
+
+
+def _with_frauds(payments: pd.DataFrame, frauds: int, folder: Path) -> Path:
+    """A file of three weeks with so many frauds."""
     rows = payments[payments["TX_TIME_DAYS"] < 22].copy()
     rows["TX_FRAUD"] = 0
     rows.loc[rows.index[np.linspace(0, len(rows) - 1, frauds, dtype=int)], "TX_FRAUD"] = 1
-    rows.to_csv(tmp_path / "payments.csv", index=False)
-    # By force, as validation expects more frauds than that.
-    line = ("run", "--force", "--events", tmp_path / "payments.csv", "--out", tmp_path / "home")
-    done = _mlops(*line, cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    rows.to_csv(folder / "payments.csv", index=False)
+    return folder / "payments.csv"
 
 
 def _figures(result: RunResult) -> list[tuple[str, Evaluation]]:

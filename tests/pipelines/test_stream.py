@@ -162,7 +162,7 @@ def start(settings: Settings, folder: Path, *options: str) -> subprocess.Popen[s
 
 
 def wait_for(condition: Callable[[], Sequence[object]], process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until

@@ -227,7 +227,7 @@ class Server:
     def get(self, path: str) -> Reply:
         return self.request("GET", path)
 
-    def wait_for(self, field: str, value: object, seconds: float = 10.0) -> Any:
+    def wait_for(self, field: str, value: object, seconds: float = 60.0) -> Any:
         """Wait until /readyz has `value` in `field`, or something there if `value` is `...`; return the field."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

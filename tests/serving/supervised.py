@@ -18,7 +18,7 @@ def log_of(world: World) -> str:
     return (world.home / "serving.log").read_text()
 
 
-def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

@@ -286,7 +286,7 @@ def test_a_signal_drains_and_ends_it(world: World, number: signal.Signals, code:
     with world.server() as server:
         assert server.post("/v1/score", payment(1)).status == 200
         server.process.send_signal(number)
-        assert server.process.wait(timeout=10) == code
+        assert server.process.wait(timeout=60) == code
     log = (world.home / "serving.log").read_text()
     assert "Traceback" not in log
 

@@ -127,3 +127,23 @@ def test_who_does_not_wait_any_more_harms_nobody() -> None:
         return await stays
 
     assert run(work)[0] == [b"2"]
+
+
+def test_an_answer_that_cannot_be_read_fails_its_own_request_and_no_other() -> None:
+    def damaged(answers: list[bytes]) -> list[bytes]:
+        raise ValueError("subsection not found")
+
+    async def work(batcher: Batcher) -> Any:
+        many = [event(100 + n) for n in range(MAX_BATCH - 1)]
+        waiting = [
+            batcher.submit([event(1)], "shop", damaged),
+            batcher.submit(many, "shop", list),
+            batcher.submit(many, "shop", list),
+        ]
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        return answers, batcher.events, await batcher.submit([event(7)], "shop", list)
+
+    (answers, waiting, later), _ = run(work, limit=1000)
+    assert isinstance(answers[0], ValueError)
+    assert [len(answer) for answer in answers[1:]] == [MAX_BATCH - 1] * 2
+    assert waiting == 0 and later == [b"7"]

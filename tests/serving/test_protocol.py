@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import uvloop
 from serving.connections import Connections, Limits
 from serving.http import Problem, Request, Response, problem
 
-LIMITS = Limits(body_bytes=1000, timeout_s=0.3, idle_s=0.5, connections=3)
+LIMITS = Limits(body_bytes=1000, timeout_s=0.3, idle_s=0.5, connections=3, held_bytes=2500)
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 
 
@@ -323,3 +324,55 @@ def test_a_peer_that_does_not_read_costs_no_memory() -> None:
     sent, still_open = talk.run(client)
     assert sent < 10_000_000  # far less than was asked for: reading stopped
     assert still_open == 0
+
+
+def test_a_long_url_is_a_long_head() -> None:
+    heard = Talk().say(b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n\r\n")
+    assert status(heard) == 431 and heard.endswith(b"<closed>")
+
+
+def test_bodies_that_are_not_answered_are_bounded_together_and_let_go_when_they_are() -> None:
+    head = b"POST / HTTP/1.1\r\ncontent-length: 1000\r\n\r\n"
+    talk = Talk(limits=msgspec.structs.replace(LIMITS, timeout_s=10.0))
+
+    async def client(port: int) -> list[bytes]:
+        streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for _, writer in streams:  # the third is one too many
+            writer.write(head + b"x" * 900)
+            await writer.drain()
+            await asyncio.sleep(0.1)
+        refused = await streams[2][0].read(65536)
+        held = talk.connections.held
+        answered = []
+        for reader, writer in streams[:2]:
+            writer.write(b"x" * 100)
+            answered.append(await reader.read(65536))
+            writer.close()
+        streams[2][1].close()
+        while talk.connections.open:
+            await asyncio.sleep(0.01)
+        return [refused, *answered, b"%d %d" % (held, talk.connections.held)]
+
+    refused, *answered, held = talk.run(client)
+    assert status(refused) == 503 and b"too much is being sent" in refused
+    assert [bodies(heard) for heard in answered] == [[b"POST /  1000"]] * 2
+    assert held == b"1800 0"
+
+
+def test_a_body_in_many_small_pieces_takes_no_more_memory_than_it_is_long() -> None:
+    def pieces(request: Request) -> Response:
+        return Response(request.body)
+
+    talk = Talk(pieces, msgspec.structs.replace(LIMITS, body_bytes=1 << 20, held_bytes=1 << 21))
+    sent = b"ab" * 50_000
+    chunks = b"".join(b"2\r\n%b\r\n" % sent[at : at + 2] for at in range(0, len(sent), 2)) + b"0\r\n\r\n"
+    tracemalloc.start()
+    try:
+        heard = talk.say(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n", chunks, pause=0.05)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert bodies(heard) == [sent]
+    assert (
+        most < 3_000_000
+    )  # a piece as an object of its own takes 35 bytes and its place in a list: 2 MB more

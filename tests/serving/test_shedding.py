@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 
+import serving.shedding as shedding_module
 from serving.batcher import Batcher
 from serving.events import Event
 from serving.instruments import REJECTED, REQUESTS
@@ -61,7 +63,8 @@ def test_nothing_is_refused_while_there_is_room() -> None:
         WHOLE.replace(b"/v1/score", b"/v1/scoreboard"),
         WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"),
         WHOLE.replace(b"Host: x", b"Connection: close"),
-        WHOLE.replace(b"Host: x", b"X-Request-Id: mine"),
+        WHOLE.replace(b"Host: x", b"X-Request-Id: mi ne"),
+        WHOLE.replace(b"Host: x", b"X-Request-Id: one\r\nX-Request-Id: two"),
         WHOLE.replace(b"Host: x", b"Transfer-Encoding: chunked"),
         WHOLE.replace(b"Host: x", b"Expect: 100-continue"),
         WHOLE.replace(b"Content-Length: 2", b"Content-Length: -2"),
@@ -78,15 +81,30 @@ def test_what_is_not_plain_and_whole_is_read_as_usual(data: bytes) -> None:
     with_batcher(True, lambda shed, metrics: _none(shed, data))
 
 
-def test_what_a_head_says_is_remembered_and_holds_for_whole_requests_only() -> None:
+def test_a_plain_id_that_a_request_brings_is_its_answer_s() -> None:
+    def work(shed: Callable[[bytes], bytes | None], metrics: WorkerMetrics) -> None:
+        refused = shed(WHOLE.replace(b"Host: x", b"X-Request-Id:  mine-7 "))
+        assert refused is not None and b"\r\nx-request-id: mine-7\r\n" in refused
+
+    with_batcher(True, work)
+
+
+def test_what_a_head_says_is_read_once_and_holds_for_whole_requests_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = Mock(wraps=shedding_module._read)
+    monkeypatch.setattr(shedding_module, "_read", read)
+
     def work(shed: Callable[[bytes], bytes | None], metrics: WorkerMetrics) -> None:
         for _ in range(2):
             assert shed(WHOLE) and shed(WHOLE[:-2] + b"[]")
             _none(shed, WHOLE[:-1])
             _none(shed, WHOLE + b"P")
+        assert read.call_count == 1
         for number in range(1_000):  # more than are remembered
             assert shed(WHOLE.replace(b"Host: x", b"Host: %d" % number))
         assert shed(WHOLE)
+        assert read.call_count == 1_002
 
     with_batcher(True, work)
 

@@ -124,7 +124,7 @@ def test_a_writer_that_is_killed_leaves_no_day(tmp_path: Path) -> None:
     )
     writer = subprocess.Popen([sys.executable, "-c", program])
     try:
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 120
         while not any(tmp_path.glob(".tmp-*/*.parquet")):
             assert writer.poll() is None
             assert time.monotonic() < limit
