@@ -7,7 +7,7 @@ BIN = .venv/bin
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-system prove bench lint format lock wheelhouse doctor clean
+.PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -24,7 +24,7 @@ serve: setup ## serve the champion over HTTP, for this machine alone
 test: setup ## every test that needs no root and no services
 	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
-test-system: setup ## install Debian packages, then the tests that need a browser and services
+test-system: setup ## install Debian packages, then the tests that need a browser, services and containers
 	@infra/system-packages
 	@$(BIN)/python -m pytest -m system $(ARGS)
 
@@ -34,6 +34,17 @@ prove: setup ## the long tests: the loop at several seeds, a million requests, t
 bench: setup ## measure time and memory, for an hour or two; writes JSON under runs/bench
 	@for what in demo features simulate stores training reasons serving; do $(BIN)/mlops bench $$what || exit; done
 	@$(BIN)/mlops simulate runs/bench/world && $(BIN)/mlops bench handbook --events runs/bench/world
+
+images: ## build the images mlops-serving and mlops-pipeline with Docker or podman (docs/images.md)
+	@infra/docker/build serving
+	@infra/docker/build pipeline
+
+up: ## start the production-like stack with Docker Compose (docs/compose.md)
+	@infra/compose/make-secrets
+	@docker compose -f infra/compose.yaml up --detach
+
+down: ## stop it; volumes stay
+	@docker compose -f infra/compose.yaml down
 
 lint: setup ## ruff, mypy, and whether the lock files are current
 	@echo "ruff check"; $(BIN)/ruff check

@@ -31,7 +31,7 @@ from tests.system.compose_stack import (
 from tests.system.containers import Shipped, build, copied, engine
 from tests.system.prometheus_server import running_prometheus
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(600)]
 
 ONLY_IN_CONTAINERS = ("PATH", "PYTHONPATH", "HOME")
 

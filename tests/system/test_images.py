@@ -18,7 +18,7 @@ from tests.serving.example import payment
 from tests.system.containers import Shipped, answers, build, copied, running, seconds_to_ready
 from tests.system.load import check_counts, check_kept, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(600)]
 
 MOST_BYTES = 300e6
 MOST_SECONDS = 1.5

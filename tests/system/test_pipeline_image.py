@@ -12,7 +12,7 @@ from docker.models.images import Image
 
 from tests.system.containers import build, copied, engine, ran
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(900)]
 
 LARGE = {
     *("tensorflow-cpu", "tensorflow", "keras", "libclang", "xgboost-cpu", "xgboost", "sympy"),

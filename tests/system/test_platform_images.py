@@ -19,7 +19,7 @@ from tests.serving.example import FEATURES, ROOT, Server, payment
 from tests.system.containers import Shipped, answers, build, copied, engine
 from tests.system.load import until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
