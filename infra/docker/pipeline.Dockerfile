@@ -31,7 +31,7 @@ RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=links,targe
  && uv pip install --quiet --require-hashes --no-deps --build-constraints /locks/build.txt -r /locks/pipeline.txt \
  && if [ -n "$(find /links -name '*.whl')" ]; then set -- --no-index --find-links /links; \
     else set -- --torch-backend cpu; fi \
- && sed "s/==.*/& --hash=sha256:$TORCH_SHA256/" /locks/torch.txt >/tmp/torch.txt \
+ && sed "s/==.*/&+cpu --hash=sha256:$TORCH_SHA256/" /locks/torch.txt >/tmp/torch.txt \
  && uv pip install --quiet --require-hashes --no-deps "$@" -r /tmp/torch.txt \
  && PYTHONHASHSEED=0 python3 -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/mlops/lib \
  && rm -r /tmp/*

@@ -208,7 +208,7 @@ def seconds_to_ready(contained: Contained) -> float:
 def ran(image: Image, command: list[str]) -> str:
     """What a command said that ended well, in a container without rights whose root cannot be written."""
     client = engine()
-    container = client.containers.run(image.id, command, detach=True, **HARDENED)
+    container = client.containers.run(image.id, command, detach=True, tmpfs={"/tmp": ""}, **HARDENED)
     try:
         status = container.wait(timeout=600)["StatusCode"]
         said: str = container.logs().decode()
