@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from mlops.contract import EFFORTS
+from mlops.errors import ConfigError
 
 __all__ = [
     "DATE",
@@ -21,6 +22,7 @@ __all__ = [
     "effort_option",
     "events_option",
     "layout_options",
+    "refuse_future",
     "seed_option",
     "train_from_option",
     "url_option",
@@ -74,6 +76,22 @@ events_option = click.option(
 url_option = click.option(
     "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is."
 )
+
+
+def refuse_future(day: date, where: str) -> None:
+    """Refuse a day after today, by which more would be removed than anybody kept long enough.
+
+    Args:
+        where: the option that named it.
+
+    Raises:
+        ConfigError: it is after today (UTC).
+    """
+    today = datetime.now(UTC).date()
+    if day > today:
+        raise ConfigError(
+            f"{day} is after today, {today} (UTC)", where=where, todo="name a day that has come"
+        )
 
 
 def delivery_options(command: F) -> F:
