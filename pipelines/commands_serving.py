@@ -89,8 +89,11 @@ def _api_key(file: Path | None) -> str:
     where: str | Path = "MLOPS_API_KEY" if file is None else file
     try:
         key = os.environ.get("MLOPS_API_KEY", "") if file is None else file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"no API key can be read: {error}", where=where) from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ConfigError(f"no API key can be read: {why}", where=where) from None
+    except UnicodeDecodeError:
+        key = ""
     if (file is not None and not key) or not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigError("is no API key", where=where, todo="make one: mlops keys create NAME --scope score")
     return key

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import click
 
@@ -73,8 +74,27 @@ events_option = click.option(
     required=True,
     help="Parquet or CSV, a file or a folder of files, here or as in s3://bucket/raw.",
 )
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConfigError(
+            f"{value!r} is no address of a server", where="--url", todo="write it as http://127.0.0.1:8080"
+        )
+    return value
+
+
 url_option = click.option(
-    "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is."
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    callback=_address,
+    help="Where the server is.",
 )
 
 
