@@ -14,10 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from mlops.errors import SetupError
 from serving.entries import Entry
 from serving.plan import StorePlan
 
-__all__ = ["OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction"]
+__all__ = ["MadeAnewError", "OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction"]
+
+
+class MadeAnewError(SetupError):
+    """The store is another one by now, which has to be opened."""
 
 
 class StoreTransaction(Protocol):

@@ -17,18 +17,19 @@ import msgspec
 import psutil
 import pytest
 
-from mlops.deployment import Deployed, Deployment, write_deployment
+from mlops.deployment import Deployed, Deployment, read_deployment, write_deployment
 from mlops.errors import MlopsError, SetupError
 from mlops.features import Count, FeatureSet, Rolling
 from mlops.schema import Column
 from mlops.signature import SIGNATURE
 from mlops.signing import PUBLIC_KEY
 from serving.access import Access
-from serving.app import begin_drain, serve
+from serving.app import serve
 from serving.batcher import Batcher
 from serving.events import Event
 from serving.follower import Follower
 from serving.metrics import WorkerMetrics
+from serving.notes import Refusal
 from serving.scorer import Scorer
 from serving.shared import Shared
 from serving.state import State
@@ -145,6 +146,11 @@ def name_a_bucket(world: World) -> None:
     write_deployment(world.pointer, Deployment(name="example", champion=champion))
 
 
+def name_no_uri(world: World) -> None:
+    champion = Deployed(version="2", candidate="mlp", framework="pytorch", uri="http://[::1", digest="0")
+    write_deployment(world.pointer, Deployment(name="example", champion=champion))
+
+
 BAD = [
     (spoil_signature, "the signature does not match"),
     (spoil_model, "is not the file that was signed"),
@@ -158,6 +164,7 @@ BAD = [
     (remove_bundle, "cannot be read"),
     (write_no_deployment, "not a valid Deployment"),
     (name_a_bucket, "only local folders"),
+    (name_no_uri, "is no URI"),
 ]
 
 
@@ -215,6 +222,56 @@ def test_what_is_refused_and_what_is_mended_is_logged_once_each(world: World) ->
     assert log.count("nothing is refused any more: version 1 still answers") == 2
 
 
+def test_a_uri_that_is_none_at_the_start_leaves_it_to_what_answered_before_until_it_is_mended(
+    world: World,
+) -> None:
+    good = read_deployment(world.pointer)
+    assert good is not None
+    name_no_uri(world)
+    bad = read_deployment(world.pointer)
+    assert bad is not None
+    with world.server() as server:
+        assert "is no URI" in server.get("/readyz").body["refused"]["reason"]
+        write_deployment(world.pointer, msgspec.structs.replace(bad, previous=good.champion))
+        server.wait_for("version", "1")
+        assert server.get("/readyz").body["following"] is True
+        assert server.post("/v1/score", payment(1)).status == 200
+        write_deployment(world.pointer, good)
+        server.wait_for("refused", None)
+    assert "Traceback" not in (world.home / "serving.log").read_text()
+
+
+def test_a_bundle_that_fails_as_nobody_foresaw_is_refused_and_the_traceback_is_logged_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    follower = follower_of(world)
+    first = follower.check()
+    assert first is not None
+    follower.put(first)
+    second = world.bundle("second", seed=1)
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("by nothing")
+
+        patched.setattr("serving.follower.open_bundle", fail)
+        world.deploy("2", second)
+        for _ in range(2):
+            follower.ask()
+            assert follower.check() is None
+        assert follower.refused == Refusal(version="2", reason="ZeroDivisionError: by nothing")
+        assert [bool(record.exc_info) for record in caplog.records] == [True]
+    follower.ask()
+    found = follower.check()
+    assert found is not None and found.version == "2" and follower.refused is None
+    follower.close()
+
+
+def follower_of(world: World) -> Follower:
+    shared = Shared.create(1)
+    return Follower(world.options(), WorkerMetrics(shared), shared)
+
+
 class Failing(Follower):
     """Fails, once there is something to fail over, with an error that nobody foresaw."""
 
@@ -226,13 +283,14 @@ class Failing(Follower):
         return super().check()
 
 
-def test_when_the_pointer_is_not_followed_any_more_it_is_not_ready_and_still_closes_what_it_holds(
-    world: World,
+def test_when_the_pointer_is_not_followed_any_more_the_worker_ends_and_closes_what_it_holds(
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     follower = asyncio.run(asyncio.wait_for(fail_and_end(world), timeout=20))
     assert follower.service is not None
     with pytest.raises(SetupError, match="closed"), follower.service.store.begin():
         pass
+    assert "the worker ends: the pointer is not followed any more" in caplog.text
 
 
 async def fail_and_end(world: World) -> Follower:
@@ -261,13 +319,7 @@ async def fail_and_end(world: World) -> Follower:
         assert (await client.get("/readyz")).json()["following"] is True
         assert (await client.post("/v1/score", json=payment(1))).status_code == 200
         follower.fails = True
-        while (ready := await client.get("/readyz")).status_code == 200:
-            await asyncio.sleep(0.01)
-        assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
-        assert ready.json()["following"] is False
-        assert (await client.post("/v1/score", json=payment(2))).status_code == 200
-    begin_drain(state)
-    await serving
+        await serving
     return follower
 
 
@@ -291,8 +343,8 @@ def test_asked_to_reload_all_workers_answer_with_what_the_pointer_names_and_it_i
     (log,) = world.decisions.glob("audit-*.jsonl")
     lines = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
     assert [(line["action"], line["caller"], line["outcome"]) for line in lines] == [
-        ("reload", "local", "version 2 answers"),
-        ("reload", "local", "version 3 answers"),
+        ("/v1/admin/reload", "local", "version 2 answers"),
+        ("/v1/admin/reload", "local", "version 3 answers"),
     ]
 
 
