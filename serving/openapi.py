@@ -112,6 +112,7 @@ def _paths(
                     {"one": ("To one event", answer), "list": ("To a list", [answer])},
                     links=_FIND,
                 ),
+                effect="Its events go into the decision log, and count in the features of later ones, as any others.",
             )
         },
         "/v1/predict": {
@@ -123,18 +124,21 @@ def _paths(
                 "score",
                 body=_body(_ref("Rows"), {"rows": ("Typical rows", _example(schemas["Rows"]))}),
                 answer=_json(_ref("Scores"), {"scores": ("One score a row", _example(schemas["Scores"]))}),
+                effect="Nothing of it stays, but that it was asked.",
             )
         },
         "/v1/labels": {
             "post": _operation(
                 "label",
                 "Say what became of events",
-                "The same label may be sent again; of several for one event the last holds. Labels wait in a queue of "
-                "their own: beyond its end they are answered with 503.",
+                "The same label may be sent again; of several for one event the last holds. One that comes before its "
+                "event is held, and applied when the event comes. Labels wait in a queue of their own: beyond its end "
+                "they are answered with 503.",
                 "truth",
                 "labels",
                 body=_body(_list(_ref("Label"), max_labels), {"labels": ("A list of labels", [label])}),
                 answer=_json(_ref("Labelled"), {"labelled": ("", _example(schemas["Labelled"]))}),
+                effect="Its labels are logged, and count in features and in what is said of the model, as any others.",
             )
         },
         "/v1/decisions/{id}": {
@@ -177,6 +181,7 @@ def _paths(
                 "admin",
                 409,
                 answer=_json(_ref("Reloaded"), {}),
+                effect="Every worker does it, and it is in the audit log.",
             )
         },
         "/metrics": {
@@ -226,8 +231,9 @@ def _operation(
     answer: JsonSchema,
     body: JsonSchema | None = None,
     parameters: list[JsonSchema] | None = None,
+    effect: str = "",
 ) -> JsonSchema:
-    """An operation; `statuses` are those of its problems that not every one has."""
+    """An operation; `statuses` are those of its problems that not every one has, `effect` is what stays of a call."""
     needs = f"Needs a key with the scope `{scope}`." if scope else ""
     return {
         "operationId": id_,
@@ -235,6 +241,7 @@ def _operation(
         "summary": summary,
         "description": "\n\n".join(part for part in (description, needs) if part),
         "security": [{name: [scope]} for name in _SECURITY] if scope else [],
+        **({"x-effect": effect} if effect else {}),
         **({"parameters": parameters} if parameters else {}),
         **({"requestBody": body} if body else {}),
         "responses": refusals(*statuses, scope=scope, body=body is not None) | answer,
