@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ __all__ = [
     "GATE",
     "NOBODY",
     "aliased",
+    "at_registry",
     "bundle_of",
     "deployed",
     "entries",
@@ -48,6 +51,25 @@ _MISSING = (
 def model_name(settings: Settings) -> str:
     """The registered model's name: the use case's."""
     return load_use_case(settings.usecase).name
+
+
+@contextmanager
+def at_registry(settings: Settings) -> Iterator[MlflowClient]:
+    """A client for who asks about versions: training makes the home's database, asking does not.
+
+    Raises:
+        ConfigError: there is none in the home, or the setting `tracking_uri` does not fit.
+        SetupError: MLflow's database does not answer.
+    """
+    database = settings.home / "mlflow.db"
+    if not settings.tracking_uri and not database.exists():
+        raise ConfigError(
+            "no home with a model" if settings.home.is_dir() else "no such home",
+            where=settings.home,
+            todo="name another with --home, or make this one: mlops run",
+        )
+    with tracking.connected(settings) as mlflow:
+        yield mlflow
 
 
 def entry(settings: Settings, mlflow: MlflowClient, name: str, version: str) -> Any:
@@ -125,7 +147,7 @@ def bundle_of(settings: Settings, version: str) -> Bundle:
         BundleError: its bundle is not what was signed.
         SetupError: MLflow's database does not answer.
     """
-    with tracking.connected(settings) as mlflow:
+    with at_registry(settings) as mlflow:
         return opened(settings, entry(settings, mlflow, model_name(settings), version))
 
 
@@ -136,6 +158,6 @@ def feature_names(settings: Settings) -> dict[str, tuple[str, ...]]:
         BundleError: a bundle is not what was signed.
         SetupError: MLflow's database does not answer.
     """
-    with tracking.connected(settings) as mlflow:
+    with at_registry(settings) as mlflow:
         bundles = [opened(settings, held) for held in entries(mlflow, model_name(settings))]
     return {bundle.digest: bundle.features.names for bundle in bundles}
