@@ -17,7 +17,7 @@ from mlops.errors import BundleError, MlopsError, SetupError
 from mlops.settings import without_password
 from serving.audit import Audit
 from serving.decisions import AppendLog, damaged_lines, last_decisions, last_labels
-from serving.instruments import BATCH_EVENTS, LABELS, LOG_FAILURES, MODEL_LOADS, MODEL_REFUSED
+from serving.instruments import BATCH_EVENTS, LABELS, LOG_DAMAGED, MODEL_LOADS, MODEL_REFUSED
 from serving.metrics import WorkerMetrics
 from serving.notes import Note, Refusal
 from serving.options import Options
@@ -60,7 +60,6 @@ class Follower:
         self._seen: tuple[int, ...] = ()
         self._retry_at: float | None = None  # where what was seen is to be tried again
         self._checking = threading.Lock()
-        self._damaged = 0
         self._found: Scorer | None = None
         self.settle: Callable[[], None] = lambda: None
         """Called before another scorer is put in place: what was read for the one before is to be scored by it."""
@@ -110,7 +109,7 @@ class Follower:
                 due = time.monotonic() + poll_seconds
                 for log in (*self._logs, self.audit):
                     log.rotate_if_due()
-                self._count_damaged()
+                self._metrics.cells[LOG_DAMAGED.at()] = sum(damaged_lines().values())
             if self.service is not None and self.troubles.is_due():
                 await asyncio.to_thread(self.troubles.look, self.service.store)
             await asyncio.sleep(min(_LISTEN_SECONDS, poll_seconds))
@@ -148,12 +147,6 @@ class Follower:
             rotate_bytes=options.rotate_bytes,
             rotate_seconds=options.rotate_seconds,
         )
-
-    def _count_damaged(self) -> None:
-        """Count lines of the logs that were found to be none as what the log failed to keep."""
-        found = sum(damaged_lines().values())
-        self._metrics.cells[LOG_FAILURES.at()] += found - self._damaged
-        self._damaged = found
 
     def _committed(self) -> float:
         """A number that grows with all that is both in a log and in the store."""

@@ -261,4 +261,4 @@ def test_a_server_with_a_damaged_line_in_its_log_answers_and_says_so(world: Worl
         assert server.get("/readyz").status == 200
         assert server.wait_for("log", ...) == f"{path}: damaged lines that are passed over: 1"
         assert server.post("/v1/score", payment(9)).status == 200
-        until(lambda: "mlops_log_failures_total 1.0" in server.text("/metrics"))
+        until(lambda: "mlops_log_damaged_lines 1.0" in server.text("/metrics"))
