@@ -1,4 +1,4 @@
-"""Send past events to a running server as if they happened now, and each label when it is due.
+"""Send past events to a running server in their order, and each label when it is due by the events' own time.
 
 Labels go ahead of the events that may see them: before a batch of events is sent, so are all labels known by the
 batch's last event time. Events that have no time are sent as they stand in the files, and their labels after them.
