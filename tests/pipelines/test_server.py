@@ -110,6 +110,7 @@ def test_its_help_is_the_server_s(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert said.startswith("usage: mlops serve ") and "--drain-seconds" in said
+    assert "decisions and public key are those of the home" in said and "mlops serve --no-keys\n" in said
 
 
 def test_serving_without_a_word_on_keys_says_in_one_line_what_to_do(
