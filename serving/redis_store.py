@@ -29,7 +29,7 @@ from mlops.errors import SetupError
 from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
 from serving.redis_wire import Command, RedisWire
-from serving.store import Rehearsal, StoreTransaction
+from serving.store import MadeAnewError, Rehearsal, StoreTransaction
 from serving.tables import UNORDERED
 from serving.totals import Layouts, Totals
 
@@ -254,9 +254,11 @@ class _Locks:
 
 
 def _check_plan(found: bytes | None, written: bytes, where: str) -> None:
+    if not found:
+        what = "the store is empty: the Redis has lost it"
+        raise SetupError(what, where=where, todo="backfill it, and start again")
     if found != written:
-        what = "was made anew" if found else "is empty: the Redis has lost it"
-        raise SetupError(f"the store {what}", where=where, todo="backfill it, and start again")
+        raise MadeAnewError("the store was made anew", where=where, todo="backfill it, and start again")
 
 
 def _literal(name: bytes) -> bytes:

@@ -381,3 +381,34 @@ def test_while_a_dead_process_holds_a_key_others_are_answered_soon_and_the_key_i
         assert refused.status == 503 and "another process holds the locks" in refused.body["detail"]
         assert time.monotonic() - began < 2.5  # and not as long as the lock lasts
         answered(server, payment(3, card=5))
+
+
+def test_a_redis_that_takes_nothing_more_is_told_until_it_does(
+    world: World, redis_server: RedisServer
+) -> None:
+    with world.server() as server:
+        served(server, 1)
+        redis_server.client.config_set("maxmemory", 1)
+        assert server.post("/v1/score", payment(2)).status == 503
+        for _ in range(8):  # longer than the first probes take, and as long as nobody asks for a score
+            ready = server.get("/readyz")
+            assert ready.status == 503 and "maxmemory" in ready.body["store"]
+            time.sleep(0.5)
+        redis_server.client.config_set("maxmemory", 0)
+        until(lambda: server.get("/readyz").status == 200)
+        served(server, 2)
+
+
+def test_a_redis_that_was_filled_anew_is_opened_by_the_next_worker(
+    world: World, redis_server: RedisServer
+) -> None:
+    with world.server() as server:
+        served(server, 1)
+        (worker,) = server.workers()
+        plan = redis_server.client.get("mlops:plan")
+        assert isinstance(plan, bytes)
+        redis_server.client.set("mlops:plan", plan + b" ")
+        reply = server.post("/v1/score", payment(2))
+        assert reply.status == 503 and "made anew" in reply.body["detail"]
+        until(lambda: server.workers() not in ([], [worker]))
+        served(Server(server.process, str(server.port)), 2)
