@@ -27,6 +27,7 @@ from serving.service import RECENT, Service
 from serving.shared import Shared
 from serving.store import OnlineStore
 from serving.stores import is_in_place, open_store
+from serving.supervisor import BEAT
 from serving.troubles import Troubles
 
 __all__ = ["Follower"]
@@ -260,11 +261,16 @@ class Follower:
         folder = self._options.decisions
         try:
             service = Service(store, scorer, *self._logs, self._metrics)
-            if recovered := service.recover(last_decisions(folder, RECENT), last_labels(folder, RECENT)):
+            logged = last_decisions(folder, RECENT), last_labels(folder, RECENT)
+            if recovered := service.recover(*logged, self._beat):
                 _log.info("recovered %d events from the decision log", recovered)
         except SetupError as error:
             raise _StoreFailsError(error) from None
         return service
+
+    def _beat(self) -> None:
+        """Let the supervisor see that a start that takes long goes on."""
+        self._control[BEAT] += 1
 
     def _write_note(self) -> None:
         note = Note(pid=os.getpid(), refused=self.refused)

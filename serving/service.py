@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 
@@ -229,7 +229,12 @@ class Service:
                 )
         self._run, self._unsettled = run, False
 
-    def recover(self, decisions: Sequence[Decision], labels: Sequence[LabelRecord]) -> int:
+    def recover(
+        self,
+        decisions: Sequence[Decision],
+        labels: Sequence[LabelRecord],
+        stepped: Callable[[], None] = lambda: None,
+    ) -> int:
         """Give the store what was logged but not committed when the process died; return how many events.
 
         Of several decisions about one event it gets the last. Those that it has another for are written down as void.
@@ -241,11 +246,13 @@ class Service:
         Args:
             decisions: the last ones of their log, in its order.
             labels: the last ones of theirs, in its order.
+            stepped: called after each transaction.
         """
         steps = self._recovery(decisions, labels)
         while True:
             try:
                 next(steps)
+                stepped()
             except StopIteration as end:
                 return int(end.value)
 

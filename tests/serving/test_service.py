@@ -181,6 +181,18 @@ def test_what_was_forgotten_is_given_again_in_turns_between_which_nothing_is_sco
     assert [_answered(service, number) for number in range(250)] == answers
 
 
+def test_a_start_that_has_much_to_give_the_store_shows_that_it_goes_on(
+    service: Service, store: FailingStore
+) -> None:
+    for number in range(250):
+        _answered(service, number)
+    service.store = FailingStore(store.plan)
+    steps: list[int] = []
+    decisions = last_decisions(service._decisions.folder, RECENT)
+    assert service.recover(decisions, [], lambda: steps.append(service.store.count("answers"))) == 250
+    assert {0, 100, 200, 250} <= set(steps)
+
+
 def test_a_label_that_another_takes_while_older_ones_are_given_again_stays(
     service: Service, store: FailingStore, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
