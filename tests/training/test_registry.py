@@ -16,6 +16,7 @@ from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from tests.training.registered import House, refused
 from training import registry, tracking
+from training.copy_record import copy_record
 from training.gate import Verdict
 from training.registry import champion
 
@@ -288,6 +289,7 @@ def test_nothing_registered_is_a_status_too(settings: Settings) -> None:
         lambda settings: registry.must_be_promotable(settings, "1"),
         lambda settings: registry.reject(settings, "1"),
         lambda settings: registry.bundle_of(settings, "1"),
+        lambda settings: copy_record(settings, "postgresql+psycopg://127.0.0.1:1/record"),
     ],
 )
 def test_asking_in_a_folder_that_is_no_home_makes_nothing_there(

@@ -33,6 +33,7 @@ __all__ = [
     "entry",
     "feature_names",
     "model_name",
+    "must_have_record",
     "open_as",
     "opened",
 ]
@@ -53,13 +54,11 @@ def model_name(settings: Settings) -> str:
     return load_use_case(settings.usecase).name
 
 
-@contextmanager
-def at_registry(settings: Settings) -> Iterator[MlflowClient]:
-    """A client for who asks about versions: training makes the home's database, asking does not.
+def must_have_record(settings: Settings) -> None:
+    """Refuse a home without MLflow's database: training makes it, and asking does not.
 
     Raises:
-        ConfigError: there is none in the home, or the setting `tracking_uri` does not fit.
-        SetupError: MLflow's database does not answer.
+        ConfigError: there is none, and the setting `tracking_uri` names no other.
     """
     database = settings.home / "mlflow.db"
     if not settings.tracking_uri and not database.exists():
@@ -68,6 +67,17 @@ def at_registry(settings: Settings) -> Iterator[MlflowClient]:
             where=settings.home,
             todo="name another with --home, or make this one: mlops run",
         )
+
+
+@contextmanager
+def at_registry(settings: Settings) -> Iterator[MlflowClient]:
+    """A client for who asks about versions.
+
+    Raises:
+        ConfigError: there is no database in the home, or the setting `tracking_uri` does not fit.
+        SetupError: MLflow's database does not answer.
+    """
+    must_have_record(settings)
     with tracking.connected(settings) as mlflow:
         yield mlflow
 
