@@ -84,7 +84,7 @@ def _ask(store: OnlineStore, cells: memoryview[float], troubles: Troubles) -> No
         cells[STORE_UP.at()] = 0.0
         troubles.asked(str(error))
     else:
-        cells[STORE_UP.at()] = 1.0
+        cells[STORE_UP.at()] = troubles.why("store") is None  # it may answer, and take nothing
         troubles.asked(None)
 
 

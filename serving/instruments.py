@@ -264,7 +264,7 @@ LOG_DAMAGED = Gauge(
     "Damaged lines that were found, and passed over, where the end of those logs was read.",
     together=True,
 )
-STORE_UP = Gauge("mlops_store_up", "1 if the online store can be reached.")
+STORE_UP = Gauge("mlops_store_up", "1 if the online store can be reached, and written to as far as is known.")
 STORE_ASKED = Gauge("mlops_store_asked_timestamp_seconds", "When the store was asked last, since the epoch.")
 STORE_EVENTS = Gauge("mlops_store_events", "Events in the online store.", together=True)
 STORE_BYTES = Gauge("mlops_store_bytes", "Size of the online store.", together=True)
