@@ -8,6 +8,9 @@ its locks are not its own any more (WATCH), and writes nothing.
 Redis keeps what it is set to keep. With `appendonly yes` and `appendfsync always` that is all that was committed; with
 `everysec` the last two seconds may be lost when it crashes or loses power; without `appendonly`, all since its last
 snapshot. `serving.service` gives it what it lost of the last moments from the logs; an empty one is refused.
+
+In a server all wait for one exchange with it: a second at most, and half a second for locks. What is asked beside that,
+for metrics and readiness, has a connection of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from mlops.errors import SetupError
 from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
 from serving.redis_wire import Command, RedisWire
-from serving.store import MadeAnewError, Rehearsal, StoreTransaction
+from serving.store import BusyError, MadeAnewError, Rehearsal, StoreTransaction
 from serving.tables import UNORDERED
 from serving.totals import Layouts, Totals
 
@@ -225,7 +228,7 @@ class _Locks:
             if locked:
                 break
             if time.monotonic() > deadline:
-                raise SetupError(
+                raise BusyError(
                     "another process holds the locks", where=self._where, todo="send the request again"
                 )
             time.sleep(pause * random.uniform(0.5, 1))

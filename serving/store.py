@@ -18,7 +18,11 @@ from mlops.errors import SetupError
 from serving.entries import Entry
 from serving.plan import StorePlan
 
-__all__ = ["MadeAnewError", "OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction"]
+__all__ = ["BusyError", "MadeAnewError", "OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction"]
+
+
+class BusyError(SetupError):
+    """Others are at the same events or keys; the store can be used."""
 
 
 class MadeAnewError(SetupError):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlops.errors import SetupError
-from serving.store import MadeAnewError, OnlineStore
+from serving.store import BusyError, MadeAnewError, OnlineStore
 
 __all__ = ["QUIET_S", "Troubles"]
 
@@ -52,6 +52,8 @@ class Troubles:
 
     def failed(self, error: SetupError) -> None:
         """Take note of why events were not scored, or labels not taken."""
+        if isinstance(error, BusyError):  # it is about a few keys, and soon over
+            return
         place = None if error.where is None else Path(error.where)
         what = "log" if place is not None and place.is_relative_to(self._folders["log"]) else "store"
         if what == "store" and place == self._audit:

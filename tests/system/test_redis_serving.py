@@ -380,6 +380,8 @@ def test_while_a_dead_process_holds_a_key_others_are_answered_soon_and_the_key_i
         refused = server.post("/v1/score", payment(3, card=5))
         assert refused.status == 503 and "another process holds the locks" in refused.body["detail"]
         assert time.monotonic() - began < 2.5  # and not as long as the lock lasts
+        assert server.get("/readyz").status == 200
+        served(server, 4, card=6)
         answered(server, payment(3, card=5))
 
 
@@ -394,6 +396,7 @@ def test_a_redis_that_takes_nothing_more_is_told_until_it_does(
             ready = server.get("/readyz")
             assert ready.status == 503 and "maxmemory" in ready.body["store"]
             time.sleep(0.5)
+        until(lambda: 'mlops_store_up{worker="0"} 0.0' in server.text("/metrics"))
         redis_server.client.config_set("maxmemory", 0)
         until(lambda: server.get("/readyz").status == 200)
         served(server, 2)
