@@ -25,6 +25,7 @@ from contextlib import suppress
 
 from mlops.errors import ConfigError, SetupError
 from serving.instruments import WORKER_RESTARTS
+from serving.logs import say_why
 from serving.options import Options
 from serving.shared import Shared
 
@@ -229,7 +230,7 @@ class Supervisor:
         if self._answered:
             _log.error("worker %d cannot start: %s", place.number, why)
         else:
-            print(why, file=sys.stderr, flush=True)
+            say_why(why, self._options.log_format)
 
     def _hang_up(self, place: _Place) -> None:
         if place.line is not None:

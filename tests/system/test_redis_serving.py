@@ -6,12 +6,10 @@ import http.client
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from mlops.records import read_decisions
 from pipelines.kernel import features_of
 from serving.codes import encode_id
 from tests.serving.example import EVENTS, FEATURES, Server, World, payment
+from tests.system.failover import Failover
 from tests.system.redis_server import RedisServer, running_redis
 
 pytestmark = pytest.mark.system
@@ -244,46 +243,6 @@ def test_a_server_that_starts_before_its_redis_answers_once_it_is_there(
         until(lambda: server.get("/readyz").status == 200)
         assert served(server, 1)["features"]["card_count_1d"] == 1
     assert "s3cret" not in (world.home / "serving.log").read_text()
-
-
-class Failover:
-    """What stands before two servers as one address: it drops the connection that a transaction comes on, and from
-    then on the second one is what is reached.
-    """
-
-    def __init__(self, first: RedisServer) -> None:
-        self._port = first.port
-        self._second: int | None = None
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.uri = first.uri.replace(str(first.port), str(self._listener.getsockname()[1]))
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def fail_at_the_next_transaction(self, second: RedisServer) -> None:
-        self._second = second.port
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return  # closed
-            far = socket.create_connection(("127.0.0.1", self._port))
-            for ends in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=ends, daemon=True).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):  # the other direction has ended
-            while data := source.recv(1 << 16):
-                if self._second is not None and b"EVAL" in data:
-                    self._port, self._second = self._second, None
-                    break
-                target.sendall(data)
-        for end in (source, target):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
 
 
 def test_where_another_redis_takes_over_in_the_middle_a_repeat_gets_the_decision_that_was_acknowledged(

@@ -280,6 +280,7 @@ def test_workers_that_are_killed_again_and_again_lose_nothing_that_was_acknowled
                 labelled.append(number)
                 os.kill(random.choice(server.workers()), signal.SIGKILL)
             load.go_on(100)
+        until(lambda: log_of(world).count("was ended by signal 9") == 5)
         assert set(load.statuses) <= {200, 503}
         assert 0 < load.broken <= 4 * 5 + 4
         client = Server(server.process, str(server.port))
