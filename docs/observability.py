@@ -77,6 +77,11 @@ which is also in the answer's `X-Request-Id`: the client's own, if it sent one, 
 side. Only what the service could not do is logged, and what changed. A trouble is told once when it begins and once
 when it is over; what is true of many requests once in ten seconds, with how often it was. Answers are counted, and
 what was decided is in [the decision log](decision-log.md). Keys, events and passwords are in no message.
+
+Why a server cannot start is a line of the log as well, of level `CRITICAL`: on a terminal, or with `--log-format text`,
+it is the bare sentence. An error in the options themselves comes before their `--log-format` is known, and is JSON
+wherever stderr is no terminal. stdout is no log: it has one line, `serving version 3 on http://…`, for who started the
+server and waits for its address, once it answers. Collect stderr, or let the collector pass a line that is no JSON.
 """
 
 

@@ -23,9 +23,11 @@ __all__ = [
     "Sum",
     "Where",
     "duration_us",
+    "span_text",
 ]
 
 _UNITS_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_WORDS = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 
 
 def duration_us(text: str) -> int:
@@ -40,6 +42,13 @@ def duration_us(text: str) -> int:
             f"{text!r} is not a duration", todo="write a whole number and s, m, h or d: 30m, 7d"
         )
     return int(match[1]) * _UNITS_US[match[2]]
+
+
+def span_text(microseconds: int) -> str:
+    """A duration of whole seconds as people say it: 7 days, 1 hour."""
+    unit = next(unit for unit in _WORDS if microseconds % _UNITS_US[unit] == 0)
+    count = microseconds // _UNITS_US[unit]
+    return f"{count} {_WORDS[unit]}{'' if count == 1 else 's'}"
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -151,3 +160,11 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     include_current: bool
     where: Where | None
     fallback: float
+
+    @property
+    def over(self) -> str:
+        """Its window, in words that end a description: in the last 7 days; in the day up to 2 hours before."""
+        window = span_text(self.window_us).removeprefix("1 ")
+        if self.delay_us:
+            return f"in the {window} up to {span_text(self.delay_us)} before"
+        return f"in the last {window}"

@@ -298,5 +298,10 @@ class FeatureSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return max((a.window_us + a.delay_us for a in self.aggregates), default=0)
 
     def describe(self) -> list[tuple[str, str, str]]:
-        """(name, unit, description) of each feature, in order."""
-        return [(name, f.unit, f.description) for f in self.features for name in f.names]
+        """(name, unit, description) of each feature, in order. What aggregates events says of which time, too."""
+        over = {a.name: f", {a.over}" for a in self.aggregates}
+        return [
+            (name, f.unit, f.description and f.description + over.get(name, ""))
+            for f in self.features
+            for name in f.names
+        ]

@@ -1,4 +1,4 @@
-"""Why a row scores as it does, from the bundle alone: the features that moved its score furthest from the typical."""
+"""Why a row scores as it does, from the bundle alone: the features that moved its score furthest from others'."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ReasonCodes:
         self._words = _words(bundle.features)
         columns = bundle.schema.events.columns
         self._digits = {c.unit: c.decimals for c in columns if c.unit and c.type == "decimal"}
-        self._typical = [
+        self._referred = [
             self._range(column.tolist(), unit)
             for column, (_, unit) in zip(self.explainer.reference.T, self._words, strict=True)
         ]
@@ -78,7 +78,7 @@ class ReasonCodes:
     def _reason(self, at: int, value: float, contribution: float) -> Reason:
         words, unit = self._words[at]
         text = (
-            f"{words} is {self._said(value, unit)}, typically {self._typical[at]}: "
+            f"{words} is {self._said(value, unit)}, compared with {self._referred[at]} in the reference rows: "
             f"{'raises' if contribution > 0 else 'lowers'} the score by {abs(contribution):.3g}"
         )
         return Reason(feature=self._names[at], value=value, contribution=contribution, text=text)
@@ -87,7 +87,10 @@ class ReasonCodes:
         return " ".join(filter(None, quantity(value, unit, self._digits)))
 
     def _range(self, values: list[float], unit: str) -> str:
-        """What a feature is in the reference rows: they are few, and their median may be what no row can have."""
+        """What a feature is in the reference rows: they are few, and their median may be what no row can have.
+
+        They say what a row is compared with, and not what is usual: of each feature they hold a handful of values.
+        """
         if unit in ("s", "share"):
             low, high = (self._said(value, unit) for value in (min(values), max(values)))
         else:  # the unit has been said with the value

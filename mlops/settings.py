@@ -135,5 +135,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def without_password(uri: str) -> str:
     """A URI as it may be shown: without a password, and without its query, which may hold one."""
     parts = urlsplit(uri)
+    if not parts.netloc:  # a file's, whose slashes would not all come back
+        return uri.partition("?")[0]
     users, at, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=users.partition(":")[0] + at + host, query="").geturl()

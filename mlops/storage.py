@@ -174,13 +174,16 @@ def local_path(uri: str, *, base: Path) -> Path:
     """The path that a URI names: a `file://` URI, an absolute path, or a path from `base`.
 
     Raises:
-        ConfigError: the URI has another scheme, or names no path.
+        ConfigError: the URI has another scheme, names no path, or is none.
     """
     if "\0" in unquote(uri):
         raise ConfigError("a path has no null byte", where=repr(uri))
     if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", uri):
         return base / uri
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise ConfigError(f"is no URI: {error}", where=repr(uri)) from None
     if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
         raise ConfigError("only local folders can be read", where=uri, todo="mount it on this machine")
     return Path(unquote(parts.path))

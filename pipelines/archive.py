@@ -36,6 +36,7 @@ __all__ = [
     "is_closed",
     "logged_decisions",
     "logged_labels",
+    "must_have_logs",
     "read_manifest",
     "reading",
     "write_manifest",
@@ -119,6 +120,16 @@ def reading(decisions: Path) -> Iterator[Manifest]:
         return
     with one_writer(archive):
         yield read_manifest(decisions)
+
+
+def must_have_logs(decisions: Path) -> None:
+    """Refuse to go on without a folder of logs, before anything is made for it.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not decisions.is_dir():
+        raise InputError("no logs", where=decisions, todo="nothing was served yet: mlops serve")
 
 
 def logged_decisions(

@@ -99,4 +99,6 @@ def list_(settings: Settings, path: Path | None, json_: bool) -> None:
 @click.pass_obj
 def revoke(settings: Settings, name: str, path: Path | None) -> None:
     """Take a key out of the file: running servers refuse it within a second."""
-    revoke_key(_file(settings, path), name)
+    file = _file(settings, path)
+    revoke_key(file, name)
+    print(f"key {name} is revoked: it is no longer in {file}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mlops.deployment import Deployment
 from mlops.errors import ConfigError
 from mlops.settings import Settings, without_password
 from pipelines.command_line import show, watched
@@ -35,8 +36,9 @@ def promote(settings: Settings, version: str | None, by: str, why: str, json_: b
             where=without_password(settings.mlflow_uri),
             todo="train one: mlops train",
         )
+    registry.must_be_promotable(settings, version)
     watched("backfill", lifecycle.fill_store, settings, version)
-    show(watched("promote", registry.promote, settings, version, by=by, why=why), json_)
+    _show(watched("promote", registry.promote, settings, version, by=by, why=why), json_)
 
 
 @click.command()
@@ -49,7 +51,11 @@ def reject(settings: Settings, version: str, by: str, why: str, json_: bool) -> 
     """Archive VERSION for ever: it is not promoted, and nobody rolls back to it."""
     from training import registry
 
-    show(registry.reject(settings, version, by=by, why=why), json_)
+    step = registry.reject(settings, version, by=by, why=why)
+    if json_:
+        show(step, json_)
+    else:
+        print(f"version {step.version} is rejected, by {step.by}: {step.why}".removesuffix(": "))
 
 
 @click.command()
@@ -61,7 +67,15 @@ def rollback(settings: Settings, by: str, why: str, json_: bool) -> None:
     """Make the champion before the present one the champion again."""
     from training import registry
 
-    show(watched("roll back", registry.rollback, settings, by=by, why=why), json_)
+    _show(watched("roll back", registry.rollback, settings, by=by, why=why), json_)
+
+
+def _show(deployment: Deployment, json_: bool) -> None:
+    if json_:
+        show(deployment, json_)
+        return
+    before = f", {deployment.previous.version} before" if deployment.previous else ""
+    print(f"version {deployment.champion.version} answers now{before}")
 
 
 @click.command()

@@ -17,6 +17,15 @@ from pipelines.options import DATE, PATH, as_json, events_option, layout_options
 
 __all__ = ["replay", "serve"]
 
+_AT_HOME = """
+Pointer, store, decisions and public key are those of the home, {home},
+unless an option or a variable names others. With API keys, and without them for this machine alone:
+
+    mlops keys create till --scope score --scope labels
+    mlops serve --keys {keys}
+
+    mlops serve --no-keys"""
+
 
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
@@ -27,7 +36,11 @@ def serve(settings: Settings, arguments: tuple[str, ...]) -> None:
     from serving.options import check_keys, read_options
 
     environment = variables(settings, os.environ)
-    options = read_options(arguments, environment, prog="mlops serve")
+    try:
+        options = read_options(arguments, environment, prog="mlops serve")
+    except SystemExit:  # it was asked for its help, which is that of `python -m serving`
+        click.echo(_AT_HOME.format(home=settings.home, keys=settings.keys / "api-keys.json"))
+        raise
     if not options.pointer.exists():
         raise ConfigError(
             "no champion to serve", where=options.pointer, todo="promote one: mlops run, mlops promote"
@@ -65,7 +78,7 @@ def replay(
     singles: int,
     json_: bool,
 ) -> None:
-    """Send past events to a running server as if they happened now, and labels when they are due."""
+    """Send past events to a running server in their order, and labels when they are due by the events' time."""
     from mlops.contract import load_use_case
     from pipelines.replay import Recording
     from pipelines.replay import replay as send
@@ -89,8 +102,11 @@ def _api_key(file: Path | None) -> str:
     where: str | Path = "MLOPS_API_KEY" if file is None else file
     try:
         key = os.environ.get("MLOPS_API_KEY", "") if file is None else file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"no API key can be read: {error}", where=where) from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ConfigError(f"no API key can be read: {why}", where=where) from None
+    except UnicodeDecodeError:
+        key = ""
     if (file is not None and not key) or not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigError("is no API key", where=where, todo="make one: mlops keys create NAME --scope score")
     return key

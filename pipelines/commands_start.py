@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -40,6 +39,7 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
     """The whole loop on simulated payments, from raw events to a retrained model."""
     from pipelines.demo import run_demo
     from pipelines.demo_results import PAGE
+    from pipelines.server import serving_command
     from pipelines.tables import demo_table
     from pipelines.view import View
 
@@ -52,7 +52,7 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
         return
     print(demo_table(summary))
     print(f"The story in pictures: {settings.home / PAGE}")
-    print(f"Its champion, served:  {Path(sys.argv[0])} --home {settings.home} serve")
+    print(f"Its champion, served:  {serving_command(settings)}")
 
 
 @click.command()

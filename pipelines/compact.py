@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops.errors import InputError, MlopsError
+from mlops.errors import MlopsError
 from mlops.policy import DecisionLog
 from mlops.records import Decision, Kind, LabelRecord, log_files, read_lines
 from mlops.schema import ColumnType, EventSchema, Label
@@ -31,6 +31,7 @@ from pipelines.archive import (
     Source,
     batches,
     is_closed,
+    must_have_logs,
     read_manifest,
     write_manifest,
 )
@@ -86,8 +87,7 @@ def compact(
         MlopsError: a file does not hold what was written to it.
         SetupError: the disk is full.
     """
-    if not decisions.is_dir():
-        raise InputError("no logs", where=decisions, todo="nothing was served yet: mlops serve")
+    must_have_logs(decisions)
     types, being_written = event_types(schema, label), 0
     counts = {"files": 0, "decisions": 0, "labels": 0}
     with one_writer(decisions / ARCHIVE):

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mlops.errors import InputError
 from mlops.records import Decision, LabelRecord, log_files, read_lines
 from mlops.storage import one_writer, replace_file
 from pipelines.archive import (
@@ -23,6 +22,7 @@ from pipelines.archive import (
     Manifest,
     archived_rows,
     is_closed,
+    must_have_logs,
     read_manifest,
     write_manifest,
 )
@@ -60,8 +60,7 @@ def erase(decisions: Path, column: str, value: str, pseudonyms: Pseudonyms | Non
         InputError: there are no logs, or a line does not parse.
         SetupError: the disk is full.
     """
-    if not decisions.is_dir():
-        raise InputError("no logs", where=decisions, todo="nothing was served yet: mlops serve")
+    must_have_logs(decisions)
 
     def is_theirs(decision: Decision) -> bool:
         return str(decision.event.get(column)) == value

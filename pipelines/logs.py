@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 
+from mlops.bundle import Schema
 from mlops.contract import load_use_case
 from mlops.errors import ConfigError
 from mlops.settings import Settings
-from pipelines.archive import read_manifest
+from mlops.tables import read_event_table
+from pipelines.archive import must_have_logs, read_manifest
 from pipelines.compact import CompactResult, compact
 from pipelines.erase import Erased, erase
+from pipelines.options import refuse_future
 from pipelines.pseudonyms import KEY_FILE, Pseudonyms, read_or_make_key
+from pipelines.whose import key_value, whose
 
 __all__ = ["compact_logs", "erase_from_logs", "pseudonyms_of"]
 
@@ -19,9 +23,11 @@ def compact_logs(settings: Settings, *, today: date) -> CompactResult:
     """Take the server's closed files into the archive, and remove what policy.yaml says was kept long enough.
 
     Raises:
-        ConfigError: the key of the archive's pseudonyms is missing, or is another.
+        ConfigError: `today` is after today (UTC), or the key of the archive's pseudonyms is missing, or is another.
         InputError: there are no logs, or a line does not parse.
     """
+    refuse_future(today, "--as-of")
+    must_have_logs(settings.decisions)
     use_case = load_use_case(settings.usecase)
     policy, pseudonyms = use_case.policy.decisions, pseudonyms_of(settings)
     return compact(settings.decisions, use_case.events, use_case.label, policy, pseudonyms, today=today)
@@ -31,15 +37,26 @@ def erase_from_logs(settings: Settings, key: str) -> Erased:
     """Erase the decisions about one key, such as `customer_id=42`, and their labels.
 
     Raises:
-        ConfigError: that is no column and value, or the key of the archive's pseudonyms is missing, or is another.
+        ConfigError: that is no column that names somebody and a value that it can hold, or the key of the archive's
+            pseudonyms is missing, or is another.
         InputError: there are no logs, or a line does not parse.
     """
-    column, equals, value = key.partition("=")
-    names = [column.name for column in load_use_case(settings.usecase).events.columns]
-    if not equals or column not in names:
+    use_case = load_use_case(settings.usecase)
+    personal = {*use_case.features.by_key, *use_case.policy.decisions.hash}
+    naming = [
+        column.name
+        for column in use_case.events.columns
+        if column.type == "id" or (column.name in personal and column.type in ("integer", "text"))
+    ]
+    column, text = whose(key)
+    if column not in naming:
         raise ConfigError(
-            f"{key!r} is not a column and a value", where="--key", todo=f"columns are {', '.join(names)}"
+            f"no column {column!r} that names somebody", where="--key", todo=f"those are {', '.join(naming)}"
         )
+    numbers = read_event_table(settings.events).whole_number_ids if settings.events.exists() else ()
+    schema = Schema(events=use_case.events, label=use_case.label, whole_number_ids=numbers)
+    value = str(key_value(column, text, schema))
+    must_have_logs(settings.decisions)
     return erase(settings.decisions, column, value, pseudonyms_of(settings))
 
 

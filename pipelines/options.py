@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 import click
 
 from mlops.contract import EFFORTS
+from mlops.errors import ConfigError
 
 __all__ = [
     "DATE",
@@ -21,6 +23,7 @@ __all__ = [
     "effort_option",
     "events_option",
     "layout_options",
+    "refuse_future",
     "seed_option",
     "train_from_option",
     "url_option",
@@ -71,9 +74,44 @@ events_option = click.option(
     required=True,
     help="Parquet or CSV, a file or a folder of files, here or as in s3://bucket/raw.",
 )
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConfigError(
+            f"{value!r} is no address of a server", where="--url", todo="write it as http://127.0.0.1:8080"
+        )
+    return value
+
+
 url_option = click.option(
-    "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the server is."
+    "--url",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    callback=_address,
+    help="Where the server is.",
 )
+
+
+def refuse_future(day: date, where: str) -> None:
+    """Refuse a day after today, by which more would be removed than anybody kept long enough.
+
+    Args:
+        where: the option that named it.
+
+    Raises:
+        ConfigError: it is after today (UTC).
+    """
+    today = datetime.now(UTC).date()
+    if day > today:
+        raise ConfigError(
+            f"{day} is after today, {today} (UTC)", where=where, todo="name a day that has come"
+        )
 
 
 def delivery_options(command: F) -> F:

@@ -1,4 +1,4 @@
-"""Send past events to a running server as if they happened now, and each label when it is due.
+"""Send past events to a running server in their order, and each label when it is due by the events' own time.
 
 Labels go ahead of the events that may see them: before a batch of events is sent, so are all labels known by the
 batch's last event time. Events that have no time are sent as they stand in the files, and their labels after them.
@@ -58,6 +58,12 @@ class Recording:
         order = [(schema.time, "ascending"), (schema.id, "ascending")]
         self.table = table.sort_by(order) if schema.time else table
 
+    @property
+    def extent(self) -> str:
+        """The days of the first and the last event, in words; for events with a time."""
+        time = pc.min_max(self.table[self.schema.time]).as_py()
+        return f"{time['min']:%Y-%m-%d} to {time['max']:%Y-%m-%d}" if len(self.table) else "none at all"
+
     def between(self, begin: datetime, end: datetime) -> pa.Table:
         """Events with begin ≤ event time < end, in order."""
         time = self.table[self.schema.time]
@@ -114,7 +120,8 @@ def replay(
         key: an API key with the scopes score and labels, if the server asks for one.
 
     Raises:
-        InputError: no days where events have a time, or days where they have none.
+        InputError: no days where events have a time, or days where they have none; the first day is after the last, or
+            there is nothing of these days to send.
         SetupError: the server is not there, or does not take the key.
     """
     if not recording.schema.time:
@@ -123,6 +130,8 @@ def replay(
         return _replay_at_once(recording, _Client(url, key), singles)
     if first_day is None or last_day is None:
         raise InputError("not said which days to replay", where="first and last day", todo="name both")
+    if first_day > last_day:
+        raise InputError(f"{first_day} is after --to, {last_day}", where="--from", todo="swap the two")
     midnight = datetime.min.time()
     begin = datetime.combine(first_day, midnight)
     end = datetime.combine(last_day + timedelta(days=1), midnight)
@@ -131,6 +140,10 @@ def replay(
     table = recording.between(begin, end) if events else recording.table.slice(0, 0)
     times = table[recording.schema.time].to_pylist()
     rows = recording.requests(table)
+    if events and not rows and not due:
+        raise InputError(
+            f"no events between {first_day} and {last_day}", todo=f"the files hold {recording.extent}"
+        )
     client = _Client(url, key)
     sent_labels = position = 0
     for size in _batches(len(rows), singles, during):
@@ -147,6 +160,8 @@ def replay(
 
 def _replay_at_once(recording: Recording, client: _Client, singles: int) -> ReplayResult:
     rows, labels, position = recording.requests(recording.table), recording.labels(recording.table), 0
+    if not rows:
+        raise InputError("no events in the files")
     for size in _batches(len(rows), singles, None):
         client.score(rows[position] if size == 1 else rows[position : position + size])
         position += size
@@ -166,8 +181,21 @@ def _batches(rows: int, singles: int, during: Callable[[], bool] | None) -> Iter
         position += size
 
 
+class _Problem(msgspec.Struct, frozen=True):
+    detail: str
+
+
+def _said(answer: httpx.Response) -> str:
+    """Why a server refused, in its own words."""
+    try:
+        return msgspec.json.decode(answer.content, type=_Problem).detail
+    except msgspec.DecodeError:  # it is no server of ours, or one is in between
+        return " ".join(answer.text[:200].split()) or answer.reason_phrase
+
+
 class _Client:
     def __init__(self, url: str, key: str) -> None:
+        self._start = "mlops serve" if key else "mlops serve --no-keys"
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         self._http = httpx.Client(base_url=url, timeout=30, headers=headers)
         self.requests = self.failed = 0
@@ -195,19 +223,19 @@ class _Client:
             answer = self._http.post(path, content=msgspec.json.encode(body))
         except httpx.ConnectError as error:
             raise SetupError(
-                "no server answers", where=self._http.base_url, todo="start it: mlops serve --no-keys"
+                "no server answers", where=self._http.base_url, todo=f"start it: {self._start}"
             ) from error
         except httpx.TransportError as error:
             self._fail(f"{path}: {error!r}")
             return
         if answer.status_code in (401, 403):
             raise SetupError(
-                f"the server does not let this in: {answer.text[:200]}",
+                f"the server does not let this in: {_said(answer)}",
                 where=self._http.base_url,
                 todo="make a key, mlops keys create NAME --scope score --scope labels, and say --key-file FILE",
             )
         if answer.status_code != 200:
-            self._fail(f"{path}: {answer.status_code} {answer.text[:200]}")
+            self._fail(f"{path}: {answer.status_code} {_said(answer)}")
 
     def _fail(self, text: str) -> None:
         self.failed += 1

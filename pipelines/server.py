@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from pipelines.process import running
 
-__all__ = ["running_server", "variables"]
+__all__ = ["running_server", "serving_command", "variables"]
 
 
 def variables(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
@@ -26,6 +27,11 @@ def variables(settings: Settings, env: Mapping[str, str]) -> dict[str, str]:
         **{name: value for name, value in env.items() if value or not name.startswith("MLOPS_SERVING_")},
         "MLOPS_STORE": settings.store_uri,
     }
+
+
+def serving_command(settings: Settings) -> str:
+    """What to type to serve this home's champion on one's own machine."""
+    return shlex.join([sys.argv[0], "--home", str(settings.home), "serve", "--no-keys"])
 
 
 @contextmanager

@@ -11,12 +11,14 @@ from itertools import islice
 import msgspec
 
 from mlops.aggregates import duration_us
-from mlops.bundle import Bundle, Schema, open_bundle
+from mlops.bundle import Bundle, open_bundle
 from mlops.deployment import bundle_path, read_deployment
 from mlops.errors import ConfigError, InputError
 from mlops.settings import Settings, without_password
 from mlops.signing import PUBLIC_KEY
+from pipelines.options import refuse_future
 from pipelines.progress import say
+from pipelines.whose import key_value, whose
 from serving.codes import encode_time
 from serving.events import time_text
 from serving.forgetting import Deleted, Forgotten, delete_key
@@ -100,10 +102,12 @@ def forget(settings: Settings, before: date | None = None, *, lateness: str = LA
             in a hundred has come to, so that one event with a wrong clock does not empty the store.
 
     Raises:
-        ConfigError: nothing was promoted, or there is no store.
+        ConfigError: nothing was promoted, there is no store, or `before` is after today.
         InputError: windows of present events need what is to be forgotten.
         SetupError: the store cannot be used.
     """
+    if before is not None:
+        refuse_future(before, "--before")
     with _opened(settings) as (store, bundles):
         horizon_us = max(bundle.features.horizon_us for bundle in bundles)
         extent = _extent(store)
@@ -130,22 +134,10 @@ def delete(settings: Settings, key: str) -> Deleted:
         ConfigError: nothing was promoted, there is no store, or it has nothing by such a key.
         SetupError: the store cannot be used.
     """
-    column, equals, text = key.partition("=")
-    if not equals:
-        raise ConfigError(f"{key!r} is not a column and a value", where="--key", todo="as in customer_id=42")
+    column, text = whose(key)
     with _opened(settings) as (store, bundles):
-        value = _value(column, text, bundles[0].schema) if column in store.plan.keys else text
+        value = key_value(column, text, bundles[0].schema) if column in store.plan.keys else text
         return delete_key(store, column, value)
-
-
-def _value(column: str, text: str, schema: Schema) -> int | str:
-    type_ = schema.events.column(column).type
-    if column not in schema.whole_number_ids and type_ in ("id", "text"):
-        return text
-    try:
-        return {"true": 1, "false": 0}[text] if type_ == "boolean" else int(text)
-    except (KeyError, ValueError):
-        raise ConfigError(f"{text!r} is no value of {column}", where="--key") from None
 
 
 @contextmanager

@@ -125,9 +125,9 @@ def status_table(found: Status) -> str:
             "answers", f"version {held.version}, {held.candidate} ({held.framework}), {held.digest[:12]}"
         )
         if (before := deployment.previous) is not None:
-            table.add_row(
-                "before it", f"version {before.version}, {before.candidate}: mlops rollback goes back to it"
-            )
+            table.add_row("before it", f"version {before.version}, {before.candidate}")
+    if found.rollback:
+        table.add_row("mlops rollback", found.rollback)
     for stage, versions in found.stages.items():
         table.add_row(f"stage {stage}", f"version{'s' * (len(versions) > 1)} {', '.join(versions)}")
     for difference in found.differences or ("nowhere",):

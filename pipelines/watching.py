@@ -20,6 +20,7 @@ from monitoring.monitor import RESULT, monitor
 from monitoring.page import render_report
 from monitoring.performance import between, clock_of, measure_performance, read_table
 from monitoring.results import MonitorResult
+from pipelines.archive import must_have_logs
 from pipelines.collect import collect
 from pipelines.logs import pseudonyms_of
 from pipelines.parity import ParityResult, compare
@@ -55,6 +56,7 @@ def collect_logs(settings: Settings) -> Live:
         ConfigError: the key of the archive's pseudonyms is missing, or is another.
         InputError: nothing was served yet, or a log is damaged.
     """
+    must_have_logs(settings.decisions)
     use_case, live = load_use_case(settings.usecase), live_tables(settings)
     names, pseudonyms = registry.feature_names(settings), pseudonyms_of(settings)
     parts = live.events, live.labels, live.served

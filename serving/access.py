@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import threading
 import time
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -23,6 +24,7 @@ LOCAL = "local"
 """The caller where no keys are asked for."""
 
 _HEAD = 8
+_PATIENCE = 10  # looks, of which there are two a second
 _sha256 = hashlib.sha256
 _monotonic = time.monotonic
 _log = logging.getLogger("serving.access")
@@ -66,6 +68,8 @@ class Access:
         self._audit = audit
         self._known: dict[bytes, _Known] = {}
         self._read = b""
+        self._reader: threading.Thread | None = None
+        self._waited = 0
         self.fault = ""
         if keys is not None:
             self._follow(keys)
@@ -116,6 +120,21 @@ class Access:
         if known.expires != math.inf and known.expires <= time.time():
             raise _unauthorised(b', error="invalid_token"', f"the API key {known.name!r} has expired")
         return known
+
+    def follow(self) -> None:
+        """Have a thread `refresh`, unless one still does: a file on a server that does not answer keeps nobody else
+        waiting, not even the end of the process. To be called twice a second.
+        """
+        if self._path is None:
+            return
+        if self._reader is not None and self._reader.is_alive():
+            self._waited += 1
+            if self._waited == _PATIENCE:
+                self._report(f"{self._path}: cannot be read: no answer for {_PATIENCE // 2} s")
+            return
+        self._waited = 0
+        self._reader = threading.Thread(target=self.refresh, daemon=True)
+        self._reader.start()
 
     def refresh(self) -> None:
         """Follow the file if it changed; one that cannot be read, or makes no sense, changes nothing but `fault`."""

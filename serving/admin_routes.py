@@ -34,7 +34,7 @@ async def reload(state: State, request: Request) -> Response:
         await asyncio.sleep(_ASK_AGAIN_S)
     response = _told(notes)
     outcome = f"version {note.version} answers" if response.status == 200 and (note := notes[0]) else ""
-    follower.audit.record(request, "reload", outcome or msgspec.json.decode(response.body)["detail"])
+    follower.audit.record(request, request.path, outcome or msgspec.json.decode(response.body)["detail"])
     return response
 
 

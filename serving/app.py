@@ -140,6 +140,7 @@ class App:
             return problem(status, error.line())
         if isinstance(error, SetupError):
             self._state.metrics.cells[REJECTED.at("store")] += 1
+            self._state.follower.troubles.failed(error)
             _log.error("%s", error, extra=about(request))
             return problem(503, str(error), headers={b"retry-after": b"1"})
         _log.error("the service failed", exc_info=error, extra=about(request))
@@ -197,9 +198,9 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
     state.connections = connections
     await state.follower.look()
     state.following = loop.create_task(state.follower.follow())
-    state.following.add_done_callback(_report)
+    state.following.add_done_callback(partial(_end, state, "the pointer is not followed any more"))
     ticking = loop.create_task(_tick(state))
-    ticking.add_done_callback(partial(_end, state))
+    ticking.add_done_callback(partial(_end, state, "its clockwork has ended"))
     server = await loop.create_server(connections, sock=listener, backlog=2048)
     on_ready()
     try:
@@ -242,20 +243,20 @@ def begin_drain(state: State) -> None:
 
 async def _tick(state: State) -> None:
     while True:
-        state.access.refresh()
+        state.access.follow()
+        if not state.draining and (why := state.follower.why_end()):
+            _log.critical("the worker ends: %s", why)
+            begin_drain(state)
         refresh(state)
         if state.connections is not None:
             state.connections.sweep()
         await asyncio.sleep(_TICK_S)
 
 
-def _end(state: State, task: asyncio.Task[None]) -> None:
-    """Without its tick a worker would let everybody in for ever: another takes its place."""
+def _end(state: State, why: str, task: asyncio.Task[None]) -> None:
+    """Without its tick a worker would let everybody in for ever, and without the other it would never be ready again:
+    another takes its place.
+    """
     if not task.cancelled() and (error := task.exception()):
-        _log.critical("the worker ends, as its clockwork has", exc_info=error)
+        _log.critical("the worker ends: %s", why, exc_info=error)
         begin_drain(state)
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        _log.critical("the pointer is not followed any more", exc_info=error)

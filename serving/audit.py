@@ -20,7 +20,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields:
         caller: the name of the key; peer: the address it came from.
-        action: what was asked for, such as `reload`; outcome: what came of it, in words.
+        action: what was asked for, as a path: `/v1/admin/reload`; outcome: what came of it, in words.
     """
 
     at: datetime

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from mlops.aggregates import span_text
 from mlops.bundle import Schema
 from mlops.errors import SetupError
 from serving.codes import decode_id, encode_time
@@ -35,8 +36,9 @@ def hints(service: Service, *, asks_for_keys: bool) -> dict[str, Any]:
     """How to make an event up.
 
     Returns:
-        `asks_for_key`; `keys`: the columns by which history is kept; `digits`: after the point, by unit; `known`: a
-        value of each of `keys` that has a history; `newest`: the time that it has come to. The last two may be empty.
+        `asks_for_key`; `keys`: the columns by which history is kept; `digits`: after the point, by unit; `looks_back`:
+        how far before an event its history counts, in words; `known`: a value of each of `keys` that has a history;
+        `newest`: the time that it has come to. The last three may be empty.
     """
     bundle = service.scorer.bundle
     keys = [] if asks_for_keys else list(bundle.features.by_key)
@@ -47,6 +49,7 @@ def hints(service: Service, *, asks_for_keys: bool) -> dict[str, Any]:
         "digits": {
             c.unit: c.decimals for c in bundle.schema.events.columns if c.unit and c.type == "decimal"
         },
+        "looks_back": span_text(bundle.features.horizon_us) if bundle.features.horizon_us else "",
         "known": known,
         "newest": "" if newest_us is None else time_text(newest_us),
     }

@@ -7,11 +7,12 @@ and the system takes the lock away when its process ends in whatever way, so tha
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ import msgspec
 from mlops.errors import SetupError
 from mlops.records import Decision, LabelRecord
 
-__all__ = ["AppendLog", "last_decisions", "last_labels"]
+__all__ = ["AppendLog", "damaged_lines", "last_decisions", "last_labels"]
 
 Record = TypeVar("Record", Decision, LabelRecord)
 
@@ -33,6 +34,9 @@ _REMEMBERED = 64
 """Files of its own that a log looks for its last lines in."""
 
 _START = "%Y%m%dT%H%M%S%fZ"
+_NUL = b"\0"  # what a loss of power may leave in place of what was written last; no line holds one
+_damaged: dict[Path, set[int]] = {}  # hashes of the lines that this process found to be none
+_log = logging.getLogger("serving")
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -158,10 +162,10 @@ class AppendLog:
 
 def last_decisions(folder: Path, count: int) -> list[Decision]:
     """The last `count` whole lines of the process that last began a file of the decision log in `folder`, and of those
-    that wrote at the same time or later; in the order of `scored_at`.
+    that wrote at the same time or later; in the order of `scored_at`. What is no decision is passed over.
 
     Raises:
-        SetupError: a line is not a decision.
+        SetupError: a file cannot be read.
     """
     return sorted(_last(folder, "decisions", count, Decision), key=lambda decision: decision.scored_at)
 
@@ -170,9 +174,14 @@ def last_labels(folder: Path, count: int) -> list[LabelRecord]:
     """The same of the label log, in the order of `received_at`.
 
     Raises:
-        SetupError: a line is not a label.
+        SetupError: a file cannot be read.
     """
     return sorted(_last(folder, "labels", count, LabelRecord), key=lambda label: label.received_at)
+
+
+def damaged_lines() -> dict[Path, int]:
+    """How many lines of which files this process found to be damaged when it looked for the last ones."""
+    return {path: len(lines) for path, lines in list(_damaged.items())}
 
 
 def _last(folder: Path, prefix: str, count: int, type_: type[Record]) -> list[Record]:
@@ -205,12 +214,32 @@ def _last_of(paths: Sequence[Path], count: int, type_: type[Record]) -> list[Rec
             break
         try:
             lines = [line for line in _tail(path, count - len(found) + 1) if line.endswith(b"\n")]
-            found = [msgspec.json.decode(line, type=type_) for line in lines[-(count - len(found)) :]] + found
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise SetupError(f"a line is not a {type_.__name__}: {error}", where=path) from None
+        except OSError as error:
+            raise SetupError(f"cannot be read: {error.strerror}", where=path) from None
+        found = list(_whole(lines[-(count - len(found)) :], path, type_)) + found
     return found
+
+
+def _whole(lines: Sequence[bytes], path: Path, type_: type[Record]) -> Iterator[Record]:
+    """What stands in lines, but for the damaged ones: without them the server goes on, and nothing but them is lost."""
+    for line in lines:
+        start = line.rfind(_NUL) + 1
+        try:
+            yield msgspec.json.decode(line[start:], type=type_)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _report(path, line, f"a line is not a {type_.__name__} and is passed over: {error}")
+        else:
+            if start:
+                _report(path, line, "null bytes stand before a line")
+
+
+def _report(path: Path, line: bytes, what: str) -> None:
+    known = _damaged.setdefault(path, set())
+    if hash(line) not in known:
+        known.add(hash(line))
+        _log.error("%s: %s", path, what)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -65,6 +65,9 @@ def refresh(state: State) -> None:
     cells[KEYS_STALE.at()] = bool(state.access.fault)
     cells[LOG_FREE_BYTES.at()] = _free_bytes(state.options.decisions)
     service, now = state.follower.service, time.time()
+    if service is not None and state.follower.troubles.why("store"):
+        with suppress(MlopsError, OSError):  # it is tried again, and whoever asks for something is told
+            service.catch_up()  # nobody may ask for anything before the server is ready again
     if service is not None and not state.draining and abs(now - cells[STORE_ASKED.at()]) >= STORE_SECONDS:
         cells[STORE_ASKED.at()] = now
         asyncio.get_running_loop().run_in_executor(None, _ask, service.store, cells, state.follower.troubles)
@@ -75,14 +78,13 @@ def _ask(store: OnlineStore, cells: memoryview[float], troubles: Troubles) -> No
         with suppress(OSError):  # no descriptor is left to count them with
             cells[PROCESS_FDS.at()] = len(os.listdir(_FDS))
     try:
-        store.server_run()
         cells[STORE_EVENTS.at()] = store.count("events")
         cells[STORE_BYTES.at()] = store.size_bytes()
     except (MlopsError, OSError) as error:
         cells[STORE_UP.at()] = 0.0
         troubles.asked(str(error))
     else:
-        cells[STORE_UP.at()] = 1.0
+        cells[STORE_UP.at()] = troubles.why("store") is None  # it may answer, and take nothing
         troubles.asked(None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mlops.errors import SetupError
+from serving.decisions import damaged_lines
 from serving.http import Request, Response, Route, json_response
 from serving.metrics import CONTENT_TYPE
 from serving.scoring_routes import service_of
@@ -22,7 +22,8 @@ def livez(state: State, request: Request) -> Response:
 async def readyz(state: State, request: Request) -> Response:
     """200 if a model answers, store and log can be used, the pointer is followed and the server stays; and why not.
 
-    A file of keys that cannot be followed is told and no more: those that it had are in force.
+    A file of keys that cannot be followed is told and no more: those that it had are in force. So are lines of the log
+    that are damaged: they were passed over.
     """
     follower = state.follower
     service = follower.service
@@ -40,7 +41,7 @@ async def readyz(state: State, request: Request) -> Response:
             "pointer": follower.waiting,
             "refused": follower.refused,
             "store": store,
-            "log": log,
+            "log": log or _damage(),
             "keys": state.access.fault or None,
         },
         200 if ready else 503,
@@ -71,6 +72,13 @@ def metrics(state: State, request: Request) -> Response:
     return Response(state.metrics.text(), 200, CONTENT_TYPE)
 
 
+def _damage() -> str | None:
+    found = [
+        f"{path}: damaged lines that are passed over: {count}" for path, count in damaged_lines().items()
+    ]
+    return "; ".join(found) or None
+
+
 ROUTES = (
     Route(method="GET", path="/livez", handler=livez, scope=None),
     Route(method="GET", path="/readyz", handler=readyz, scope=None),
@@ -80,8 +88,4 @@ ROUTES = (
 
 
 def _why_unreachable(service: Service) -> str | None:
-    try:
-        service.store.server_run()
-    except SetupError as error:
-        return error.line()
-    return None
+    return service.reachable.why_not()

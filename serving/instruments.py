@@ -19,6 +19,7 @@ __all__ = [
     "KEYS_STALE",
     "LABELS",
     "LOG_BYTES",
+    "LOG_DAMAGED",
     "LOG_FAILURES",
     "LOG_FREE_BYTES",
     "MODEL_LOADS",
@@ -262,7 +263,12 @@ KEYS_STALE = Gauge(
     "mlops_keys_stale", "1 while the file of API keys cannot be followed; those that it had are in force."
 )
 LOG_FREE_BYTES = Gauge("mlops_log_free_bytes", "Free space where those logs are written.", together=True)
-STORE_UP = Gauge("mlops_store_up", "1 if the online store can be reached.")
+LOG_DAMAGED = Gauge(
+    "mlops_log_damaged_lines",
+    "Damaged lines that were found, and passed over, where the end of those logs was read.",
+    together=True,
+)
+STORE_UP = Gauge("mlops_store_up", "1 if the online store can be reached, and written to as far as is known.")
 STORE_ASKED = Gauge("mlops_store_asked_timestamp_seconds", "When the store was asked last, since the epoch.")
 STORE_EVENTS = Gauge("mlops_store_events", "Events in the online store.", together=True)
 STORE_BYTES = Gauge("mlops_store_bytes", "Size of the online store.", together=True)

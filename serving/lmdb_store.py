@@ -22,7 +22,7 @@ import msgspec
 from mlops.bundle import Schema
 from mlops.errors import SetupError
 from serving.plan import StorePlan
-from serving.store import Rehearsal, StoreTransaction
+from serving.store import MadeAnewError, Rehearsal, StoreTransaction
 from serving.tables import TABLES, UNORDERED, group_of
 from serving.totals import Layouts, Totals
 
@@ -53,9 +53,10 @@ class LmdbStore:
 
     def __init__(self, path: Path, needed: StorePlan, schema: Schema) -> None:
         self._path = path
+        self._in_place = True
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._env = _opened(path)
+            self._env, self._file = _opened(path)
         except (OSError, lmdb.Error) as error:
             raise _failure("cannot be used as a store", error, path) from None
         try:
@@ -82,13 +83,17 @@ class LmdbStore:
         """See `OnlineStore`.
 
         Raises:
-            SetupError: the disk or the map is full, or another process gave the store another plan, or LMDB
-                reports another error.
+            MadeAnewError: another process gave the store another plan, or it was found not to be in its place.
+            SetupError: the disk or the map is full, or LMDB reports another error.
         """
+        if not self._in_place:
+            raise MadeAnewError(
+                "was removed, or is another store by now", where=self._path, todo="start again"
+            )
         try:
             with self._env.begin(write=True) as transaction:
                 if transaction.get(_PLAN, db=self._meta) != self._written_plan:
-                    raise SetupError("the store was made anew", where=self._path, todo="start again")
+                    raise MadeAnewError("the store was made anew", where=self._path, todo="start again")
                 yield Totals(_LmdbTables(transaction, self._dbs), self._layouts)
         except lmdb.Error as error:
             raise _failure("cannot be written to", error, self._path) from None
@@ -124,6 +129,19 @@ class LmdbStore:
 
     def server_run(self) -> str:
         return ""
+
+    def is_in_place(self) -> bool:
+        """Whether the file in the folder is still the one that was opened; once it is not, nothing is written any more.
+
+        What is written to a file that was removed is lost, and others open another one.
+        """
+        try:
+            self._in_place = self._in_place and _identity(self._path) == self._file
+        except (FileNotFoundError, NotADirectoryError):
+            self._in_place = False
+        except OSError:  # it cannot be seen, which does not say that it is gone
+            pass
+        return self._in_place
 
     def close(self) -> None:
         try:
@@ -164,8 +182,16 @@ class LmdbStore:
         return written
 
 
-def _opened(path: Path) -> lmdb.Environment:
-    """The store in a folder, or a new one. One process at a time: a file is empty while another makes a store of it."""
+def _identity(path: Path) -> tuple[int, int]:
+    stat = (path / "data.mdb").stat()
+    return stat.st_dev, stat.st_ino
+
+
+def _opened(path: Path) -> tuple[lmdb.Environment, tuple[int, int]]:
+    """The store in a folder, or a new one, and which file it is in.
+
+    One process at a time: a file is empty while another makes a store of it.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -176,7 +202,8 @@ def _opened(path: Path) -> lmdb.Environment:
                 where=path,
                 todo=f"restore it; or {_ANEW}",
             )
-        return lmdb.open(str(path), map_size=MAP_BYTES, max_dbs=len(TABLES) + 1, sync=False, readahead=False)
+        env = lmdb.open(str(path), map_size=MAP_BYTES, max_dbs=len(TABLES) + 1, sync=False, readahead=False)
+        return env, _identity(path)
     finally:
         os.close(descriptor)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from serving.http import Request
 
-__all__ = ["AGAIN_S", "about", "set_up"]
+__all__ = ["AGAIN_S", "about", "say_why", "set_up"]
 
 AGAIN_S = 10.0
 """Before the same is said again of another request. What was unforeseen is always said."""
@@ -36,6 +36,15 @@ def set_up(format: Literal["json", "text"], worker: int | None = None) -> None:
     handler.addFilter(_Calm())
     handler.setFormatter(_JsonFormatter(worker) if format == "json" else _TextFormatter(worker))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def say_why(why: str, format: Literal["json", "text"]) -> None:
+    """Say why the server cannot start: a plain line to a person, to a collector a line like all others."""
+    if format == "json":
+        set_up(format)
+        logging.getLogger("serving").critical("%s", why)
+    else:
+        print(why, file=sys.stderr, flush=True)
 
 
 def about(request: Request) -> dict[str, str]:

@@ -127,6 +127,7 @@ def _paths(
                     {"one": ("To one event", answer), "list": ("To a list", [answer])},
                     links=_FIND,
                 ),
+                effect="Its events go into the decision log, and count in the features of later ones, as any others.",
             )
         },
         "/v1/predict": {
@@ -140,18 +141,21 @@ def _paths(
                 answer=json_answer(
                     ref("Scores"), {"scores": ("One score a row", example(schemas["Scores"]))}
                 ),
+                effect="Nothing of it stays, but that it was asked.",
             )
         },
         "/v1/labels": {
             "post": operation(
                 "label",
                 "Say what became of events",
-                "The same label may be sent again; of several for one event the last holds. Labels wait in a queue of "
-                "their own: beyond its end they are answered with 503.",
+                "The same label may be sent again; of several for one event the last holds. One that comes before its "
+                "event is held, and applied when the event comes. Labels wait in a queue of their own: beyond its end "
+                "they are answered with 503.",
                 "truth",
                 "labels",
                 body=body(list_of(ref("Label"), max_labels), {"labels": ("A list of labels", [label])}),
                 answer=json_answer(ref("Labelled"), {"labelled": ("", example(schemas["Labelled"]))}),
+                effect="Its labels are logged, and count in features and in what is said of the model, as any others.",
             )
         },
         "/v1/decisions/{id}": {
@@ -194,6 +198,7 @@ def _paths(
                 "admin",
                 409,
                 answer=json_answer(ref("Reloaded"), {}),
+                effect="Every worker does it, and it is in the audit log.",
             )
         },
         "/metrics": {

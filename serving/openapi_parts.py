@@ -43,8 +43,9 @@ def operation(
     answer: JsonSchema,
     body: JsonSchema | None = None,
     parameters: list[JsonSchema] | None = None,
+    effect: str = "",
 ) -> JsonSchema:
-    """An operation; `statuses` are those of its problems that not every one has."""
+    """An operation; `statuses` are those of its problems that not every one has, `effect` is what stays of a call."""
     needs = f"Needs a key with the scope `{scope}`." if scope else ""
     return {
         "operationId": id_,
@@ -52,6 +53,7 @@ def operation(
         "summary": summary,
         "description": "\n\n".join(part for part in (description, needs) if part),
         "security": [{name: [scope]} for name in SECURITY] if scope else [],
+        **({"x-effect": effect} if effect else {}),
         **({"parameters": parameters} if parameters else {}),
         **({"requestBody": body} if body else {}),
         "responses": refusals(*statuses, scope=scope, body=body is not None) | answer,

@@ -44,14 +44,19 @@ def schemas_of(bundle: Bundle | None, version: str, *, max_rows: int) -> dict[st
         "Label": label_schema(bundle) if bundle else _UNKNOWN_LABEL,
         "Labelled": _object(
             {
-                "accepted": {"type": "integer", "minimum": 0, "description": "How many were applied."},
-                "unknown": {
+                "applied": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "How many are of events that came. Those that are held are the others.",
+                },
+                "held": {
                     "type": "array",
                     "items": {"type": ["integer", "string"]},
-                    "description": "The ids of events that did not come yet; their labels are held until they do.",
+                    "description": "The ids of events that did not come yet. Their labels are kept, and applied "
+                    "when they do: there is no need to send them again.",
                 },
             },
-            {"accepted": 1, "unknown": []},
+            {"applied": 1, "held": []},
         ),
         "Rows": _rows(names, row, max_rows),
         "Scores": _object(
@@ -178,13 +183,18 @@ _REASON = _object(
         "feature": _TEXT,
         "value": {"type": "number", "description": "The feature's value."},
         "contribution": {"type": "number", "description": "What it adds to the score, in the score's unit."},
-        "text": {"type": "string", "description": "The same as a sentence."},
+        "text": {
+            "type": "string",
+            "description": "The same as a sentence. The reference rows are a few real events of the training "
+            "data, from a low score to a high one: what this event is compared with, not the range of what is usual.",
+        },
     },
     {
         "feature": "amount",
         "value": 1250.0,
         "contribution": 0.31,
-        "text": "what is to be paid (amount) is 1250.00, typically 12.00 to 80.00: raises the score by 0.31",
+        "text": "what is to be paid (amount) is 1250.00, compared with 12.00 to 80.00 in the reference rows: "
+        "raises the score by 0.31",
     },
 )
 _REFUSAL = _object({"version": _TEXT, "reason": _TEXT}) | {

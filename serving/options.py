@@ -206,6 +206,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
+        allow_abbrev=False,
         description="Score raw events over HTTP.",
         epilog=f"Each option can be given as a variable, too: --port as {PREFIX}PORT; --store as {STORE}.",
     )

@@ -8,6 +8,9 @@ its locks are not its own any more (WATCH), and writes nothing.
 Redis keeps what it is set to keep. With `appendonly yes` and `appendfsync always` that is all that was committed; with
 `everysec` the last two seconds may be lost when it crashes or loses power; without `appendonly`, all since its last
 snapshot. `serving.service` gives it what it lost of the last moments from the logs; an empty one is refused.
+
+In a server all wait for one exchange with it: a second at most, and half a second for locks. What is asked beside that,
+for metrics and readiness, has a connection of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from mlops.errors import SetupError
 from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
 from serving.redis_wire import Command, RedisWire
-from serving.store import Rehearsal, StoreTransaction
+from serving.store import BusyError, MadeAnewError, Rehearsal, StoreTransaction
 from serving.tables import UNORDERED
 from serving.totals import Layouts, Totals
 
@@ -40,6 +43,9 @@ LOCK_MS = 3000
 
 PATIENCE_S = 6.0
 """How long a transaction waits for locks."""
+
+HASTE_S = 0.5
+"""The same in a server that has started, where all others wait meanwhile: what it gives up is sent again."""
 
 _LOCK = b"""
 for _, name in ipairs(KEYS) do
@@ -67,11 +73,15 @@ class RedisStore:
     def __init__(self, uri: str, needed: StorePlan, schema: Schema) -> None:
         uri, prefix = _without_prefix(uri)
         self._wire = RedisWire(uri)
+        self._aside = RedisWire(uri)
+        """For what is asked beside the transactions, by other threads."""
         self._where = f"{self._wire.name} ({prefix})"
         self._prefix = f"{prefix}:".encode()
         self._token = secrets.token_bytes(12)
         self._one_at_a_time = threading.Lock()
+        self._one_asks = threading.Lock()
         self._run = ""
+        self._is_hasty = False
         try:
             self._written_plan = self._settle(needed)
             self._plan = StorePlan.read(self._written_plan, where=self._where)
@@ -94,7 +104,8 @@ class RedisStore:
                 this transaction did; then nothing is written, unless the connection broke while it was.
         """
         with self._one_at_a_time:
-            locks = _Locks(self._wire, self._prefix, self._token, self._written_plan, self._where)
+            patience_s = HASTE_S if self._is_hasty else PATIENCE_S
+            locks = _Locks(self._wire, self._prefix, self._token, self._written_plan, self._where, patience_s)
             tables = RedisTables(self._prefix, locks.fetch)
             transaction = Totals(tables, self._layouts)
             try:
@@ -123,6 +134,8 @@ class RedisStore:
                     self._wire.exchange([("GET", self._prefix + b"plan")])[0], self._written_plan, self._where
                 )
                 self._run = run
+            else:
+                self._is_hasty = True  # it is asked again and again: as a server does, before each request
             return run
 
     def scan(self, table: str) -> Iterator[bytes]:
@@ -132,8 +145,8 @@ class RedisStore:
             command: Command = ("HSCAN", name, cursor, "COUNT", 1000)
             if ordered:
                 command = ("SCAN", cursor, "MATCH", _literal(name) + b":*", "COUNT", 1000)
-            with self._one_at_a_time:
-                [(cursor, found)] = self._wire.exchange([command], twice=True)
+            with self._one_asks:
+                [(cursor, found)] = self._aside.exchange([command], twice=True)
             yield from [key[len(name) + 1 :] for key in found] if ordered else found[::2]
             if cursor == b"0":
                 return
@@ -143,16 +156,20 @@ class RedisStore:
         asked: list[Command] = [("HLEN", name)]
         if table not in UNORDERED:
             asked = [("ZCARD", name + b":" + group) for group in set(self.scan(table))]
-        with self._one_at_a_time:
-            return sum(self._wire.exchange(asked, twice=True)) if asked else 0
+        with self._one_asks:
+            return sum(self._aside.exchange(asked, twice=True)) if asked else 0
 
     def size_bytes(self) -> int:
-        with self._one_at_a_time:
-            told: bytes = self._wire.exchange([("INFO", "memory")], twice=True)[0]
+        asked: list[Command] = [("INFO", "memory"), ("GET", self._prefix + b"plan")]
+        told: bytes
+        with self._one_asks:
+            told, plan = self._aside.exchange(asked, twice=True)
+        _check_plan(plan, self._written_plan, self._where)
         return int(dict(line.split(":", 1) for line in told.decode().split() if ":" in line)["used_memory"])
 
     def close(self) -> None:
         self._wire.close()
+        self._aside.close()
 
     def _settle(self, needed: StorePlan) -> bytes:
         """The plan of what the store holds, or `needed` if it holds no events yet, as it is written in the store."""
@@ -172,13 +189,16 @@ class RedisStore:
 class _Locks:
     """The locks of one transaction, and what it asks while it holds them."""
 
-    def __init__(self, wire: RedisWire, prefix: bytes, token: bytes, plan: bytes, where: str) -> None:
+    def __init__(
+        self, wire: RedisWire, prefix: bytes, token: bytes, plan: bytes, where: str, patience_s: float
+    ) -> None:
         self._wire = wire
         self._lock = prefix + b"lock:"
         self._plan_key = prefix + b"plan"
         self._token = token
         self._plan = plan
         self._where = where
+        self._patience_s = patience_s
         self.held: set[bytes] = set()
 
     def fetch(self, commands: Sequence[Command], names: set[bytes]) -> list[Any]:
@@ -199,7 +219,7 @@ class _Locks:
             ("MGET", *watched),
             *commands,
         ]
-        deadline, pause = time.monotonic() + PATIENCE_S, 0.0002
+        deadline, pause = time.monotonic() + self._patience_s, 0.0002
         while True:
             _, locked, _, (plan, *owners), *replies = self._exchange(asked)
             if locked:
@@ -208,7 +228,7 @@ class _Locks:
             if locked:
                 break
             if time.monotonic() > deadline:
-                raise SetupError(
+                raise BusyError(
                     "another process holds the locks", where=self._where, todo="send the request again"
                 )
             time.sleep(pause * random.uniform(0.5, 1))
@@ -237,9 +257,11 @@ class _Locks:
 
 
 def _check_plan(found: bytes | None, written: bytes, where: str) -> None:
+    if not found:
+        what = "the store is empty: the Redis has lost it"
+        raise SetupError(what, where=where, todo="backfill it, and start again")
     if found != written:
-        what = "was made anew" if found else "is empty: the Redis has lost it"
-        raise SetupError(f"the store {what}", where=where, todo="backfill it, and start again")
+        raise MadeAnewError("the store was made anew", where=where, todo="backfill it, and start again")
 
 
 def _literal(name: bytes) -> bytes:

@@ -64,7 +64,7 @@ def service_of(state: State) -> Service:
     """
     service = state.follower.service
     if service is None:
-        why = "/readyz says why" if state.follower.refused else "nothing was promoted where it looks"
+        why = "nothing was promoted where it looks" if state.follower.waiting else "/readyz says why"
         raise Problem(503, f"no model is deployed yet; {why}", headers={b"retry-after": b"1"})
     return service
 
@@ -146,16 +146,16 @@ async def labels(state: State, request: Request) -> Response:
     check_members(request.body, raw)
     if state.options.max_future_seconds:
         _check_not_to_come([time_us(label.known_at) for label in read], state, "[{}].known_at")
-    unknown: list[int | str] = []
+    held: list[int | str] = []
     state.labelling += turns
     try:
         async with state.label_turn:
             for start in range(0, len(read) or 1, _LABELS_AT_ONCE):  # none at all still asks for the store
-                unknown += service.label(read[start : start + _LABELS_AT_ONCE])
+                held += service.label(read[start : start + _LABELS_AT_ONCE])
                 await asyncio.sleep(0)  # a label that is sent again changes nothing
     finally:
         state.labelling -= turns
-    return json_response({"accepted": len(read) - len(unknown), "unknown": unknown})
+    return json_response({"applied": len(read) - len(held), "held": held})
 
 
 def decision(state: State, request: Request) -> Response:
@@ -176,11 +176,13 @@ ROUTES = (
 
 def _check_query(request: Request) -> None:
     """Refuse what is asked for and not known: who misspells a flag would take its absence for an answer."""
-    for name in parse_qs(request.query.decode("latin-1"), keep_blank_values=True):
+    for name, said in parse_qs(request.query.decode("latin-1"), keep_blank_values=True).items():
         if name not in _FLAGS:
             near = get_close_matches(name.lower(), _FLAGS, 1)
             todo = f"did you mean {near[0]}?" if near else f"there are {' and '.join(_FLAGS)}"
             raise InputError("is not a parameter", where=name[:80] or None, todo=todo)
+        if len(said) > 1:
+            raise InputError("is there twice", where=name, todo="leave one out")
 
 
 def _read_rows(body: bytes) -> list[list[float]]:
@@ -233,7 +235,9 @@ def _with_reasons(answer: bytes, scorer: Scorer, with_features: bool) -> bytes:
     """What an earlier model answered has no reasons: this one's are others."""
     known = _answer(answer)
     same = known.version == scorer.version and known.features
-    reasons = scorer.reasons(np.fromiter(known.features.values(), np.float32)) if same else ()
+    found = scorer.reasons(np.fromiter(known.features.values(), np.float32)) if same else ()
+    # A value is in one answer as it is in the other, and not with the digits that single precision adds.
+    reasons = [msgspec.structs.replace(reason, value=known.features[reason.feature]) for reason in found]
     shown = answer if with_features else _plain(answer)
     return shown[:-1] + b',"reasons":' + _encode(reasons) + b"}"
 
@@ -270,7 +274,12 @@ def _check_not_to_come(times_us: Sequence[int], state: State, field: str) -> Non
     Args:
         field: its name, with a place for its number.
     """
-    latest = int((time.time() + state.options.max_future_seconds) * 1e6)
+    now_s, ahead_s = time.time(), state.options.max_future_seconds
+    latest = int((now_s + ahead_s) * 1e6)
     for number, moment in enumerate(times_us):
         if moment > latest:
-            raise InputError(f"{time_text(moment)} is in the future", where=field.format(number))
+            raise InputError(
+                f"{time_text(moment)} is in the future",
+                where=field.format(number),
+                todo=f"it is {time_text(int(now_s) * 1_000_000)} here, and at most {ahead_s / 3600:g} h ahead is taken",
+            )

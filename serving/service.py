@@ -16,7 +16,8 @@ another one under the same id.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 
@@ -28,19 +29,21 @@ from serving.answers import DIGEST_BYTES, answer_of, digest_of_event, event_id_i
 from serving.codes import encode_id
 from serving.decisions import AppendLog, last_decisions, last_labels
 from serving.entries import Entry, EntryEncoder
-from serving.events import Event, time_us
+from serving.events import Event
 from serving.instruments import BATCH_EVENTS, EVENTS_SCORED, LABELS, LOG_BYTES, LOG_FAILURES, SCORE, STAGES
 from serving.metrics import WorkerMetrics
+from serving.reachable import Reachable
+from serving.recovery import RECENT, Recovery, encoded_label
 from serving.scorer import Scorer
 from serving.store import OnlineStore, StoreTransaction
 
 __all__ = ["RECENT", "Service"]
 
-RECENT = 5_000
-"""Decisions, and labels, of each worker that are given once more to a store that may not know them: Redis may forget
-two seconds."""
+_OWN = 1_000
+"""The last decisions of its own that a worker looks at where one may not have come to the store."""
 
-_BATCH = 1_000
+_TURN_S = 0.25
+"""How long others wait for what a store is given once more."""
 _STAGES = tuple(STAGES.of(stage) for stage in ("features", "model", "log", "commit"))
 _TOTAL, _BATCH_EVENTS, _SCORES = STAGES.of("total"), BATCH_EVENTS.of(), SCORE.of()
 _DECIDED = {name: EVENTS_SCORED.at(name or "none") for name in ("approve", "review", "decline", None)}
@@ -66,6 +69,7 @@ class Service:
     ) -> None:
         self._metrics = metrics
         self.store = store
+        self.reachable = Reachable(store)
         self.scorer = scorer
         self._decisions = decisions
         self._labels = labels
@@ -73,6 +77,9 @@ class Service:
         self._run = store.server_run()
         self._received = ""  # the latest `received_at`: they keep the labels' order, whatever the clock does
         self._unsettled = False  # something is logged, but the commit failed, or nobody knows whether it did
+        self._catching_up: tuple[str, Iterator[None]] | None = (
+            None  # the server's run, and what is left to do
+        )
 
     def score_each(
         self, requests: Sequence[Sequence[Event]], callers: Sequence[str]
@@ -115,7 +122,7 @@ class Service:
             InputError: a feature is out of range; nothing is counted.
             SetupError: the store or the log cannot be written to; nothing is answered.
         """
-        self._catch_up()
+        self.catch_up()
         started = perf_counter()
         scorer = self.scorer
         ids = [encode_id(event.id) for event in events]
@@ -169,8 +176,8 @@ class Service:
         Raises:
             SetupError: the store or the log cannot be written to; nothing is taken.
         """
-        self._catch_up()
-        encoded, self._received = [_encoded(label) for label in labels], max(self._received, _now())
+        self.catch_up()
+        encoded, self._received = [encoded_label(label) for label in labels], max(self._received, _now())
         with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
             unknown = transaction.label(encoded)
             self._write(
@@ -184,14 +191,50 @@ class Service:
         return [labels[position].event_id for position in unknown]
 
     def answer(self, decision_id: str) -> bytes | None:
-        """The `AnswerWithFeatures` as JSON that was given under this decision id, as long as the store has it."""
+        """The `AnswerWithFeatures` as JSON that was given under this decision id, as long as the store has it.
+
+        Raises:
+            SetupError: the store cannot be asked, or is being given what it forgot.
+        """
         id_ = event_id_in(decision_id)
         if id_ is None:
             return None
-        (saved,) = self._answers([id_])
+        self.catch_up()
+        with self.store.begin(lambda rehearsed: rehearsed.answers([id_])) as transaction:
+            (saved,) = transaction.answers([id_])
         return saved[DIGEST_BYTES:] if saved and says(saved, decision_id) else None
 
-    def recover(self, decisions: Sequence[Decision], labels: Sequence[LabelRecord]) -> int:
+    def catch_up(self) -> None:
+        """Give the store what it may not know of what this process logged, or, where it forgot, any that logs here.
+
+        Of those some may have nothing to do, and some are gone. It takes so long a turn and no more: the rest is done
+        before the next requests.
+
+        Raises:
+            SetupError: it is not done yet, or fails.
+        """
+        run = self.store.server_run()
+        if run == self._run and not self._unsettled:
+            return
+        if self._catching_up is None or self._catching_up[0] != run:
+            self._catching_up = run, self._steps(forgotten=run != self._run)
+        (_, steps), self._catching_up = self._catching_up, None
+        until = time.monotonic() + _TURN_S
+        for _ in steps:
+            if time.monotonic() >= until:
+                self._catching_up = run, steps
+                raise SetupError(
+                    "the store is still being given what it does not know of the log",
+                    todo="send the request again",
+                )
+        self._run, self._unsettled = run, False
+
+    def recover(
+        self,
+        decisions: Sequence[Decision],
+        labels: Sequence[LabelRecord],
+        stepped: Callable[[], None] = lambda: None,
+    ) -> int:
         """Give the store what was logged but not committed when the process died; return how many events.
 
         Of several decisions about one event it gets the last. Those that it has another for are written down as void.
@@ -203,30 +246,21 @@ class Service:
         Args:
             decisions: the last ones of their log, in its order.
             labels: the last ones of theirs, in its order.
+            stepped: called after each transaction.
         """
-        void = {decision.decision_id for decision in decisions if decision.void}
-        asked = [decision for decision in reversed(decisions) if decision.decision_id not in void]
-        missing: list[Decision] = []
-        lost: list[Decision] = []
-        for decision, answer in self._with_answers(asked):
-            if answer is None:
-                missing.append(decision)
-            elif not says(answer, decision.decision_id):
-                lost.append(decision)
-        recovered = sum(map(self._recover, missing))
-        lost += [d for d, answer in self._with_answers(missing) if answer and not says(answer, d.decision_id)]
-        if lost:
-            self._write(self._decisions, [msgspec.structs.replace(d, void=True) for d in lost])
-            _log.warning("%d decisions are void: their events were given others", len(lost))
-        for start in range(0, len(labels), _BATCH):
-            self._set(labels[start : start + _BATCH])
-        self._received = max([self._received, *(label.received_at for label in labels)])
-        return recovered
+        steps = self._recovery(decisions, labels)
+        while True:
+            try:
+                next(steps)
+                stepped()
+            except StopIteration as end:
+                return int(end.value)
 
     def _write(self, log: AppendLog, records: Sequence[Decision | LabelRecord]) -> None:
         try:
             written = log.write(records)
         except SetupError:
+            self._unsettled = self._unsettled or _has_stayed(log, records)
             if self._metrics:
                 self._metrics.cells[_LOG_FAILURES] += 1
             raise
@@ -247,56 +281,27 @@ class Service:
             if is_score:
                 metrics.observe(_SCORES, decision.score)
 
-    def _catch_up(self) -> None:
-        """Give the store what it may not know of what this process logged, or, where it forgot, any that logs here.
+    def _steps(self, *, forgotten: bool) -> Iterator[None]:
+        if not forgotten:
+            labels = last_labels(self._labels.folder, _OWN)
+            yield from self._recovery(self._decisions.last(_OWN, Decision), labels)
+            return
+        decisions = last_decisions(self._decisions.folder, RECENT)
+        count = yield from self._recovery(decisions, last_labels(self._labels.folder, RECENT))
+        _log.warning("the store's server was restarted and had forgotten %d events", count)
 
-        Of those some may have nothing to do, and some are gone.
-        """
-        run = self.store.server_run()
-        if run != self._run:
-            count = self.recover(
-                last_decisions(self._decisions.folder, RECENT), last_labels(self._labels.folder, RECENT)
-            )
-            _log.warning("the store's server was restarted and had forgotten %d events", count)
-        elif self._unsettled:
-            self.recover(self._decisions.last(_BATCH, Decision), last_labels(self._labels.folder, _BATCH))
-        self._run, self._unsettled = run, False
-
-    def _with_answers(self, decisions: Sequence[Decision]) -> Iterator[tuple[Decision, bytes | None]]:
-        """Each with what the store has for its event."""
-        for start in range(0, len(decisions), _BATCH):
-            batch = decisions[start : start + _BATCH]
-            yield from zip(batch, self._answers([encode_id(d.event_id) for d in batch]), strict=True)
-
-    def _answers(self, ids: Sequence[bytes]) -> Sequence[bytes | None]:
-        with self.store.begin(lambda rehearsed: rehearsed.answers(ids)) as transaction:
-            return transaction.answers(ids)
-
-    def _set(self, labels: Sequence[LabelRecord]) -> None:
-        encoded = [_encoded(label) for label in labels]
-        with self.store.begin(lambda rehearsed: rehearsed.label(encoded)) as transaction:
-            # Others may have taken newer ones since these were read; from here on they wait.
-            newest = {label.event_id: label for label in last_labels(self._labels.folder, RECENT)}
-            transaction.label([_encoded(newest.get(label.event_id, label)) for label in labels])
-
-    def _recover(self, decision: Decision) -> bool:
-        try:
-            event = self.scorer.reader.event(decision.event)
-            entry = self._encode(event.id, event.time_us, event.values)
-            with self.store.begin(lambda rehearsed: rehearsed.append([entry])) as transaction:
-                if transaction.answers([entry.id]) != [None]:
-                    return False
-                deleted_us = transaction.deleted_us(entry.keys)
-                if deleted_us is not None and time_us(decision.scored_at) <= deleted_us:
-                    return False
-                transaction.append([entry])
-                transaction.save_answers(
-                    {entry.id: digest_of_event(event.values) + answer_of(decision, self.scorer)}
-                )
-        except InputError as error:
-            _log.warning("logged event %s is not recovered: %s", decision.event_id, error)
-            return False
-        return True
+    def _recovery(
+        self, decisions: Sequence[Decision], labels: Sequence[LabelRecord]
+    ) -> Generator[None, None, int]:
+        self._received = max([self._received, *(label.received_at for label in labels)])
+        recovery = Recovery(
+            self.store,
+            self.scorer,
+            self._encode,
+            self._labels.folder,
+            lambda void: self._write(self._decisions, void),
+        )
+        return recovery.steps(decisions, labels)
 
     def _decide(
         self,
@@ -370,5 +375,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def _encoded(label: LabelRecord) -> tuple[bytes, int | float, int]:
-    return encode_id(label.event_id), label.label, time_us(label.known_at)
+def _has_stayed(log: AppendLog, records: Sequence[Decision | LabelRecord]) -> bool:
+    """Whether one of these is in the log though writing them failed: it could not be taken back, or nobody knows."""
+    if not records:
+        return False
+    by_decision = isinstance(records[0], Decision)
+    name = "decision_id" if by_decision else "received_at"
+    try:
+        last = log.last(1, Decision) if by_decision else log.last(1, LabelRecord)
+    except (SetupError, OSError):
+        return True
+    return bool(last) and getattr(last[0], name) in {getattr(record, name) for record in records}

@@ -14,10 +14,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from mlops.errors import SetupError
 from serving.entries import Entry
 from serving.plan import StorePlan
 
-__all__ = ["OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction"]
+__all__ = ["BusyError", "MadeAnewError", "OnlineStore", "OrderedTables", "Rehearsal", "StoreTransaction"]
+
+
+class BusyError(SetupError):
+    """Others are at the same events or keys; the store can be used."""
+
+
+class MadeAnewError(SetupError):
+    """The store is another one by now, which has to be opened."""
 
 
 class StoreTransaction(Protocol):

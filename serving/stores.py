@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from mlops.bundle import Schema
 from mlops.errors import ConfigError
 from serving.plan import StorePlan
 from serving.store import OnlineStore
 
-__all__ = ["open_store"]
+__all__ = ["check_uri", "is_in_place", "open_store"]
 
 
 def open_store(uri: str | Path, needed: StorePlan, schema: Schema) -> OnlineStore:
@@ -44,3 +44,24 @@ def open_store(uri: str | Path, needed: StorePlan, schema: Schema) -> OnlineStor
         where="MLOPS_STORE",
         todo="name a folder or redis://host:port",
     )
+
+
+def check_uri(uri: str) -> None:
+    """See that a URI of a Redis has no option that there is not. Nothing is asked of it.
+
+    Raises:
+        ConfigError: it has.
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in ("redis", "rediss", "unix"):
+        from serving.redis_wire import RedisWire
+
+        options = [(name, value) for name, value in parse_qsl(parts.query) if name != "prefix"]
+        RedisWire(parts._replace(query=urlencode(options)).geturl()).close()
+
+
+def is_in_place(store: OnlineStore) -> bool:
+    """Whether a store that is a file is the one still that is at its path; true of any other."""
+    from serving.lmdb_store import LmdbStore
+
+    return store.is_in_place() if isinstance(store, LmdbStore) else True

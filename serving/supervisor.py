@@ -25,6 +25,7 @@ from contextlib import suppress
 
 from mlops.errors import ConfigError, SetupError
 from serving.instruments import WORKER_RESTARTS
+from serving.logs import say_why
 from serving.options import Options
 from serving.shared import Shared
 
@@ -54,12 +55,15 @@ _STARTING = 12
 """A worker that is not ready after so many looks hangs, too: a minute, where the usual is a quarter of a second."""
 
 _GIVE_UP = len(_DELAYS_S)
-"""So many starts in a row that ended with a mistake in what the server was told: nobody mends it any more."""
+"""So many starts in a row that failed, while no other worker answers: it does not mend by itself."""
 
 COMPLAINT = b"!"
 """What a worker says first on its line when it cannot start, and then why."""
 
 _INTERRUPTED = 130
+_SIGNALLED = 128
+"""What a shell adds to the number of the signal that ended a process."""
+
 _log = logging.getLogger("serving.supervisor")
 
 
@@ -101,7 +105,7 @@ class _Place:
         self.began = 0.0
         self.start_at = 0.0
         self.failures = 0
-        self.mistakes = 0
+        self.unready = 0
         self.beats = 0.0
         self.misses = 0
 
@@ -131,8 +135,8 @@ class Supervisor:
         self._address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def run(self) -> int:
-        """Until SIGTERM (0), SIGINT (130), or until a worker cannot start (its exit code): the first time, or again and
-        again for a mistake in what the server was told, while no other answers.
+        """Until SIGTERM (0), SIGINT (130), or until a worker cannot start (its exit code, or 128 and its signal): the
+        first time, if it says why, or again and again, while no other answers.
         """
         wakes, wake = socket.socketpair()
         for end in (wakes, wake):
@@ -192,7 +196,8 @@ class Supervisor:
             )
         except OSError as error:
             ours.close()
-            self._retry(place, f"worker {place.number} cannot be started: {error.strerror}")
+            what = f"worker {place.number} cannot be started: {error.strerror}"
+            self._not_started(place, what, SetupError.exit_code)
             return
         finally:
             theirs.close()
@@ -209,7 +214,7 @@ class Supervisor:
                 if said.startswith(COMPLAINT):
                     self._complain(place, said[len(COMPLAINT) :].decode())
                     return
-                place.ready, place.began, place.misses, place.mistakes = True, time.monotonic(), 0, 0
+                place.ready, place.began, place.misses, place.unready = True, time.monotonic(), 0, 0
                 self._complaint = ""
                 if not self._answered:
                     self._say(f"serving {said.decode()} on {self._address}")
@@ -225,7 +230,7 @@ class Supervisor:
         if self._answered:
             _log.error("worker %d cannot start: %s", place.number, why)
         else:
-            print(why, file=sys.stderr, flush=True)
+            say_why(why, self._options.log_format)
 
     def _hang_up(self, place: _Place) -> None:
         if place.line is not None:
@@ -249,14 +254,22 @@ class Supervisor:
         stable = place.ready and time.monotonic() - place.began >= _STABLE_S
         if code == 0 or stable:
             place.failures = 0
-        place.mistakes = place.mistakes + 1 if not place.ready and code == ConfigError.exit_code else 0
-        if place.mistakes >= _GIVE_UP and not any(other.process and other.ready for other in self._places):
-            _log.error("ends: no worker answers, and %d in a row could not start", place.mistakes)
-            self._code = code
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        what = f"worker {place.number} (pid {process.pid}) {how}"
+        if place.ready or code == 0:
+            self._retry(place, what)
+        else:
+            self._not_started(place, what, code)
+
+    def _not_started(self, place: _Place, what: str, code: int) -> None:
+        """Try again, or end, so that whoever started the server sees it: nobody else would answer who comes."""
+        place.unready += 1
+        if place.unready >= _GIVE_UP and not any(other.process and other.ready for other in self._places):
+            _log.error("ends: no worker answers, and %d in a row could not start: %s", place.unready, what)
+            self._code = code if code > 0 else _SIGNALLED - code
             self._stop()
             return
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        self._retry(place, f"worker {place.number} (pid {process.pid}) {how}")
+        self._retry(place, what)
 
     def _retry(self, place: _Place, what: str) -> None:
         """Have the place taken again: at once, or later and later the more often it failed in a row."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import uvloop
 
-from mlops.errors import MlopsError, SetupError
+from mlops.errors import MlopsError
 from mlops.signing import load_public_key
 from serving.access import Access
 from serving.app import begin_drain, serve
@@ -25,6 +25,7 @@ from serving.metrics import WorkerMetrics
 from serving.options import Options
 from serving.shared import Shared
 from serving.state import State
+from serving.stores import check_uri
 from serving.supervisor import BEAT, BEAT_S, COMPLAINT
 
 __all__ = ["main"]
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if first:  # later, one that is no good any more is waited for like a bundle that is none
             load_public_key(options.public_key)
+            check_uri(options.store)
         state = _state(options, Shared(block, workers, worker))
         uvloop.run(_live(state, socket.socket(fileno=listener), supervisor))
     except MlopsError as error:
@@ -65,11 +67,7 @@ def _state(options: Options, shared: Shared) -> State:
 
     def score(requests: Sequence[Sequence[Event]], callers: Sequence[str]) -> list[list[bytes] | MlopsError]:
         assert follower.service is not None  # events are read with what its bundle says of them
-        try:
-            return follower.service.score_each(requests, callers)
-        except SetupError as error:
-            follower.troubles.failed(error)
-            raise
+        return follower.service.score_each(requests, callers)
 
     batcher = Batcher(score, options.queue)
     follower.settle = batcher.flush

@@ -12,6 +12,7 @@ from mlops.errors import ConfigError
 from mlops.settings import Settings, without_password
 from training import tracking
 from training.postgresql import is_postgresql, locked
+from training.registry.entries import must_have_record
 
 __all__ = ["Copied", "copy_record"]
 
@@ -46,6 +47,7 @@ def copy_record(settings: Settings, target: str) -> Copied:
         raise ConfigError(
             "is no SQLite file", where=without_password(settings.mlflow_uri), todo="unset MLOPS_TRACKING_URI"
         )
+    must_have_record(settings)
     for uri in (settings.tracking_uri, target):  # both have this MLflow's schema then
         tracking.client(msgspec.structs.replace(settings, tracking_uri=uri))
     source, sink = create_engine(settings.mlflow_uri), create_engine(target)

@@ -78,8 +78,16 @@ function typeOf(schema) {
   if ("const" in schema) return [JSON.stringify(schema.const)];
   const types = [schema.type ?? (schema.enum ? "" : "anything")].flat();
   const words = types.filter((type) => type !== "array").join(" or ");
-  if (types.includes("array")) return [words ? `${words} or a list of ` : "list of ", ...typeOf(schema.items ?? {}), schema.maxItems ? `, at most ${schema.maxItems}` : ""];
+  if (types.includes("array")) return [words ? `${words} or ` : "", ...listOf(schema)];
   return [words];
+}
+
+/** A list in words, with how many it holds; one of lists, row by row. */
+function listOf({ items = {}, minItems, maxItems }) {
+  const count = !maxItems ? "" : `${minItems === maxItems ? "exactly" : "at most"} ${maxItems.toLocaleString("en")}`;
+  if (items.type === "array") return ["rows", count && `, ${count}`, "; a row is a ", ...listOf(items)];
+  if (typeof items.type === "string") return ["list of ", count && `${count} `, `${items.type}s`];
+  return ["list of ", ...typeOf(items), count && `, ${count}`];
 }
 
 /** What a value of the schema may be, in words. */
@@ -135,7 +143,7 @@ function schemaCard([name, schema]) {
 
 /** Fields for the path, the query and the body, the line for a shell, and what the service answers. */
 function tryIt(operation, body) {
-  const { method, path, parameters = [], security } = operation;
+  const { method, path, parameters = [], security, "x-effect": effect } = operation;
   const prefix = `try-${operation.operationId}`;
   const example = Object.values(body?.examples ?? {})[0]?.value;
   const given = JSON.stringify(example ?? {}, null, 2);
@@ -155,6 +163,7 @@ function tryIt(operation, body) {
     ...inPath.flatMap((input) => [el("label", { htmlFor: input.id }, input.name), input]),
     flags.length ? el("div", { class: "checks" }, ...flags.map((flag) => el("label", {}, flag, flag.name))) : "",
     ...(text ? [el("label", { htmlFor: text.id }, "Body"), text] : []),
+    effect ? el("p", { class: "effect" }, `What is sent is real. ${effect}`) : "",
     el("div", { class: "buttons" }, send),
     reply);
   form.addEventListener("input", showLine);

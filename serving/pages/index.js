@@ -5,7 +5,7 @@ const WORDS = { approve: "Approve", review: "Review", decline: "Decline" };
 const DURATIONS = [[172800, 86400, "days"], [3600, 3600, "h"], [60, 60, "min"], [0, 1, "s"]];
 const DAY_MS = 86400000;
 let event = { properties: {}, required: [] };
-let hints = { asks_for_key: true, keys: [], digits: {}, known: {}, newest: "" };
+let hints = { asks_for_key: true, keys: [], digits: {}, looks_back: "", known: {}, newest: "" };
 let opened = 0;
 let described = { version: null, features: new Map() };
 
@@ -33,8 +33,14 @@ function history() {
   const [known, unknown] = [hints.keys.filter((name) => name in hints.known), hints.keys.filter((name) => !(name in hints.known))];
   const parts = [];
   if (known.length) parts.push(`What stands in ${known.join(" and ")} has a history here${behind() ? ", and the event happens right after it" : ""}.`);
-  if (unknown.length) parts.push(`What stands in ${unknown.join(" and ")} is made up: nothing is known of it, as at a first event. Put in one that has a history.`);
+  if (unknown.length) parts.push(`What stands in ${unknown.join(" and ")} is made up: nothing is known of it, as at a first event. Put in one that has a history${within()}.`);
   return parts.join(" ");
+}
+
+/** Which moments have that history in sight: features look back from the event's time, not from now. */
+function within() {
+  const time = event["x-event-time"];
+  return time && hints.looks_back ? `, and in ${time} a moment soon after its last events: features look back from there, ${hints.looks_back} at most` : "";
 }
 
 /** How long ago the history ended, if it did not go on until now: one that is replayed. */
@@ -197,8 +203,9 @@ function reasonsOf(reasons) {
     bar.style.width = `${(100 * Math.abs(reason.contribution)) / most}%`;
     return el("li", { class: reason.contribution > 0 ? "raises" : "lowers" }, ...breaking(reason.text), el("div", { class: "track", "aria-hidden": "true" }, bar));
   });
-  const none = el("p", { class: "quiet" }, "No feature moves this score away from the typical.");
-  return [el("h3", {}, "Reasons"), items.length ? el("ul", { class: "reasons", id: "reasons" }, ...items) : none];
+  const none = el("p", { class: "quiet" }, "No feature moves this score away from those of the reference rows.");
+  const about = el("p", { class: "soft" }, "The reference rows are a few real events, from a low score to a high one. They are what this event is compared with, not the range of what is usual.");
+  return [el("h3", {}, "Reasons"), items.length ? el("ul", { class: "reasons", id: "reasons" }, ...items) : none, about];
 }
 
 function featuresOf(features) {
@@ -238,15 +245,17 @@ function singular(unit) {
   return /[a-z]{2}[^sui]s$/.test(unit) ? unit.slice(0, -1) : unit;
 }
 
-/** A problem document: next to the field that it names, or else where the answer would stand. */
+/** A problem document: where the answer would stand, and next to the field that it names. Of a key it is said there alone. */
 function showProblem({ status, body: problem, headers }) {
   const [, name] = /^(?:\[\d+\]\.?)?(.*)$/.exec(problem.field ?? "");
-  const input = status === 401 || status === 403 ? byId("key") : byId(`field-${name}`);
+  const keyed = status === 401 || status === 403;
+  const input = keyed ? byId("key") : byId(`field-${name}`);
   const wait = headers.get("retry-after");
   const head = status ? `${status} ${problem.title ?? ""}` : problem.title;
   const more = wait ? ` Try again in ${wait} s.` : "";
-  const detail = problem.detail ?? String(problem).slice(0, 300);
-  showResult([el("div", { class: "alert", role: "alert", id: "problem" }, el("p", {}, el("b", {}, head)), el("p", {}, detail + more))]);
+  const detail = status === 401 && !input.value.trim() ? "This service asks for an API key: put yours in here." : (problem.detail ?? String(problem).slice(0, 300));
+  const text = keyed ? "" : el("p", {}, detail + more);
+  showResult([el("div", { class: "alert", role: "alert", id: "problem" }, el("p", {}, el("b", {}, head)), text)]);
   if (!input) return;
   input.setAttribute("aria-invalid", "true");
   byId(input.id === "key" ? "key-error" : `error-${name}`).textContent = detail.replace(`${problem.field}: `, "");

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from mlops.aggregates import span_text
 from mlops.errors import ConfigError
 from mlops.features import (
     Calendar,
@@ -58,6 +59,34 @@ def test_categories_that_differ_in_signs_or_case_only_are_told_apart() -> None:
     with pytest.raises(ConfigError, match="declared twice: age_is_x"):
         FeatureSet((OneHot(column="age", values=("x", "x")),))
     assert FEATURES.describe()[2][1] == "currency"
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "said"),
+    [
+        (DAY, "1 day"),
+        (14 * DAY, "14 days"),
+        (DAY // 24, "1 hour"),
+        (90 * 60 * 10**6, "90 minutes"),
+        (10**6, "1 second"),
+    ],
+)
+def test_a_span_is_said_in_the_largest_unit_that_fits(microseconds: int, said: str) -> None:
+    assert span_text(microseconds) == said
+
+
+def test_what_is_alike_but_for_its_window_is_described_with_it() -> None:
+    counts = Rolling(key="card", agg=Count(), windows=("1d", "7d"), description="payments")
+    due = Rolling(key="shop", agg=Count(), windows=("1d", "30d"), delay="7d", description="frauds")
+    told = FeatureSet((Value(column="amount", description="the amount"), counts, due)).describe()
+    assert [text for _, _, text in told] == [
+        "the amount",
+        "payments, in the last day",
+        "payments, in the last 7 days",
+        "frauds, in the day up to 7 days before",
+        "frauds, in the 30 days up to 7 days before",
+    ]
+    assert FeatureSet((Rolling(key="card", agg=Count(), windows=("1d",)),)).describe()[0][2] == ""
 
 
 def test_the_horizon_is_the_longest_window_with_its_delay() -> None:

@@ -90,17 +90,22 @@ def test_the_reasons_are_the_features_that_raised_the_score_in_their_own_words(t
     amount, night = found
     assert amount.contribution > night.contribution > 0
     assert amount.text == (
-        f"the amount (amount) is 180 EUR, typically 20 to 40: raises the score by {amount.contribution:.3g}"
+        "the amount (amount) is 180 EUR, compared with 20 to 40 in the reference rows: "
+        f"raises the score by {amount.contribution:.3g}"
     )
-    assert night.text.startswith("until 06:59 (is_night) is yes, typically no: raises")
+    assert night.text.startswith(
+        "until 06:59 (is_night) is yes, compared with no in the reference rows: raises"
+    )
 
 
-def test_a_flag_is_never_typically_a_half(tmp_path: Path) -> None:
+def test_a_flag_is_never_compared_with_a_half(tmp_path: Path) -> None:
     opened = bundle(tmp_path, reference=[[20.0, 0.0, 1.0, 4.0], [20.0, 1.0, 2.0, 5.0]])
     row = np.array([20, 1, 1, 2], np.float32)
     texts = {reason.feature: reason.text for reason in reasons(opened, open_model(opened), row)}
-    assert texts["is_night"].startswith("until 06:59 (is_night) is yes, typically no or yes: raises")
-    assert "is 2 payments, typically 4 to 5: raises" in texts["card_count_7d"]
+    assert texts["is_night"].startswith(
+        "until 06:59 (is_night) is yes, compared with no or yes in the reference rows: raises"
+    )
+    assert "is 2 payments, compared with 4 to 5 in the reference rows: raises" in texts["card_count_7d"]
 
 
 def test_of_a_score_below_the_typical_they_are_what_lowered_it(tmp_path: Path) -> None:
@@ -109,7 +114,7 @@ def test_of_a_score_below_the_typical_they_are_what_lowered_it(tmp_path: Path) -
     assert found.feature == "card_count_7d"
     assert found.contribution < 0
     assert found.text.startswith(
-        "count by card in (t − 7d, t] is 14 payments, typically 4: lowers the score by"
+        "count by card in (t − 7d, t] is 14 payments, compared with 4 in the reference rows: lowers the score by"
     )
 
 

@@ -66,3 +66,4 @@ def test_a_uri_is_shown_without_its_password_and_query() -> None:
     assert without_password("redis://me:s3cret@host:1/0?password=s3cret") == "redis://me@host:1/0"
     assert without_password("rediss://:s3cret@[::1]:1") == "rediss://@[::1]:1"
     assert without_password("/a folder") == "/a folder"
+    assert without_password("sqlite:////tmp/x/mlflow.db?password=s3cret") == "sqlite:////tmp/x/mlflow.db"

@@ -15,10 +15,11 @@ import msgspec
 import pytest
 
 from mlops import storage
-from mlops.errors import InputError, SetupError
+from mlops.errors import ConfigError, InputError, SetupError
 from mlops.storage import (
     bring_back,
     is_leftover,
+    local_path,
     one_writer,
     publish_dir,
     read_json,
@@ -189,3 +190,9 @@ def test_what_is_not_the_json_asked_for_is_told_in_a_line(tmp_path: Path) -> Non
     (tmp_path / "file").write_text('{"x": "one"}')
     with pytest.raises(InputError, match=r"file: not a valid Point: .*\$\.x"):
         read_json(tmp_path / "file", Point)
+
+
+@pytest.mark.parametrize("uri", ["http://[::1", "file://[::1", "s3://bucket/x", "file:///tmp/%00"])
+def test_what_names_no_path_is_said_to_name_none(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        local_path(uri, base=tmp_path)

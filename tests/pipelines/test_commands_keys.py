@@ -58,6 +58,7 @@ def test_a_revoked_key_is_listed_no_more(home: Path, capsys: pytest.CaptureFixtu
     mlops("create", "two", "--scope", "admin")
     capsys.readouterr()
     assert mlops("revoke", "one") == 0
+    assert "key one is revoked" in capsys.readouterr().out
     assert mlops("list") == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["two"]
 

@@ -48,6 +48,10 @@ def test_rolling_back_and_rejecting_say_who_and_why(house: House, capsys: pytest
     assert mlops("reject", "2", "--by", "ana", "--why", "so many") == 0
     assert mlops("rollback") == 2
     captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "version 1 answers now, 2 before",
+        "version 2 is rejected, by ana: so many",
+    ]
     assert "version 2, the champion before this one, was rejected by ana" in captured.err
     assert "Traceback" not in captured.err
 
@@ -79,3 +83,32 @@ def test_the_status_tells_in_words(house: House, capsys: pytest.CaptureFixture[s
     told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert {"champion version 2", "challenger version 3", "stage archived version 1"} <= set(told)
     assert "differs nowhere" in told
+
+
+def test_the_status_says_what_rolling_back_would_do(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    def told() -> str:
+        assert mlops("status") == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    assert "mlops rollback goes back to version 1, trees" in told()
+    assert mlops("reject", "1", "--by", "ana") == 0
+    assert "mlops rollback refused: version 1, the champion before this one, was rejected by ana" in told()
+    assert mlops("rollback") == 2
+
+
+@pytest.mark.parametrize("version", ["99", "abc", "1"])
+def test_what_may_not_be_promoted_is_refused_before_the_store_is_filled(
+    house: House, capsys: pytest.CaptureFixture[str], version: str
+) -> None:
+    assert mlops("promote", version) == 2
+    shown = capsys.readouterr()
+    assert "backfill" not in shown.err and not (house.settings.home / "store").exists()
+    assert ("or go back to the champion before" in shown.err) == (version == "1")
+
+
+def test_nobody_is_sent_back_to_a_champion_that_cannot_come_back(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mlops("reject", "1") == 0
+    assert mlops("promote", "1") == 2
+    assert capsys.readouterr().err.endswith("; train again\n")

@@ -349,3 +349,13 @@ def test_the_key_of_the_pseudonyms_is_made_once_and_asked_for_after_that(tmp_pat
 def test_without_logs_there_is_nothing_to_archive(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no logs"):
         run(tmp_path / "none")
+
+
+def test_what_is_not_old_yet_is_not_judged_as_of_a_day_to_come(tmp_path: Path) -> None:
+    home = Settings(home=tmp_path)
+    three_days(home.decisions)
+    compact_logs(home, today=TODAY)
+    before = sorted(home.decisions.rglob("*"))
+    with pytest.raises(ConfigError, match=r"--as-of: 2200-01-01 is after today, .* \(UTC\)"):
+        compact_logs(home, today=date(2200, 1, 1))
+    assert sorted(home.decisions.rglob("*")) == before

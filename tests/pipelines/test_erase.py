@@ -10,6 +10,7 @@ import pytest
 
 from mlops.errors import InputError
 from mlops.records import Decision
+from mlops.tables import EventTable, write_table_meta
 from pipelines.archive import ARCHIVE, logged_decisions, logged_labels, read_manifest
 from pipelines.cli import main
 from pipelines.compact import compact
@@ -130,9 +131,42 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert code == 0 and '"decisions":2' in said
     code, said = run("erase", "--key", "customer_id=7", "--json")
     assert code == 0 and '"decisions":2' in said
-    code, said = run("erase", "--key", "customer=7")
-    assert code == 2 and "columns are transaction_id" in said
     assert left(tmp_path / "decisions")[0] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("customer=7", "no column 'customer' that names somebody; those are transaction_id, customer_id"),
+        ("amount=9.5", "no column 'amount' that names somebody"),
+        ("customer_id=", "no value of customer_id"),
+        ("customer_id=abc", "'abc' is no value of customer_id, which holds whole numbers"),
+        ("customer_id", "'customer_id' is not a column and a value"),
+    ],
+)
+def test_nobody_who_cannot_be_there_is_erased(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, said: str
+) -> None:
+    log(tmp_path / "decisions", "decisions-20260101T000000000000Z-1.a.jsonl", of(7, 1))
+    meta = EventTable(
+        rows=0, whole_number_ids=("customer_id",), first_event="", last_event="", fingerprint=""
+    )
+    (tmp_path / "events").mkdir()
+    write_table_meta(tmp_path / "events", meta)
+    with pytest.raises(SystemExit) as ended:
+        main(["--home", str(tmp_path), "erase", "--key", key])
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+    assert left(tmp_path / "decisions")[0] == ["1"]
+
+
+@pytest.mark.parametrize("command", [["erase", "--key", "customer_id=7"], ["compact"]])
+def test_without_logs_nothing_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--home", str(tmp_path), *command])
+    assert ended.value.code == 2 and "no logs" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_logs_there_is_nobody_to_erase(tmp_path: Path) -> None:

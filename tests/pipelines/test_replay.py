@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops.contract import load_use_case
-from mlops.errors import InputError
+from mlops.errors import InputError, SetupError
 from pipelines.cli import main
+from pipelines.ports import free_port
 from pipelines.replay import MAX_BATCH, Recording, replay
 
 USE_CASE = load_use_case("usecases.fraud")
@@ -29,6 +30,7 @@ class _Server(ThreadingHTTPServer):
     received: list[tuple[str, Any]]
     keys: set[str | None]
     status = 200
+    body = b"{}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -40,9 +42,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.received.append((self.path, json.loads(body)))
         self.server.keys.add(self.headers["Authorization"])
         self.send_response(self.server.status)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(self.server.body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -165,10 +167,11 @@ def test_without_a_key_none_is_sent(server: _Server, recording: Recording, tmp_p
 def test_a_server_that_refuses_the_key_is_asked_once(
     server: _Server, recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int
 ) -> None:
-    server.status = status
+    server.status, server.body = status, b'{"title":"Not so","detail":"the key may not score"}'
     assert _replay(server, tmp_path) == 2
     assert len(server.received) == 1
-    assert "say --key-file FILE" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "does not let this in: the key may not score; " in said and "say --key-file FILE" in said
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two words", b"mlk_\xe9"])
@@ -183,15 +186,61 @@ def test_a_file_without_a_key_is_refused(
     if content is not None:
         file.write_bytes(content)
     assert _replay(server, tmp_path, "--key-file", str(file)) == 2
-    assert str(file) in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"{file}: " in said and "Errno" not in said and "codec" not in said
     assert not server.received
 
 
-def _replay(server: _Server, folder: Path, *more: str) -> int:
-    """The exit code of `mlops replay` of one day."""
-    days = ["--from", "2018-04-01", "--to", "2018-04-01"]
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (("2018-04-03", "2018-04-02"), "--from: 2018-04-03 is after --to, 2018-04-02"),
+        (
+            ("2019-04-01", "2019-04-02"),
+            "no events between 2019-04-01 and 2019-04-02; the files hold 2018-04-01 to 2018-04-10",
+        ),
+    ],
+)
+def test_days_of_which_nothing_can_be_sent_are_refused(
+    server: _Server,
+    recording: Recording,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    days: tuple[str, str],
+    said: str,
+) -> None:
+    assert _replay(server, tmp_path, days=days) == 2
+    assert said in capsys.readouterr().err
+    assert not server.received
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8080", "localhost", "http://", "ftp://host", "http://host:port", ""]
+)
+def test_what_is_no_address_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", "--events", str(tmp_path / "none"), "--url", url])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and line.startswith(f"mlops: --url: {url!r} is no address of a server")
+
+
+@pytest.mark.parametrize("key", ["", "mlk_" + "a" * 43])
+def test_who_has_a_key_is_not_told_to_serve_without(recording: Recording, key: str) -> None:
+    day = date(2018, 4, 1)
+    with pytest.raises(SetupError) as refused:
+        replay(recording, f"http://127.0.0.1:{free_port()}", first_day=day, last_day=day, key=key)
+    assert ("--no-keys" in refused.value.todo) == (not key)
+
+
+def _replay(
+    server: _Server, folder: Path, *more: str, days: tuple[str, str] = ("2018-04-01", "2018-04-01")
+) -> int:
+    """The exit code of `mlops replay` of some days, one by default."""
+    named = ["--from", days[0], "--to", days[1]]
     with pytest.raises(SystemExit) as exit_:
-        main(["replay", "--events", str(folder / "events.parquet"), "--url", _url(server), *days, *more])
+        main(["replay", "--events", str(folder / "events.parquet"), "--url", _url(server), *named, *more])
     return int(exit_.value.code or 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from mlops.settings import Settings
 from pipelines.cli import main
 from pipelines.ports import free_port
-from pipelines.server import running_server, variables
+from pipelines.server import running_server, serving_command, variables
 from serving.options import Options, options_of, read_options
 from tests.serving.example import World
 
@@ -79,6 +80,14 @@ def test_mlops_serve_takes_every_option_and_every_variable_of_the_server(
     assert (options.port, options.queue, options.no_keys, options.fsync) == (9000, 9, True, True)
 
 
+def test_the_command_that_the_demo_ends_with_serves(started: list[Options], tmp_path: Path) -> None:
+    _, *line = shlex.split(serving_command(Settings(home=tmp_path)))
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    (options,) = started
+    assert ended.value.code == 0 and options.pointer == tmp_path / "deployments" / "current.json"
+
+
 @pytest.mark.parametrize("arguments", [["--quue", "9"], []])
 def test_what_is_misspelt_is_one_line(
     arguments: list[str],
@@ -101,6 +110,7 @@ def test_its_help_is_the_server_s(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert ended.value.code == 0
     assert said.startswith("usage: mlops serve ") and "--drain-seconds" in said
+    assert "decisions and public key are those of the home" in said and "mlops serve --no-keys\n" in said
 
 
 def test_serving_without_a_word_on_keys_says_in_one_line_what_to_do(

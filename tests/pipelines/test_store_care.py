@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,14 @@ def test_what_windows_need_is_not_forgotten(settings: Settings) -> None:
     assert forget(settings, date(2024, 4, 15)).events == 90
 
 
+def test_a_day_that_has_not_come_is_no_day_to_forget_before(settings: Settings) -> None:
+    fill(World(settings.home), [payment(900, at="2099-06-01T00:00:00", card=0)])  # a clock that is wrong
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    with pytest.raises(ConfigError, match=f"--before: {tomorrow} is after today"):
+        forget(settings, tomorrow)
+    assert stats(settings).events == 121
+
+
 def test_a_former_champion_s_windows_count_too(settings: Settings) -> None:
     world = World(settings.home)
     shorter = type(FEATURES)(FEATURES.features[:4])
@@ -111,6 +119,7 @@ def test_a_key_is_deleted_and_nothing_of_it_is_computed_any_more(settings: Setti
         ("card", "column and a value"),
         ("note=x", "nothing by note"),
         ("card=x", "no value"),
+        ("card=", "no value"),
     ):
         with pytest.raises(ConfigError, match=message):
             delete(settings, key)

@@ -171,6 +171,26 @@ def test_a_change_that_neither_size_nor_time_of_the_file_shows_is_followed(path:
     assert refused(access, bearer(one)).status == 403
 
 
+def test_a_file_that_nobody_answers_for_keeps_nobody_waiting_and_is_told(path: Path) -> None:
+    one = create_key(path, "one", ["score"])
+    whole = path.read_bytes()
+    access = door(path)
+    path.unlink()
+    os.mkfifo(path)
+    began = time.monotonic()
+    for _ in range(11):
+        access.follow()
+    assert time.monotonic() - began < 5
+    assert access.fault == f"{path}: cannot be read: no answer for 5 s"
+    access.check(bearer(one), "score")
+    with path.open("wb") as writer:
+        writer.write(whole)
+    deadline = time.monotonic() + 30
+    while access.fault:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("broken", [b"", b'{"keys": [{"name"', b'{"keys": 1}', None])
 def test_a_file_that_breaks_leaves_the_keys_that_are_there(
     path: Path, broken: bytes | None, caplog: pytest.LogCaptureFixture

@@ -30,8 +30,8 @@ def test_scores_are_the_reference_s_features_through_the_model(world: World, one
     ]
     with world.server() as server:
         assert server.post("/v1/labels", labels).body == {
-            "accepted": 0,
-            "unknown": [row["payment"] for row in rows],
+            "applied": 0,
+            "held": [row["payment"] for row in rows],
         }
         answers = []
         for start in range(0, 200, 1 if one_by_one else 50):
@@ -271,14 +271,24 @@ def test_a_taken_port_is_one_line_and_exit_code_2(world: World) -> None:
 def test_a_port_that_is_none_is_one_line_and_exit_code_2(world: World, port: int) -> None:
     ended = subprocess.run(world.command(port), cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert ended.returncode == 2
-    assert ended.stderr.splitlines() == [f"--port: {port} is not a port; name one from 0 to 65535"]
+    assert _why(ended.stderr) == f"--port: {port} is not a port; name one from 0 to 65535"
 
 
-def test_a_missing_key_is_one_line_and_exit_code_2(world: World) -> None:
-    command = world.command()
-    command[command.index("--public-key") + 1] = "nowhere.pem"
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_missing_key_is_one_line_of_the_log_and_exit_code_2(world: World, format: str) -> None:
+    command = world.command(0, "--log-format", format)
+    command[command.index("--public-key") + 1] = str(world.home / "nowhere.pem")
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
-    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    why = f"{world.home / 'nowhere.pem'}: no such file; bundles are signed for a key"
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f"{why}\n" if format == "text" else _why(ended.stderr) == why
+
+
+def _why(said: str) -> str:
+    """What the one line of the log says."""
+    line = json.loads(said)
+    assert line["level"] == "CRITICAL"
+    return line["message"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

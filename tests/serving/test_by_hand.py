@@ -24,6 +24,7 @@ def test_ids_with_a_history_are_told_and_the_time_that_it_has_come_to(world: Wor
         "asks_for_key": False,
         "keys": ["card", "shop"],
         "digits": {},
+        "looks_back": "14 days",
         "known": {"card": 42, "shop": 52},
         "newest": "2024-03-05T12:00:00+00:00",
     }

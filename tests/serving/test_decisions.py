@@ -17,7 +17,9 @@ import serving.decisions
 from mlops.errors import SetupError
 from mlops.records import Decision, LabelRecord, read_decisions, read_labels
 from pipelines.archive import is_closed
-from serving.decisions import AppendLog, last_decisions, last_labels
+from serving.decisions import AppendLog, damaged_lines, last_decisions, last_labels
+from tests.serving.example import World, payment
+from tests.serving.supervised import until
 
 LINE = 200
 """More than a line of `decision` has bytes."""
@@ -221,3 +223,42 @@ def test_labels_are_written_as_decisions_are(tmp_path: Path) -> None:
     for record in labels:
         log.write([record])
     assert list(read_labels(tmp_path)) == log.last(3, LabelRecord) == labels
+
+
+@pytest.mark.parametrize("damage", ["zeroed", "joined", "cut", "not UTF-8", "of another kind"])
+def test_a_damaged_line_is_passed_over_and_told_once(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AppendLog(tmp_path, "decisions")
+    for number in range(4):
+        log.write([decision(number)])
+    log.close()
+    (path,) = files(tmp_path)
+    first, second, *rest = path.read_bytes().splitlines(keepends=True)
+    damaged = {
+        "zeroed": bytes(len(second) - 1) + b"\n",
+        "joined": bytes(len(second)),  # with the line after it
+        "cut": second[: len(second) // 2] + b"\n",
+        "not UTF-8": second.replace(b"{", b"{\xff", 1),
+        "of another kind": b'{"event_id": 1}\n',
+    }[damage]
+    path.write_bytes(first + damaged + b"".join(rest))
+    for _ in range(2):
+        assert ids(last_decisions(tmp_path, 10)) == [0, 2, 3]
+    assert ids(log.last(10, Decision)) == [0, 2, 3]
+    (record,) = caplog.records
+    assert record.levelname == "ERROR" and str(path) in record.getMessage()
+    assert damaged_lines()[path] == 1
+
+
+def test_a_server_with_a_damaged_line_in_its_log_answers_and_says_so(world: World) -> None:
+    with world.server() as server:
+        assert {server.post("/v1/score", payment(number)).status for number in range(3)} == {200}
+    (path,) = world.decisions.glob("decisions-*.jsonl")
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + bytes(len(second) - 1) + b"\n" + third)
+    with world.server() as server:
+        assert server.get("/readyz").status == 200
+        assert server.wait_for("log", ...) == f"{path}: damaged lines that are passed over: 1"
+        assert server.post("/v1/score", payment(9)).status == 200
+        until(lambda: "mlops_log_damaged_lines 1.0" in server.text("/metrics"))

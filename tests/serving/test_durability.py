@@ -128,7 +128,7 @@ def test_labels_that_were_logged_but_not_committed_are_set_at_the_next_start(wor
             assert server.post("/v1/score", payment(number, shop=3)).status == 200
         assert server.post(
             "/v1/labels", [{"event_id": 1, "label": 0, "known_at": "2024-03-09T00:00:00"}]
-        ).body == {"accepted": 1, "unknown": []}
+        ).body == {"applied": 1, "held": []}
         assert fraud_rate(server, 10) == 0
     log = next(world.decisions.glob("labels-*.jsonl"))
     now = datetime.now(UTC).isoformat()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -14,26 +12,26 @@ from pathlib import Path
 
 import httpx
 import msgspec
-import psutil
 import pytest
 
-from mlops.deployment import Deployed, Deployment, write_deployment
+from mlops.deployment import Deployed, Deployment, read_deployment, write_deployment
 from mlops.errors import MlopsError, SetupError
 from mlops.features import Count, FeatureSet, Rolling
 from mlops.schema import Column
 from mlops.signature import SIGNATURE
 from mlops.signing import PUBLIC_KEY
 from serving.access import Access
-from serving.app import begin_drain, serve
+from serving.app import serve
 from serving.batcher import Batcher
 from serving.events import Event
 from serving.follower import Follower
 from serving.metrics import WorkerMetrics
+from serving.notes import Refusal
 from serving.scorer import Scorer
 from serving.shared import Shared
 from serving.state import State
 from serving.supervisor import listen
-from tests.serving.example import EVENTS, FEATURES, NUMBERS, Server, World, model_bytes, payment, payments
+from tests.serving.example import EVENTS, FEATURES, NUMBERS, World, model_bytes, payment, payments
 
 
 def test_without_a_deployment_it_is_alive_but_not_ready_until_one_comes(tmp_path: Path) -> None:
@@ -145,6 +143,11 @@ def name_a_bucket(world: World) -> None:
     write_deployment(world.pointer, Deployment(name="example", champion=champion))
 
 
+def name_no_uri(world: World) -> None:
+    champion = Deployed(version="2", candidate="mlp", framework="pytorch", uri="http://[::1", digest="0")
+    write_deployment(world.pointer, Deployment(name="example", champion=champion))
+
+
 BAD = [
     (spoil_signature, "the signature does not match"),
     (spoil_model, "is not the file that was signed"),
@@ -158,6 +161,7 @@ BAD = [
     (remove_bundle, "cannot be read"),
     (write_no_deployment, "not a valid Deployment"),
     (name_a_bucket, "only local folders"),
+    (name_no_uri, "is no URI"),
 ]
 
 
@@ -215,6 +219,56 @@ def test_what_is_refused_and_what_is_mended_is_logged_once_each(world: World) ->
     assert log.count("nothing is refused any more: version 1 still answers") == 2
 
 
+def test_a_uri_that_is_none_at_the_start_leaves_it_to_what_answered_before_until_it_is_mended(
+    world: World,
+) -> None:
+    good = read_deployment(world.pointer)
+    assert good is not None
+    name_no_uri(world)
+    bad = read_deployment(world.pointer)
+    assert bad is not None
+    with world.server() as server:
+        assert "is no URI" in server.get("/readyz").body["refused"]["reason"]
+        write_deployment(world.pointer, msgspec.structs.replace(bad, previous=good.champion))
+        server.wait_for("version", "1")
+        assert server.get("/readyz").body["following"] is True
+        assert server.post("/v1/score", payment(1)).status == 200
+        write_deployment(world.pointer, good)
+        server.wait_for("refused", None)
+    assert "Traceback" not in (world.home / "serving.log").read_text()
+
+
+def test_a_bundle_that_fails_as_nobody_foresaw_is_refused_and_the_traceback_is_logged_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    follower = follower_of(world)
+    first = follower.check()
+    assert first is not None
+    follower.put(first)
+    second = world.bundle("second", seed=1)
+    with monkeypatch.context() as patched:
+
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("by nothing")
+
+        patched.setattr("serving.follower.open_bundle", fail)
+        world.deploy("2", second)
+        for _ in range(2):
+            follower.ask()
+            assert follower.check() is None
+        assert follower.refused == Refusal(version="2", reason="ZeroDivisionError: by nothing")
+        assert [bool(record.exc_info) for record in caplog.records] == [True]
+    follower.ask()
+    found = follower.check()
+    assert found is not None and found.version == "2" and follower.refused is None
+    follower.close()
+
+
+def follower_of(world: World) -> Follower:
+    shared = Shared.create(1)
+    return Follower(world.options(), WorkerMetrics(shared), shared)
+
+
 class Failing(Follower):
     """Fails, once there is something to fail over, with an error that nobody foresaw."""
 
@@ -226,13 +280,14 @@ class Failing(Follower):
         return super().check()
 
 
-def test_when_the_pointer_is_not_followed_any_more_it_is_not_ready_and_still_closes_what_it_holds(
-    world: World,
+def test_when_the_pointer_is_not_followed_any_more_the_worker_ends_and_closes_what_it_holds(
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     follower = asyncio.run(asyncio.wait_for(fail_and_end(world), timeout=20))
     assert follower.service is not None
     with pytest.raises(SetupError, match="closed"), follower.service.store.begin():
         pass
+    assert "the worker ends: the pointer is not followed any more" in caplog.text
 
 
 async def fail_and_end(world: World) -> Follower:
@@ -261,91 +316,11 @@ async def fail_and_end(world: World) -> Follower:
         assert (await client.get("/readyz")).json()["following"] is True
         assert (await client.post("/v1/score", json=payment(1))).status_code == 200
         follower.fails = True
-        while (ready := await client.get("/readyz")).status_code == 200:
-            await asyncio.sleep(0.01)
-        assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
-        assert ready.json()["following"] is False
-        assert (await client.post("/v1/score", json=payment(2))).status_code == 200
-    begin_drain(state)
-    await serving
+        await serving
     return follower
 
 
 ONLY_WHEN_ASKED = ("--poll-seconds", "60")
-
-
-def test_asked_to_reload_all_workers_answer_with_what_the_pointer_names_and_it_is_written_down(
-    world: World,
-) -> None:
-    first, second = world.bundle(), world.bundle("second", seed=1)
-    with world.server("--workers", "3", *ONLY_WHEN_ASKED) as server:
-        for version, (path, digest) in [("2", second), ("3", first)]:
-            world.deploy(version, (path, digest))
-            reply = server.post("/v1/admin/reload", b"")
-            assert (reply.status, reply.body["version"], reply.body["digest"]) == (200, version, digest)
-            told = [(worker["worker"], worker["version"]) for worker in reply.body["workers"]]
-            assert told == [(0, version), (1, version), (2, version)]
-            assert sorted(worker["pid"] for worker in reply.body["workers"]) == server.workers()
-            each = [type(server)(server.process, str(server.port)) for _ in range(12)]
-            assert {c.get("/v1/model").body["version"] for c in each} == {version}
-    (log,) = world.decisions.glob("audit-*.jsonl")
-    lines = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
-    assert [(line["action"], line["caller"], line["outcome"]) for line in lines] == [
-        ("reload", "local", "version 2 answers"),
-        ("reload", "local", "version 3 answers"),
-    ]
-
-
-def test_asked_to_reload_what_is_refused_it_says_why_and_the_old_one_goes_on(world: World) -> None:
-    with world.server("--workers", "2", *ONLY_WHEN_ASKED) as server:
-        assert server.post("/v1/admin/reload", b"").status == 200  # both answer
-        spoil_golden(world)
-        reply = server.post("/v1/admin/reload", b"")
-        assert (reply.status, reply.type) == (409, "application/problem+json")
-        assert reply.body["detail"].startswith("version 2 is refused: ")
-        assert "off the golden scores" in reply.body["detail"]
-        assert [worker["version"] for worker in reply.body["workers"]] == ["1", "1"]
-        assert all("golden" in worker["refused"]["reason"] for worker in reply.body["workers"])
-        assert server.post("/v1/score", payment(1)).body["version"] == "1"
-        assert server.get("/readyz").body["refused"]["version"] == "2"
-        metrics = server.text("/metrics")
-        assert 'mlops_model_loads_total{outcome="refused"} 2.0' in metrics
-        for worker in range(2):
-            assert f'mlops_model_refused{{worker="{worker}"}} 1.0' in metrics
-        world.deploy("1", world.bundle())
-        assert server.post("/v1/admin/reload", b"").status == 200
-        assert server.get("/readyz").body["refused"] is None
-    (log,) = world.decisions.glob("audit-*.jsonl")
-    assert "off the golden scores" in log.read_text().splitlines()[1]
-
-
-def test_asked_to_reload_where_nothing_is_deployed_it_says_so(tmp_path: Path) -> None:
-    with World(tmp_path).server() as server:
-        reply = server.post("/v1/admin/reload", b"")
-        assert (reply.status, reply.body["detail"]) == (409, "nothing is deployed yet")
-
-
-def test_a_worker_that_does_not_report_is_named(world: World) -> None:
-    with world.server("--workers", "2", *ONLY_WHEN_ASKED) as server:
-        told = server.post("/v1/admin/reload", b"").body["workers"]
-        here = answering(server, [worker["pid"] for worker in told])
-        (other,) = [worker for worker in told if worker["pid"] != here]
-        os.kill(other["pid"], signal.SIGSTOP)
-        try:
-            reply = server.post("/v1/admin/reload", b"")
-        finally:
-            os.kill(other["pid"], signal.SIGCONT)
-        assert reply.status == 503
-        assert {"worker": other["worker"], "pid": None} in reply.body["workers"]
-
-
-def answering(server: Server, pids: Sequence[int]) -> int:
-    """The worker that has the connection of `server`."""
-    for pid in pids:
-        ports = {c.raddr.port for c in psutil.Process(pid).net_connections("tcp") if c.raddr}
-        if server.local_port() in ports:
-            return pid
-    raise AssertionError("nobody has it")
 
 
 def test_a_pointer_that_is_gone_is_said_and_what_answered_goes_on_until_it_is_back(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -115,6 +116,10 @@ def test_an_event_from_far_in_the_future_is_refused_and_one_from_tomorrow_is_not
     assert server.post("/v1/score", payment(300, at=near.isoformat())).status == 200
     reply = server.post("/v1/score", [payment(301), payment(302, at=far.isoformat())])
     assert (reply.status, reply.body["field"]) == (422, "[1].at")
+    here = re.search(
+        r"is in the future; it is (\S+) here, and at most 24 h ahead is taken$", reply.body["detail"]
+    )
+    assert here and abs(datetime.fromisoformat(here[1]) - now) < timedelta(minutes=1)
     assert server.post("/v1/score", payment(302, at=far.isoformat())).body["field"] == "at"
 
 
@@ -153,6 +158,23 @@ def test_a_parameter_that_is_not_known_is_named_and_the_nearest_one_too(
     reply = server.post(f"/v1/score?{query}", payment(322))
     assert (reply.status, reply.body.get("field")) == (422, name)
     assert reply.body["detail"].endswith(f"is not a parameter; {hint}")
+
+
+@pytest.mark.parametrize("query", ["features=true&features=false", "reasons=true&features=true&reasons=true"])
+def test_a_parameter_that_is_there_twice_is_refused(server: Server, query: str) -> None:
+    reply = server.post(f"/v1/score?{query}", payment(323))
+    assert (reply.status, reply.body["field"]) == (422, query.partition("=")[0])
+    assert reply.body["detail"].endswith("is there twice; leave one out")
+
+
+def test_a_feature_has_the_same_value_in_the_features_and_in_the_reasons(server: Server) -> None:
+    amounts = [f"{at}.58" for at in (86, 3, 950)]
+    rows = [payment(330 + at, amount=float(amount)) for at, amount in enumerate(amounts)]
+    answers = server.post("/v1/score?features=true&reasons=true", rows).body
+    assert any(answer["reasons"] for answer in answers)
+    for answer in answers:
+        for reason in answer["reasons"]:
+            assert reason["value"] == answer["features"][reason["feature"]]
 
 
 def test_a_conflict_in_a_list_names_its_place(server: Server) -> None:

@@ -227,6 +227,7 @@ def test_calls_of_administration_are_in_the_audit_log(world: World, path: Path) 
     ]
     assert lines[0]["request_id"] == "change-7" and "1" in lines[0]["outcome"]
     assert lines[1]["outcome"].startswith("refused")
+    assert {line["action"] for line in lines} == {"/v1/admin/reload"}
     assert "refused" in lines[2]["outcome"]
 
 
@@ -246,6 +247,18 @@ def test_a_server_does_not_start_with_a_file_that_holds_no_keys(world: World, pa
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "not a file of API keys" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_file_of_keys_that_everybody_can_write_to_is_told_once_at_the_start(
+    world: World, path: Path
+) -> None:
+    create_key(path, "till", ["score"])
+    warning = f"{path}: everybody can write to it, and so make a key; chmod o-w"
+    for mode, times in ((0o660, 0), (0o666, 1)):
+        path.chmod(mode)
+        with world.server("--keys", str(path)) as server:
+            assert server.get("/livez").status == 200
+        assert (world.home / "serving.log").read_text().count(warning) == times
 
 
 UNPICKLED = """

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import serving.recovery
+import serving.service
 from mlops.bundle import open_bundle
 from mlops.errors import ConflictError, InputError, SetupError
-from mlops.records import Decision, read_decisions
+from mlops.records import Decision, LabelRecord, read_decisions
 from mlops.signing import PUBLIC_KEY
 from pipelines.archive import counting
 from serving.decisions import AppendLog, last_decisions
@@ -147,6 +150,111 @@ def test_what_a_store_has_forgotten_it_is_given_by_any_worker_whoever_logged_it(
     assert len(list(read_decisions(world.decisions))) == 4
 
 
+def test_a_decision_that_a_store_has_forgotten_is_found_before_anything_is_scored(
+    service: Service, store: FailingStore
+) -> None:
+    acknowledged = _answered(service, 1)
+    service.store = emptied = FailingStore(store.plan)
+    emptied.run = "another"
+    assert service.answer(acknowledged) is not None
+
+
+def test_what_was_forgotten_is_given_again_in_turns_between_which_nothing_is_scored(
+    service: Service, store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [_answered(service, number) for number in range(250)]
+    service.label([_label(service, number, 1) for number in range(250)])
+    service.store = emptied = FailingStore(store.plan)
+    emptied.run = "another"
+    monkeypatch.setattr(serving.service, "_TURN_S", 0.0)
+    turns = 0
+    while True:
+        try:
+            (next_,) = service.score([event(service, 250)])
+            break
+        except SetupError as error:
+            assert "still being given" in str(error) and error.todo == "send the request again"
+            assert _no_new_decision(service, 250)
+            turns += 1
+    assert msgspec.json.decode(next_)["features"]["card_count_1d"] == 251
+    assert turns < 20  # a hundred events, or labels, at a time
+    assert [_answered(service, number) for number in range(250)] == answers
+
+
+def test_a_start_that_has_much_to_give_the_store_shows_that_it_goes_on(
+    service: Service, store: FailingStore
+) -> None:
+    for number in range(250):
+        _answered(service, number)
+    service.store = FailingStore(store.plan)
+    steps: list[int] = []
+    decisions = last_decisions(service._decisions.folder, RECENT)
+    assert service.recover(decisions, [], lambda: steps.append(service.store.count("answers"))) == 250
+    assert {0, 100, 200, 250} <= set(steps)
+
+
+def test_a_label_that_another_takes_while_older_ones_are_given_again_stays(
+    service: Service, store: FailingStore, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _answered(service, 1)
+    service.label([_label(service, 1, 1), *(_label(service, number, 1) for number in range(1000, 1500))])
+    service.store = emptied = FailingStore(store.plan)
+    emptied.run = "another"
+    monkeypatch.setattr(serving.service, "_TURN_S", 0.0)
+    reads: list[int] = []
+    read = serving.recovery.last_labels
+    monkeypatch.setattr(serving.recovery, "last_labels", lambda *args: (reads.append(1), read(*args))[1])
+    other = start(emptied)
+    with pytest.raises(SetupError, match="still being given"):
+        service.score([event(service, 2)])
+    other.label([_label(other, 1, 0)])
+    while True:
+        with suppress(SetupError):
+            service.score([event(service, 2)])
+            break
+    assert len(reads) <= 2
+    later = service.scorer.reader.event(payment(900, shop=payment(1)["shop"], at="2024-03-05T01:00:00"))
+    (answer,) = service.score([later])
+    assert msgspec.json.decode(answer)["features"]["shop_rate_fraud_7d"] == 0.0
+
+
+def test_one_event_that_does_not_fit_any_more_keeps_no_other_from_being_given_again(
+    service: Service, store: FailingStore
+) -> None:
+    late = service.scorer.reader.event(payment(7, card=6, at="2024-03-01T00:00:00"))
+    service.score([late])
+    answers = [_answered(service, number) for number in (1, 2, 3)]
+    service.store = emptied = FailingStore(store.plan)
+    with emptied.begin() as transaction:
+        transaction.forget(time_us("2024-03-02T00:00:00"))
+    emptied.run = "another"
+    assert [service.answer(answer) is not None for answer in answers] == [True] * 3
+    assert emptied.count("answers") == 3
+
+
+def test_a_line_that_could_not_be_taken_back_is_the_decision_that_a_repeat_gets(
+    store: FailingStore, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = open_bundle(world.bundle("served")[0], public_key=world.keys / PUBLIC_KEY)
+    logs = AppendLog(world.decisions, "decisions", fsync=True), AppendLog(world.decisions, "labels")
+    service = Service(store, Scorer(bundle, "1", store.plan), *logs)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", fail)
+        with pytest.raises(SetupError, match="Input/output error"):
+            service.score([event(service, 1)])
+        assert list(read_decisions(world.decisions)) == []
+        patched.setattr(os, "ftruncate", fail)
+        with pytest.raises(SetupError, match="Input/output error"):
+            service.score([event(service, 1)])
+    (logged,) = read_decisions(world.decisions)
+    assert _answered(service, 1) == logged.decision_id
+    assert len(list(read_decisions(world.decisions))) == 1
+
+
 def test_of_two_decisions_that_a_store_has_forgotten_it_is_given_the_last(
     service: Service, store: FailingStore, start: Start, world: World
 ) -> None:
@@ -165,6 +273,15 @@ def _answered(service: Service, number: int) -> str:
     (answer,) = service.score([event(service, number)])
     id_: str = msgspec.json.decode(answer)["decision_id"]
     return id_
+
+
+def _label(service: Service, number: int, label: int) -> LabelRecord:
+    sent = {"event_id": number, "label": label, "known_at": "2024-03-04T00:00:00"}
+    return service.scorer.reader.label(sent, "")
+
+
+def _no_new_decision(service: Service, number: int) -> bool:
+    return all(decision.event_id != number for decision in service._decisions.last(10, Decision))
 
 
 @pytest.mark.parametrize(

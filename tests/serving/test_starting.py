@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 
 import psutil
@@ -48,12 +50,18 @@ def no_kind_of_store(world: World) -> tuple[list[str], str]:
     return ["--store", "foo://x"], "--store: no store is of the kind foo:"
 
 
+def no_option_of_redis(world: World) -> tuple[list[str], str]:
+    uri = "redis://:s3cret@127.0.0.1:9/0?prefix=a&foo=bar"
+    return ["--store", uri], "redis://"
+
+
 def a_file_as_store(world: World) -> tuple[list[str], str]:
     return ["--store", str(world.pointer)], f"{world.pointer}: is no folder"
 
 
 MISTAKES = [
-    broken_keys, no_keys_there, no_public_key, another_file, a_private_key, no_kind_of_store, a_file_as_store
+    broken_keys, no_keys_there, no_public_key, another_file, a_private_key, no_kind_of_store, a_file_as_store,
+    no_option_of_redis,
 ]  # fmt: skip
 
 
@@ -67,7 +75,12 @@ def test_what_cannot_mend_by_itself_ends_the_start_with_one_line_and_exit_code_2
     )
     assert (ran.returncode, ran.stdout) == (2, "")
     (line,) = ran.stderr.splitlines()
-    assert line.startswith(said)
+    assert _why(line).startswith(said) and "s3cret" not in line
+
+
+def _why(line: str) -> str:
+    """The bare sentence, or the message of a line of JSON, as what collects the log reads it."""
+    return json.loads(line)["message"] if line.startswith("{") else line
 
 
 QUICKLY = changed(_DELAYS_S=(0.0,) * 8)
@@ -85,6 +98,54 @@ def test_where_no_worker_can_start_any_more_it_ends_with_their_exit_code(world: 
     assert log.count("ended with exit code 2; another is started") == 7
     assert log.count("worker 0 cannot start: ") == 1
     assert "no worker answers, and 8 in a row could not start" in log
+
+
+DIES = """
+import os, sys
+from serving import worker
+if {when}:
+    {how}
+sys.exit(worker.main(sys.argv[1:]))
+"""
+
+
+def dying(world: World, when: str, how: str) -> list[str]:
+    """What starts a server whose workers die at their start."""
+    program = world.home / "python"
+    code = world.home / "dies.py"
+    code.write_text(DIES.format(when=when, how=how))
+    program.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" "{code}" "$@"\n')
+    program.chmod(0o755)
+    run = (
+        "import sys; from serving import __main__, supervisor; supervisor._DELAYS_S = (0.0,) * 8; "
+        f"supervisor.sys.executable = {str(program)!r}; sys.exit(__main__.main())"
+    )
+    return [sys.executable, "-c", run, *world.command(0)[3:]]
+
+
+def test_workers_that_a_signal_ends_before_any_answered_end_the_server(world: World) -> None:
+    ran = subprocess.run(
+        dying(world, "True", "os.kill(os.getpid(), 4)"),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stdout) == (128 + 4, "")
+    assert ran.stderr.count("was ended by signal 4; another is started") == 7
+    assert "no worker answers, and 8 in a row could not start" in ran.stderr
+
+
+def test_workers_that_fail_unforeseen_after_the_first_answered_end_the_server(world: World) -> None:
+    command = dying(world, f"os.path.exists({str(world.home / 'broken')!r})", "sys.exit(1)")
+    with world.server(args=command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as server:
+        assert answers(server)
+        (world.home / "broken").touch()
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        assert server.process.wait(timeout=60) == 1
+    assert log_of(world).count("ended with exit code 1; another is started") == 7
 
 
 def test_where_another_worker_answers_one_that_cannot_start_does_not_end_it(world: World) -> None:

@@ -260,7 +260,7 @@ def test_the_password_of_the_store_is_on_no_command_line_and_in_no_log(tmp_path:
         assert line.startswith("serving no model yet on http://127.0.0.1:")
         world.deploy("1", world.bundle())
         server = Server(process, line.rsplit(":", 1)[1])
-        refused = server.wait_for("refused", ...)
+        refused = server.wait_for("store", ...)
         lines = [
             " ".join(p.cmdline())
             for p in (psutil.Process(process.pid), *psutil.Process(process.pid).children())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from mlops.api_keys import create_key
 from mlops.bundle import Schema
 from mlops.contract import load_use_case
+from mlops.signing import PUBLIC_KEY, ensure_keys
 from tests.serving.example import Server, World
 from tests.system.test_demo_page import COVERED, VIEWS, browser  # noqa: F401 - a fixture
 from usecases.fraud.features import PUBLISHED
@@ -91,7 +93,9 @@ def test_an_event_is_scored_by_hand(page: Page, service: Server) -> None:
     reasons = page.locator("#reasons li")
     assert 1 <= reasons.count() <= 3
     for text in reasons.all_inner_texts():
-        assert re.search(r" is .*, typically .*: (raises|lowers) the score by ", text)
+        assert re.search(
+            r" is .*, compared with .* in the reference rows: (raises|lowers) the score by ", text
+        )
     bars = page.evaluate(
         "[...document.querySelectorAll('#reasons i')].map(bar => bar.getBoundingClientRect().width)"
     )
@@ -123,6 +127,10 @@ def test_an_event_is_offered_whose_ids_have_a_history(browser: Browser, tmp_path
         page = browser.new_page()
         _open(page, server, "/")
         expect(page.locator("#about")).to_contain_text("customer_id and terminal_id is made up")
+        expect(page.locator("#about")).to_contain_text(
+            "Put in one that has a history, and in event_time a moment soon after its last events: "
+            "features look back from there, 37 days at most."
+        )
         expect(page.get_by_label("customer_id")).not_to_have_value("123456")
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Score").click()
@@ -220,7 +228,9 @@ def test_a_key_is_asked_for_and_kept_nowhere(browser: Browser, tmp_path: Path) -
         _open(page, server, "/")
         expect(page.get_by_label("amount")).not_to_have_value("")
         page.get_by_role("button", name="Score").click()
-        expect(page.locator("#key-error")).to_contain_text("API key")
+        asked = "This service asks for an API key: put yours in here."
+        expect(page.locator("#key-error")).to_have_text(asked)
+        assert page.locator("body").inner_text().count("API key: ") == 1
         page.get_by_label("API key").fill(key)
         page.get_by_role("button", name="Score").click()
         expect(page.locator("#features tr")).to_have_count(len(PUBLISHED.names))
@@ -244,6 +254,33 @@ def test_a_server_without_a_model_says_so(browser: Browser, tmp_path: Path) -> N
         page.close()
 
 
+@pytest.mark.parametrize("width", [360, 390, 1000])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_long_reason_for_not_being_ready_does_not_overflow(
+    browser: Browser,  # noqa: F811
+    refused: Server,
+    width: int,
+    scheme: Literal["light", "dark"],
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    _open(page, refused, "/")
+    expect(page.locator("#state")).to_contain_text("Version 1 was refused: ")
+    assert len(max(page.locator("#state").inner_text().split(), key=len)) > 130
+    _nothing_overflows(page)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Another key than the one that the bundle, whose path is long, was signed with."""
+    home = tmp_path_factory.mktemp("refused") / ("long" * 20)
+    home.mkdir()
+    world = _world(home)
+    ensure_keys(home / "other")
+    with world.server("--public-key", str(home / "other" / PUBLIC_KEY)) as server:
+        yield server
+
+
 def test_the_document_is_drawn_and_can_be_tried(page: Page, service: Server) -> None:
     wrong = _open(page, service, "/docs")
     operations = page.locator("article.operation")
@@ -254,6 +291,9 @@ def test_the_document_is_drawn_and_can_be_tried(page: Page, service: Server) -> 
     expect(score.locator(".try pre").last).to_contain_text("curl -X POST")
     score.get_by_label("reasons").check()
     expect(score.locator(".try pre").last).to_contain_text("/v1/score?reasons=true")
+    expect(score.locator(".try")).to_contain_text("What is sent is real. Its events go into the decision log")
+    rows = f"rows, at most 1,000; a row is a list of exactly {len(PUBLISHED.names)} numbers"
+    expect(page.locator("#schema-Rows")).to_contain_text(rows)
     score.get_by_role("button", name="Send").click()
     expect(score.locator(".reply")).to_contain_text("200 in")
     expect(score.locator(".reply pre")).to_contain_text('"reasons"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from tests.training.registered import House, refused
 from training import registry, tracking
+from training.copy_record import copy_record
 from training.gate import Verdict
 from training.registry import champion
 
@@ -271,5 +273,32 @@ def test_an_unknown_version_is_refused_in_one_line(house: House) -> None:
 
 
 def test_nothing_registered_is_a_status_too(settings: Settings) -> None:
+    tracking.prepare_tracking(settings, "machines")
     found = registry.status(settings)
     assert (found.champion, found.challenger, found.deployment, found.differences) == (None, None, None, ())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        registry.status,
+        registry.history,
+        registry.rollback,
+        registry.feature_names,
+        lambda settings: registry.promote(settings, "1"),
+        lambda settings: registry.must_be_promotable(settings, "1"),
+        lambda settings: registry.reject(settings, "1"),
+        lambda settings: registry.bundle_of(settings, "1"),
+        lambda settings: copy_record(settings, "postgresql+psycopg://127.0.0.1:1/record"),
+    ],
+)
+def test_asking_in_a_folder_that_is_no_home_makes_nothing_there(
+    settings: Settings, tmp_path: Path, ask: Callable[[Settings], object]
+) -> None:
+    empty, missing = tmp_path / "empty", tmp_path / "mistyped"
+    empty.mkdir()
+    with pytest.raises(ConfigError, match=f"{empty}: no home with a model"):
+        ask(msgspec.structs.replace(settings, home=empty))
+    with pytest.raises(ConfigError, match=f"{missing}: no such home"):
+        ask(msgspec.structs.replace(settings, home=missing))
+    assert not list(empty.iterdir()) and not missing.exists()

@@ -13,7 +13,7 @@ writes the file last. Where it was interrupted in between, promoting again repai
 """
 
 from training.registry.candidates import register, reject, withdraw_challenger
-from training.registry.champion import promote, rollback
+from training.registry.champion import must_be_promotable, promote, rollback
 from training.registry.entries import bundle_of, feature_names
 from training.registry.record import Stage, Transition
 from training.registry.standing import Status, history, status
@@ -25,6 +25,7 @@ __all__ = [
     "bundle_of",
     "feature_names",
     "history",
+    "must_be_promotable",
     "promote",
     "register",
     "reject",

@@ -20,6 +20,7 @@ from training.registry.entries import (
     GATE,
     NOBODY,
     aliased,
+    at_registry,
     entries,
     entry,
     model_name,
@@ -108,7 +109,7 @@ def reject(settings: Settings, version: str, *, by: str = "", why: str = "") -> 
         SetupError: as for `register`.
     """
     name = model_name(settings)
-    with tracking.connected(settings) as mlflow, one_registrar(settings, name):
+    with at_registry(settings) as mlflow, one_registrar(settings, name):
         held = entry(settings, mlflow, name, version)
         settle(mlflow, name)
         champion = champion_of(mlflow, name)

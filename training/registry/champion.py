@@ -19,7 +19,6 @@ from mlops.errors import BundleError, ConfigError, InputError
 from mlops.model import open_model
 from mlops.settings import Settings
 from mlops.storage import publish_dir
-from training import tracking
 from training.registry.entries import (
     ADMITTED,
     AGAINST,
@@ -28,6 +27,7 @@ from training.registry.entries import (
     GATE,
     NOBODY,
     aliased,
+    at_registry,
     deployed,
     entry,
     model_name,
@@ -50,7 +50,41 @@ from training.registry.record import (
 )
 from training.tracking import MlflowClient
 
-__all__ = ["before_this", "promote", "rollback"]
+__all__ = ["before_this", "must_be_promotable", "promote", "rollback", "to_go_back_to"]
+
+
+def must_be_promotable(settings: Settings, version: str) -> None:
+    """Refuse now what `promote` would refuse of a version, before anything is made ready for it.
+
+    Raises:
+        ConfigError, InputError, SetupError: as for `promote`.
+    """
+    name = model_name(settings)
+    with at_registry(settings) as mlflow:
+        _judged(settings, mlflow, entry(settings, mlflow, name, version))
+
+
+def _judged(settings: Settings, mlflow: MlflowClient, held: Any) -> tuple[Any | None, Deployment | None]:
+    """The champion and the pointer, if a version may take their place or is the champion."""
+    champion = champion_of(mlflow, held.name)
+    again = champion is not None and champion.version == held.version
+    pointer = _pointer(settings, repair=again)
+    back = champion is not None and _can_go_back(settings, mlflow, held.name, champion, pointer)
+    todo = "train again" + ", or go back to the champion before with `mlops rollback`" * back
+    _must_be_admitted(held, again=again, todo=todo)
+    if not again:
+        _must_be_compared(held, champion, pointer, todo=todo)
+    return champion, pointer
+
+
+def _can_go_back(
+    settings: Settings, mlflow: MlflowClient, name: str, champion: Any, pointer: Deployment | None
+) -> bool:
+    try:
+        to_go_back_to(settings, mlflow, name, champion, pointer)
+    except ConfigError:
+        return False
+    return True
 
 
 def promote(settings: Settings, version: str, *, by: str = "", why: str = "") -> Deployment:
@@ -73,15 +107,10 @@ def promote(settings: Settings, version: str, *, by: str = "", why: str = "") ->
             too long.
     """
     name = model_name(settings)
-    with tracking.connected(settings) as mlflow, one_registrar(settings, name) as confirm:
+    with at_registry(settings) as mlflow, one_registrar(settings, name) as confirm:
         held = entry(settings, mlflow, name, version)
-        champion = champion_of(mlflow, name)
         settle(mlflow, name)
-        again = champion is not None and champion.version == held.version
-        _must_be_promotable(held, name, again=again)
-        pointer = _pointer(settings, repair=again)
-        if not again:
-            _must_be_judged(held, name, champion, pointer)
+        champion, pointer = _judged(settings, mlflow, held)
         return _switch(settings, mlflow, held, champion, pointer, said(settings, by, why), "promote", confirm)
 
 
@@ -96,30 +125,42 @@ def rollback(settings: Settings, *, by: str = "", why: str = "") -> Deployment:
         BundleError, InputError, SetupError: as for `promote`.
     """
     name = model_name(settings)
-    with tracking.connected(settings) as mlflow, one_registrar(settings, name) as confirm:
+    with at_registry(settings) as mlflow, one_registrar(settings, name) as confirm:
         settle(mlflow, name)
         champion = champion_of(mlflow, name)
         pointer = _pointer(settings, repair=True)
         told = said(settings, by, why)
-        if champion is not None and _half_done(champion, last_switch(mlflow, name), pointer):
-            return _switch(settings, mlflow, champion, champion, pointer, told, "roll back", confirm)
-        before = None if champion is None else before_this(champion)
-        if champion is None or before is None:
-            raise ConfigError(
-                "there was no champion before this one to go back to"
-                if champion
-                else "nothing was ever promoted",
-                where=f"model {name}",
-            )
-        held = entry(settings, mlflow, name, before)
-        rejected = [step for step in transitions(held) if step.action == "reject"]
-        if rejected:
-            raise ConfigError(
-                f"version {before}, the champion before this one, {_told('was rejected', rejected[-1])}",
-                where=f"model {name}",
-                todo="train a new one: mlops train",
-            )
+        held = to_go_back_to(settings, mlflow, name, champion, pointer)
         return _switch(settings, mlflow, held, champion, pointer, told, "roll back", confirm)
+
+
+def to_go_back_to(
+    settings: Settings, mlflow: MlflowClient, name: str, champion: Any | None, pointer: Deployment | None
+) -> Any:
+    """The entry that rolling back makes the champion: the one before, or, to finish what was begun, the present one.
+
+    Raises:
+        ConfigError: there was none, or it was rejected since.
+    """
+    if champion is not None and _half_done(champion, last_switch(mlflow, name), pointer):
+        return champion
+    before = None if champion is None else before_this(champion)
+    if champion is None or before is None:
+        raise ConfigError(
+            "there was no champion before this one to go back to"
+            if champion
+            else "nothing was ever promoted",
+            where=f"model {name}",
+        )
+    held = entry(settings, mlflow, name, before)
+    rejected = [step for step in transitions(held) if step.action == "reject"]
+    if rejected:
+        raise ConfigError(
+            f"version {before}, the champion before this one, {_told('was rejected', rejected[-1])}",
+            where=f"model {name}",
+            todo="train a new one: mlops train",
+        )
+    return held
 
 
 def _half_done(champion: Any, switch: Switch | None, pointer: Deployment | None) -> bool:
@@ -213,8 +254,8 @@ def _copy(bundle: Path, folder: Path) -> None:
         shutil.copyfile(bundle / name, folder / name)
 
 
-def _must_be_promotable(held: Any, name: str, *, again: bool) -> None:
-    where = f"model {name}, version {held.version}"
+def _must_be_admitted(held: Any, *, again: bool, todo: str) -> None:
+    where = f"model {held.name}, version {held.version}"
     if held.tags.get(GATE) != ADMITTED:
         raise ConfigError("the gate refused it", where=where, todo=held.description or "")
     if not again and stage_of(held) == "archived":
@@ -223,11 +264,11 @@ def _must_be_promotable(held: Any, name: str, *, again: bool) -> None:
             if transitions(held)[-1].action == "reject"
             else f"it is archived: {transitions(held)[-1].why}",
             where=where,
-            todo="train again, or go back to the champion before with `mlops rollback`",
+            todo=todo,
         )
 
 
-def _must_be_judged(held: Any, name: str, champion: Any | None, pointer: Deployment | None) -> None:
+def _must_be_compared(held: Any, champion: Any | None, pointer: Deployment | None, *, todo: str) -> None:
     """The verdict must be about today's champion: the registry's, or, where it has none, the pointer's."""
     if champion is not None:
         version, digest = str(champion.version), champion.tags.get(DIGEST)
@@ -239,8 +280,8 @@ def _must_be_judged(held: Any, name: str, champion: Any | None, pointer: Deploym
         raise ConfigError(
             "the gate did not compare it with today's champion: "
             + (f"version {version} is" if version else "there is none"),
-            where=f"model {name}, version {held.version}",
-            todo="train again, or go back to the champion before with `mlops rollback`",
+            where=f"model {held.name}, version {held.version}",
+            todo=todo,
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,14 @@ __all__ = [
     "GATE",
     "NOBODY",
     "aliased",
+    "at_registry",
     "bundle_of",
     "deployed",
     "entries",
     "entry",
     "feature_names",
     "model_name",
+    "must_have_record",
     "open_as",
     "opened",
 ]
@@ -48,6 +52,34 @@ _MISSING = (
 def model_name(settings: Settings) -> str:
     """The registered model's name: the use case's."""
     return load_use_case(settings.usecase).name
+
+
+def must_have_record(settings: Settings) -> None:
+    """Refuse a home without MLflow's database: training makes it, and asking does not.
+
+    Raises:
+        ConfigError: there is none, and the setting `tracking_uri` names no other.
+    """
+    database = settings.home / "mlflow.db"
+    if not settings.tracking_uri and not database.exists():
+        raise ConfigError(
+            "no home with a model" if settings.home.is_dir() else "no such home",
+            where=settings.home,
+            todo="name another with --home, or make this one: mlops run",
+        )
+
+
+@contextmanager
+def at_registry(settings: Settings) -> Iterator[MlflowClient]:
+    """A client for who asks about versions.
+
+    Raises:
+        ConfigError: there is no database in the home, or the setting `tracking_uri` does not fit.
+        SetupError: MLflow's database does not answer.
+    """
+    must_have_record(settings)
+    with tracking.connected(settings) as mlflow:
+        yield mlflow
 
 
 def entry(settings: Settings, mlflow: MlflowClient, name: str, version: str) -> Any:
@@ -125,7 +157,7 @@ def bundle_of(settings: Settings, version: str) -> Bundle:
         BundleError: its bundle is not what was signed.
         SetupError: MLflow's database does not answer.
     """
-    with tracking.connected(settings) as mlflow:
+    with at_registry(settings) as mlflow:
         return opened(settings, entry(settings, mlflow, model_name(settings), version))
 
 
@@ -136,6 +168,6 @@ def feature_names(settings: Settings) -> dict[str, tuple[str, ...]]:
         BundleError: a bundle is not what was signed.
         SetupError: MLflow's database does not answer.
     """
-    with tracking.connected(settings) as mlflow:
+    with at_registry(settings) as mlflow:
         bundles = [opened(settings, held) for held in entries(mlflow, model_name(settings))]
     return {bundle.digest: bundle.features.names for bundle in bundles}

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 
 from mlops.deployment import Deployment, bundle_path, read_deployment
-from mlops.errors import BundleError
+from mlops.errors import BundleError, ConfigError
 from mlops.settings import Settings
-from training import tracking
+from training.registry.champion import to_go_back_to
 from training.registry.entries import (
     CHALLENGER,
     CHAMPION,
     aliased,
+    at_registry,
     deployed,
     entries,
     entry,
@@ -30,7 +31,8 @@ __all__ = ["Status", "history", "status"]
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """What the registry says should answer, what the pointer says does, and where they differ, a sentence each.
 
-    `stages` has the versions in each stage, the newest first, and `changed` what was last done about the champion.
+    `stages` has the versions in each stage, the newest first, `changed` what was last done about the champion, and
+    `rollback` what rolling back would do.
     """
 
     name: str
@@ -40,17 +42,19 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[str, ...]
     stages: dict[str, tuple[str, ...]] = {}
     changed: Switch | None = None
+    rollback: str = ""
 
 
 def status(settings: Settings) -> Status:
     """Where registry and pointer stand.
 
     Raises:
+        ConfigError: the home is none, or none with a model.
         InputError: the pointer is not a deployment.
         SetupError: MLflow's database does not answer.
     """
     name = model_name(settings)
-    with tracking.connected(settings) as mlflow:
+    with at_registry(settings) as mlflow:
         champion, switch = champion_of(mlflow, name), last_switch(mlflow, name)
         deployment = read_deployment(settings.pointer)
         stages: dict[str, tuple[str, ...]] = {}
@@ -68,6 +72,7 @@ def status(settings: Settings) -> Status:
             differences=tuple(differences),
             stages=stages,
             changed=switch,
+            rollback=_of_rolling_back(settings, mlflow, name, champion, deployment) if champion else "",
         )
 
 
@@ -79,7 +84,7 @@ def history(settings: Settings, version: str | None = None) -> tuple[Transition,
         SetupError: MLflow's database does not answer.
     """
     name = model_name(settings)
-    with tracking.connected(settings) as mlflow:
+    with at_registry(settings) as mlflow:
         found = entries(mlflow, name) if version is None else [entry(settings, mlflow, name, version)]
         # A version's first step was written before it had a number.
         steps = [
@@ -88,6 +93,21 @@ def history(settings: Settings, version: str | None = None) -> tuple[Transition,
             for step in transitions(held)
         ]
     return tuple(sorted(steps, key=lambda step: step.at))
+
+
+def _of_rolling_back(
+    settings: Settings, mlflow: MlflowClient, name: str, champion: Any, deployment: Deployment | None
+) -> str:
+    try:
+        held = to_go_back_to(settings, mlflow, name, champion, deployment)
+        opened(settings, held)
+    except ConfigError as error:
+        return f"refused: {error.what}"
+    except BundleError as error:
+        return f"refused: {error}"
+    if held.version == champion.version:
+        return f"finishes what was begun: version {held.version} answers again"
+    return f"goes back to version {held.version}, {held.tags['candidate']}"
 
 
 def _of_the_record(mlflow: MlflowClient, name: str, champion: Any | None, switch: Switch | None) -> list[str]:

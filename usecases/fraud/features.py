@@ -57,7 +57,7 @@ PUBLISHED = FeatureSet(
             windows=WINDOWS,
             delay="7d",
             unit="payments",
-            description="payments at this terminal, a week ago and before",
+            description="payments at this terminal",
         ),
         Rolling(
             key="terminal_id",
@@ -136,7 +136,7 @@ OURS = FeatureSet(
             delay="14d",
             prefix="customer_id_usual_mean_amount",
             unit="currency",
-            description="mean amount of this card until two weeks ago",
+            description="mean amount of this card",
         ),
         Ratio(
             name="amount_to_usual_mean_60d",
@@ -177,6 +177,7 @@ OURS = FeatureSet(
             unit="payments",
             description="known frauds at this terminal",
         ),
+        # a thief with a card takes much, so a small payment where only large ones were stolen is likely genuine
         Rolling(
             key="terminal_id",
             agg=Min(column="amount"),
@@ -185,7 +186,7 @@ OURS = FeatureSet(
             where=FRAUD,
             prefix="terminal_id_least_known_fraud",
             unit="currency",
-            description="least amount of a known fraud at this terminal: a thief with a card takes much",
+            description="least amount of a known fraud at this terminal",
         ),
         Rolling(
             key="terminal_id",
@@ -196,7 +197,7 @@ OURS = FeatureSet(
             fallback=NOT_SEEN_S,
             prefix="terminal_id_trouble_began",
             unit="s",
-            description="time since the first known fraud at this terminal in this window",
+            description="time since the first known fraud at this terminal",
         ),
         Rolling(
             key="terminal_id",
