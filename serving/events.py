@@ -20,7 +20,7 @@ from mlops.records import LabelRecord
 from mlops.schema import Column
 from serving.codes import MAX_ID_BYTES, encode_id
 
-__all__ = ["Event", "EventReader", "check_members", "decode_json", "time_text", "time_us"]
+__all__ = ["Event", "EventReader", "check_members", "decode_json", "read_json", "time_text", "time_us"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -56,7 +56,7 @@ def decode_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _loads(body)
+        return read_json(body)
 
 
 def check_members(body: bytes, raw: Any) -> None:
@@ -74,7 +74,7 @@ def check_members(body: bytes, raw: Any) -> None:
             texts += len(item) + [*map(type, item.values())].count(str)
     if body.count(b'"') == 2 * texts:
         return  # all quotation marks are those of members that are there
-    found = _loads(body, _Members)
+    found = read_json(body, _Members)
     for place, item in enumerate(found if type(found) is list else (found,)):
         names = [name for name, _ in item] if type(item) is _Members else []
         if len(set(names)) < len(names):
@@ -87,7 +87,7 @@ class _Members(list[tuple[str, Any]]):
     """Of an object, as they stand there."""
 
 
-def _loads(body: bytes, members: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+def read_json(body: bytes, members: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
     """The value, decoded by who says best what is wrong with it."""
     try:
         return json.loads(body.decode(), object_pairs_hook=members)

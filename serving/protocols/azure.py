@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from mlops.errors import InputError
-from serving.events import decode_json
 from serving.http import Request, Response, Route
-from serving.protocols.core import Row, answered
+from serving.protocols.core import Row, answered, decoded
 from serving.protocols.predictions import as_list, no_parameters
 from serving.protocols.tables import from_columns, from_rows, from_split
 from serving.scoring_routes import service_of
@@ -28,7 +27,7 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
         InputError: there is neither or both, a row does not fit, or there are parameters.
     """
     schema = service_of(state).scorer.bundle.schema
-    raw = decode_json(request.body)
+    raw = decoded(request.body)
     if type(raw) is not dict or ("input_data" in raw) == ("data" in raw):
         raise InputError("is missing", where="input_data", todo='send {"input_data": …}, or {"data": […]}')
     no_parameters(raw.get("params"), "params")

@@ -17,12 +17,13 @@ from msgspec import UNSET, UnsetType
 
 from mlops.bundle import Schema
 from mlops.errors import InputError
+from serving.events import decode_json, read_json
 from serving.http import Request, Response
 from serving.scorer import Scorer
 from serving.scoring_routes import MAX_ROWS, read_events, service_of
 from serving.state import State
 
-__all__ = ["Result", "Row", "Shape", "answered", "from_table", "results"]
+__all__ = ["Result", "Row", "Shape", "answered", "check_count", "decoded", "from_table", "results"]
 
 Row = dict[str, Any] | list[Any]
 """Values by name, or features in the model's order; as JSON has them."""
@@ -50,6 +51,7 @@ Shape = Callable[[list[Result]], Response]
 """What a protocol makes of the results, in the rows' order. It must not raise."""
 
 _NUMBER = re.compile(r"\d+")
+_EXACT = 2.0**53  # from here on a double cannot tell one whole number from the next
 _result = msgspec.json.Decoder(Result).decode
 
 
@@ -65,15 +67,51 @@ def answered(
     scorer = service_of(state).scorer
     if not rows:
         return shape([])
+    check_count(len(rows))
     if _are_events(scorer, rows):
         state.batcher.check()
         events = read_events(state, scorer.reader, rows, perf_counter())
         return state.batcher.submit(
             events, request.caller, lambda answers: shape([_result(answer) for answer in answers])
         )
-    if len(rows) > MAX_ROWS:
-        raise InputError(f"{len(rows)} rows in one request", todo=f"send at most {MAX_ROWS}")
     return shape(results(scorer, scorer.score(_features(scorer.features.names, rows))))
+
+
+def check_count(rows: int) -> None:
+    """Refuse more rows than are taken, before they are looked at one by one."""
+    if rows > MAX_ROWS:
+        raise InputError(f"{rows} rows in one request", todo=f"send at most {MAX_ROWS}")
+
+
+def decoded(body: bytes) -> Any:
+    """A body's JSON, in which no object may have a member twice: readers take one or the other.
+
+    Raises:
+        InputError: it is no JSON, or has such a member.
+    """
+    raw = decode_json(body)
+    texts, left = 0, [raw]
+    while left:
+        value = left.pop()
+        if type(value) is str:
+            texts += 1
+        elif type(value) is dict:
+            texts += len(value)
+            left += value.values()
+        elif type(value) is list:
+            left += value
+    if body.count(b'"') != 2 * texts:  # a text has one in it, or a member is there twice
+        read_json(body, _once)
+    return raw
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        names = [name for name, _ in members]
+        twice = next(name for number, name in enumerate(names) if name in names[:number])
+        raise InputError("is there twice", where=twice[:80], todo="leave one out")
+    return found
 
 
 def results(scorer: Scorer, scores: Sequence[float]) -> list[Result]:
@@ -106,7 +144,7 @@ def _from_cell(value: Any, whole: bool) -> Any:
         return value
     if math.isnan(value):
         return None
-    return int(value) if whole and value.is_integer() else value
+    return int(value) if whole and value.is_integer() and abs(value) <= _EXACT else value
 
 
 def _are_events(scorer: Scorer, rows: Sequence[Row]) -> bool:

@@ -114,20 +114,26 @@ def infer(state: State, request: Request) -> Response | Awaitable[Response]:
     datatypes = _outputs(scorer)
     in_bytes = wanted(asked, datatypes)
 
-    def shape(columns: Mapping[str, Values], count: int) -> Response:
+    def shape(columns: Mapping[str, Values], count: int, version: str) -> Response:
         if asked.outputs and (lacking := in_bytes.keys() - columns.keys()):
             raise InputError("is there for events, not for features", where=f"output {min(lacking)!r}")
         outputs = {n: Tensor(datatypes[n], [count], columns[n]) for n in in_bytes if n in columns}
-        return answer(asked, scorer.bundle.manifest.name, scorer.version, outputs, in_bytes)
+        return answer(asked, scorer.bundle.manifest.name, version, outputs, in_bytes)
 
     if FEATURES in inputs:
         scores = _score(scorer, inputs)
         columns: dict[str, Values] = {_value(scorer): scores}
         if "decision" in in_bytes:
             columns["decision"] = [scorer.decide(score) for score in scores.tolist()]
-        return shape(columns, len(scores))
+        return shape(columns, len(scores), scorer.version)
     rows = from_table(scorer.bundle.schema, _rows(inputs))
-    return answered(state, request, rows, lambda results: shape(_columns(scorer, results), len(results)))
+
+    def told(results: Sequence[Result]) -> Response:
+        # An event that came before has the answer that it got then, which may be an earlier version's.
+        versions = dict.fromkeys(result.version for result in results)
+        return shape(_columns(scorer, results), len(results), ", ".join(versions) or scorer.version)
+
+    return answered(state, request, rows, told)
 
 
 def column_datatype(schema: Schema, column: Column) -> str:

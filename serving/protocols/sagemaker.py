@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from email.message import Message
 
-from serving.events import decode_json
 from serving.http import Problem, Request, Response, Route
-from serving.protocols.core import Row, Shape, answered
+from serving.protocols.core import Row, Shape, answered, decoded
 from serving.protocols.mlflow import healthy, is_envelope, rows_of
 from serving.protocols.predictions import as_csv, as_list, as_one, as_predictions
 from serving.protocols.tables import from_csv, from_rows
@@ -44,13 +43,13 @@ def invocations(state: State, request: Request) -> Response | Awaitable[Response
         declared = {"present": True, "absent": False}.get(str(told.get_param("header")))
         rows = from_csv(schema, scorer.features.names, request.body, declared)
     else:
-        raw = decode_json(request.body)
+        raw = decoded(request.body)
         if is_envelope(raw):
             rows = rows_of(schema, raw)
         elif type(raw) is list:
             rows, shape = from_rows(schema, raw, ""), as_list
         else:
-            rows, shape = [raw], as_one
+            rows, shape = from_rows(schema, [raw], ""), as_one
     return answered(state, request, rows, as_csv if csv_wanted else shape)
 
 

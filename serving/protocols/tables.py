@@ -6,11 +6,13 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from mlops.bundle import Schema
 from mlops.errors import InputError
-from serving.protocols.core import Row, from_table
+from serving.protocols.core import Row, check_count, from_table
+from serving.scoring_routes import MAX_ROWS
 
 __all__ = ["from_columns", "from_csv", "from_rows", "from_split"]
 
@@ -29,6 +31,7 @@ def from_rows(schema: Schema, raw: Any, at: str) -> list[Row]:
     """
     if type(raw) is not list:
         raise InputError("must be a list with a row each", where=at)
+    check_count(len(raw))
     return from_table(schema, raw) if all(type(row) is dict for row in raw) else list(raw)
 
 
@@ -45,6 +48,7 @@ def from_split(schema: Schema, raw: Any, at: str) -> list[Row]:
         return from_rows(schema, data, f"{at}.data")
     if type(columns) is not list:
         raise InputError("must be a list of names", where=f"{at}.columns")
+    check_count(len(data))
     return _named(schema, columns, data, at)
 
 
@@ -60,6 +64,7 @@ def from_columns(schema: Schema, raw: Any, at: str) -> list[Row]:
     for name, values in raw.items():
         if type(values) is not list:
             raise InputError("must be a list with a value for each row", where=f"{at}.{name[:80]}")
+        check_count(len(values))
         lists.append([v[0] if type(v) is list and len(v) == 1 else v for v in values])
         if len(values) != len(lists[0]):
             raise InputError(
@@ -83,13 +88,15 @@ def from_csv(schema: Schema, features: Sequence[str], body: bytes, header: bool 
     """
     try:
         text = body.decode("utf-8-sig")
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+        filled = (line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line)
+        lines = list(islice(filled, MAX_ROWS + 2))  # one may be of names, and one too many is told
     except UnicodeDecodeError:
         raise InputError("the body is not UTF-8") from None
     except csv.Error as error:
         raise InputError(f"the body is not CSV: {error}") from None
     if header is None:
         header = bool(lines) and not all(_NUMBER.fullmatch(cell.strip()) for cell in lines[0])
+    check_count(len(lines) - header)
     if not header:
         return [[_value(cell) for cell in line] for line in lines]
     if not lines:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 
 from mlops.errors import InputError
-from serving.events import decode_json
 from serving.http import Request, Response, Route
-from serving.protocols.core import answered
+from serving.protocols.core import answered, decoded
 from serving.protocols.predictions import as_predictions, no_parameters
 from serving.protocols.tables import from_rows
 from serving.scoring_routes import service_of
@@ -36,7 +35,7 @@ def predict(state: State, request: Request) -> Response | Awaitable[Response]:
         InputError: there are no instances, one does not fit, or there are parameters.
     """
     schema = service_of(state).scorer.bundle.schema
-    raw = decode_json(request.body)
+    raw = decoded(request.body)
     if type(raw) is not dict or "instances" not in raw:
         raise InputError("is missing", where="instances", todo='send {"instances": [...]}')
     no_parameters(raw.get("parameters"), "parameters")

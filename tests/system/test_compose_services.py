@@ -60,7 +60,7 @@ def test_redis_keeps_what_it_is_told_and_asks_for_its_password(
             "appendfsync": "everysec",
             "maxmemory-policy": "noeviction",
             "save": "",
-            "maxmemory": str(768 * 2**20),
+            "maxmemory": str(448 * 2**20),
         }
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=port).ping()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -306,3 +307,16 @@ def test_a_method_that_is_not_there_is_said(worker: Worker) -> None:
     response = worker.request("GET", INFER)
     assert (response.status, response.headers) == (405, {b"allow": b"POST"})
     assert msgspec.json.decode(response.body) == {"error": "GET is not allowed here"}
+
+
+def test_an_event_that_comes_again_after_a_swap_has_the_version_that_answered_it(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.deploy("1", world.bundle())
+    with working(world) as worker:
+        first = worker.post(INFER, {"inputs": columns([payment(1)])})[1]
+        world.deploy("2", world.bundle("second", seed=1))
+        worker.look()
+        again = worker.post(INFER, {"inputs": columns([payment(1)])})[1]
+        both = worker.post(INFER, {"inputs": columns([payment(1), payment(2)])})[1]
+    assert (again["model_version"], outputs(again)) == ("1", outputs(first))
+    assert both["model_version"] == "1, 2"

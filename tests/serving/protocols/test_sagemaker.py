@@ -121,6 +121,11 @@ def test_what_cannot_be_accepted_is_told_before_anything_is_scored(
         (b"17", {}, 422),
         (b"{}", {}, 422),
         (b"\xff", {}, 422),
+        (b'{"instances":[{"amount":1,"amount":2}]}', {}, 422),
+        (b"1\n" * 1_002, {"content_type": "text/csv"}, 422),
+        (b'{"dataframe_split":{"columns":["amount"],"data":[' + b"[1]," * 1_000 + b"[1]]}}", {}, 422),
+        (b"[" + b"[1]," * 1_000 + b"[1]]", {}, 422),
+        (b'{"inputs":{"amount":[' + b"1," * 1_000 + b"1]}}", {}, 422),
     ],
 )
 def test_what_does_not_fit_is_a_problem(
@@ -138,3 +143,28 @@ def test_a_repeat_gets_its_first_answer_whatever_the_type(server: Server) -> Non
     )
     answered = asked(server, body, content_type="text/csv", accept="text/csv")[2].strip().split(",")
     assert answered == ["540", first["decision_id"], repr(first["score"]), first["decision"]]
+
+
+def test_a_member_that_is_there_twice_is_named_and_a_text_with_a_quotation_mark_is_fine(
+    server: Server,
+) -> None:
+    twice = msgspec.json.encode(payment(541)).replace(b'"amount":', b'"amount":1,"amount":')
+    status, _, said = asked(server, b'{"instances":[' + twice + b"]}")
+    assert (status, msgspec.json.decode(said)["field"]) == (422, "amount")
+    assert asked(server, payment(541, note='the "big" one'))[0] == 200
+
+
+def test_more_rows_than_are_taken_are_not_looked_at(server: Server) -> None:
+    body = b"1\n" * 4_000_000
+    status, _, said = asked(server, body, content_type="text/csv")
+    assert (status, msgspec.json.decode(said)["detail"]) == (
+        422,
+        "1002 rows in one request; send at most 1000",
+    )
+
+
+def test_one_event_may_have_its_numbers_as_data_frames_do(server: Server) -> None:
+    whole, floats = asked(server, payment(542)), asked(server, payment(542, payment=542.0))
+    assert (whole[0], floats) == (200, whole)
+    status, _, said = asked(server, payment(543, payment=2.0**53 + 2))  # or another one's, to a double
+    assert status == 422 and "payment" in msgspec.json.decode(said)["field"]
