@@ -170,7 +170,10 @@ def _capture(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _point(api: Any, name: str, config: str) -> None:
-    """Create the endpoint, or move it over: a tenth of the traffic first, back at the first sign of trouble."""
+    """Create the endpoint, or move it over: a tenth of the traffic first.
+
+    It goes back by itself only where the account's CloudWatch alarms are named to it, which this does not do.
+    """
     try:
         now = api.describe_endpoint(EndpointName=name)["EndpointConfigName"]
     except ClientError as error:
