@@ -30,6 +30,10 @@ from serving.supervisor import BEAT, BEAT_S, COMPLAINT
 
 __all__ = ["main"]
 
+_COLLECT = (50_000, 20, 50)
+"""How seldom cycles are looked for. Requests make next to none, and while many wait it is they that are looked through,
+each time more objects were made than freed by this number: Python's 700 costs a good part of the goodput under overload."""
+
 _log = logging.getLogger("serving")
 
 
@@ -99,6 +103,7 @@ async def _live(state: State, listener: socket.socket, supervisor: socket.socket
     def ready() -> None:
         gc.collect()
         gc.freeze()  # what is there now stays: looking through it again would only keep requests waiting
+        gc.set_threshold(*_COLLECT)
         service = state.follower.service
         what = f"version {service.scorer.version}" if service else "no model yet"
         loop.add_reader(supervisor, lost)  # it says nothing more, so what can be read is its end

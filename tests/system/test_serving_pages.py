@@ -14,6 +14,7 @@ from mlops.api_keys import create_key
 from mlops.bundle import Schema
 from mlops.contract import load_use_case
 from mlops.signing import PUBLIC_KEY, ensure_keys
+from serving.app import ROUTES
 from tests.serving.example import Server, World
 from tests.system.test_demo_page import COVERED, VIEWS, browser  # noqa: F401 - a fixture
 from usecases.fraud.features import PUBLISHED
@@ -284,7 +285,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def test_the_document_is_drawn_and_can_be_tried(page: Page, service: Server) -> None:
     wrong = _open(page, service, "/docs")
     operations = page.locator("article.operation")
-    expect(operations).to_have_count(12)
+    expect(operations).to_have_count(len(ROUTES))
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     _nothing_overflows(page)
     score = page.locator("#score")
