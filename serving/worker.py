@@ -31,8 +31,8 @@ from serving.supervisor import BEAT, BEAT_S, COMPLAINT
 __all__ = ["main"]
 
 _COLLECT = (50_000, 20, 50)
-"""How seldom cycles are looked for. Requests make next to none, and it is those that wait which are looked through, each
-time more objects were made than freed by this number: with Python's own 700 that costs goodput under overload."""
+"""How seldom cycles are looked for. Requests make next to none, and it is those that wait which are looked through,
+each time more objects were made than freed by this number: with Python's own 700 that costs goodput under overload."""
 
 _log = logging.getLogger("serving")
 
