@@ -23,7 +23,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -31,7 +30,7 @@ from mlops.bundle import Schema
 from mlops.errors import SetupError
 from serving.plan import StorePlan
 from serving.redis_tables import RedisTables
-from serving.redis_wire import Command, RedisWire
+from serving.redis_wire import Command, RedisWire, without_prefix
 from serving.store import BusyError, MadeAnewError, Rehearsal, StoreTransaction
 from serving.tables import UNORDERED
 from serving.totals import Layouts, Totals
@@ -71,7 +70,7 @@ class RedisStore:
     """
 
     def __init__(self, uri: str, needed: StorePlan, schema: Schema) -> None:
-        uri, prefix = _without_prefix(uri)
+        uri, prefix = without_prefix(uri)
         self._wire = RedisWire(uri)
         self._aside = RedisWire(uri)
         """For what is asked beside the transactions, by other threads."""
@@ -267,11 +266,3 @@ def _check_plan(found: bytes | None, written: bytes, where: str) -> None:
 def _literal(name: bytes) -> bytes:
     """A name as a pattern that matches it alone."""
     return re.sub(rb"([\\*?\[\]])", rb"\\\1", name)
-
-
-def _without_prefix(uri: str) -> tuple[str, str]:
-    parts = urlsplit(uri)
-    query = parse_qsl(parts.query)
-    prefix = dict(query).get("prefix", "mlops")
-    rest = urlencode([(name, value) for name, value in query if name != "prefix"])
-    return urlunsplit(parts._replace(query=rest)), prefix

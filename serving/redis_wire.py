@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import redis
 from hiredis import pack_command
@@ -12,7 +13,7 @@ from hiredis import pack_command
 from mlops.errors import ConfigError, SetupError
 from mlops.settings import without_password
 
-__all__ = ["Command", "RedisWire"]
+__all__ = ["Command", "RedisWire", "without_prefix"]
 
 T = TypeVar("T")
 _TIMEOUT_S = 1.0
@@ -145,3 +146,12 @@ class RedisWire:
     def close(self) -> None:
         """End the connection."""
         self._connection.disconnect()
+
+
+def without_prefix(uri: str) -> tuple[str, str]:
+    """A store's URI as Redis knows it, and what the names of the store's keys begin with."""
+    parts = urlsplit(uri)
+    query = parse_qsl(parts.query)
+    prefix = dict(query).get("prefix", "mlops")
+    rest = urlencode([(name, value) for name, value in query if name != "prefix"])
+    return urlunsplit(parts._replace(query=rest)), prefix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mlops.bundle import Schema
 from mlops.errors import ConfigError
@@ -52,12 +52,10 @@ def check_uri(uri: str) -> None:
     Raises:
         ConfigError: it has.
     """
-    parts = urlsplit(uri)
-    if parts.scheme in ("redis", "rediss", "unix"):
-        from serving.redis_wire import RedisWire
+    if urlsplit(uri).scheme in ("redis", "rediss", "unix"):
+        from serving.redis_wire import RedisWire, without_prefix
 
-        options = [(name, value) for name, value in parse_qsl(parts.query) if name != "prefix"]
-        RedisWire(parts._replace(query=urlencode(options)).geturl()).close()
+        RedisWire(without_prefix(uri)[0]).close()
 
 
 def is_in_place(store: OnlineStore) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import Any
 
 import mlflow
@@ -22,19 +21,6 @@ from tests.serving.example import FEATURES, Server, World, payment, payments
 
 NAMES = FEATURES.names
 ROWS = [[0.5 * n + m for m in range(len(NAMES))] for n in range(3)]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("mlflow"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield world, server
-
-
-@pytest.fixture
-def server(shared: tuple[World, Server]) -> Server:
-    return shared[1]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -15,19 +14,6 @@ from tests.serving.example import FEATURES, Server, World, payment, payments
 NAMES = FEATURES.names
 ROWS = [[0.5 * n + m for m in range(len(NAMES))] for n in range(3)]
 CSV = {"content-type": "text/csv"}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("sagemaker"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield world, server
-
-
-@pytest.fixture
-def server(shared: tuple[World, Server]) -> Server:
-    return shared[1]
 
 
 def asked(server: Server, body: object, **headers: str) -> tuple[int, str, str]:
