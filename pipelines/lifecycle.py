@@ -7,7 +7,7 @@ no others. What imports a heavy framework runs in worker processes, so that one 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta
@@ -43,15 +43,19 @@ from training.train import train_candidate
 __all__ = [
     "Release",
     "RunResult",
+    "candidates",
     "compute_features",
     "default_training_day",
     "fill_store",
     "ingest",
+    "judge",
     "promote",
+    "register",
     "release",
     "run",
     "simulate",
     "train",
+    "train_one",
     "update_features",
     "validate_events",
 ]
@@ -207,6 +211,31 @@ def default_training_day(settings: Settings) -> date | None:
     return last - timedelta(days=days - 1)
 
 
+def candidates(settings: Settings, *, effort: Effort = "quick", only: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of the use case's candidates that are worth this effort, or `only` these.
+
+    Raises:
+        ConfigError: no such candidate.
+    """
+    use_case = load_use_case(settings.usecase)
+    worth = EFFORTS[: EFFORTS.index(effort) + 1]
+    names = only or [c.name for c in use_case.candidates if c.effort in worth]
+    return tuple(dict.fromkeys(use_case.candidate(name).name for name in names))
+
+
+def train_one(
+    settings: Settings,
+    candidate: str,
+    first_day: date | None,
+    *,
+    table: Path | None = None,
+    seed: int = 0,
+    effort: Effort = "quick",
+) -> TrainResult:
+    """Train one candidate, in this process: see `train`, which trains all, and for what is raised."""
+    return train_candidate(_spec(settings, candidate, first_day, _trainable(settings, table), seed, effort))
+
+
 def train(
     settings: Settings,
     first_day: date | None,
@@ -231,32 +260,13 @@ def train(
         InputError: the home's features were computed from other events than it holds now.
         MlopsError: none can be trained; that of the first candidate.
     """
-    use_case = load_use_case(settings.usecase)
-    if table is None:
-        table = current(settings.features, settings.features_uri)
-        events = current(settings.events, settings.events_uri)
-        if read_event_table(events).fingerprint not in read_feature_table(table).events:
-            raise InputError(
-                "were computed from other events", where=settings.features, todo="run mlops features"
-            )
-    worth = EFFORTS[: EFFORTS.index(effort) + 1]
-    names = only or [c.name for c in use_case.candidates if c.effort in worth]
-    for name in names:
-        use_case.candidate(name)
-    prepare_tracking(settings, use_case.name)
-    specs = [
-        TrainSpec(
-            settings=settings,
-            candidate=name,
-            features=table,
-            first_day=first_day.isoformat() if first_day else "",
-            seed=seed,
-            out=settings.bundles,
-            effort=effort,
-        )
-        for name in dict.fromkeys(names)
-    ]
-    training = {spec.candidate: pool.submit(train_candidate, spec) for spec in specs}
+    table = _trainable(settings, table)
+    names = candidates(settings, effort=effort, only=only)
+    prepare_tracking(settings, load_use_case(settings.usecase).name)
+    training = {
+        name: pool.submit(train_candidate, _spec(settings, name, first_day, table, seed, effort))
+        for name in names
+    }
     results, failures = [], {}
     for name, future in training.items():
         try:
@@ -270,27 +280,58 @@ def train(
     return tuple(results)
 
 
-def release(
-    settings: Settings, results: Sequence[TrainResult], *, pool: Executor, table: Path | None = None
-) -> Release:
-    """Send each candidate through the gate, and enter all of them into the registry with its verdict.
+def _trainable(settings: Settings, table: Path | None) -> Path:
+    """The feature table to train on: the one given, or the home's, if it is that of the home's events."""
+    if table is not None:
+        return table
+    table = current(settings.features, settings.features_uri)
+    events = current(settings.events, settings.events_uri)
+    if read_event_table(events).fingerprint not in read_feature_table(table).events:
+        raise InputError(
+            "were computed from other events", where=settings.features, todo="run mlops features"
+        )
+    return table
 
-    The best that it admits becomes the challenger; promotion is another step. If it admits none there is no challenger:
-    an earlier one may have been judged against another champion. The verdicts are in `release.json` too.
-    """
-    use_case = load_use_case(settings.usecase)
+
+def _spec(
+    settings: Settings, candidate: str, first_day: date | None, table: Path, seed: int, effort: Effort
+) -> TrainSpec:
+    return TrainSpec(
+        settings=settings,
+        candidate=candidate,
+        features=table,
+        first_day=first_day.isoformat() if first_day else "",
+        seed=seed,
+        out=settings.bundles,
+        effort=effort,
+    )
+
+
+def judge(settings: Settings, result: TrainResult, *, table: Path | None = None) -> Verdict:
+    """Hold a candidate against the gate, and against the champion on the same events, in this process."""
+    return _judge(settings, table)(result)
+
+
+def _judge(settings: Settings, table: Path | None) -> Callable[[TrainResult], Verdict]:
     deployment = read_deployment(settings.pointer)
-    judge = partial(
+    return partial(
         gate.judge,
-        use_case=use_case,
+        use_case=load_use_case(settings.usecase),
         champion=bundle_path(settings.pointer, deployment.champion) if deployment else None,
         features=table or current(settings.features, settings.features_uri),
         public_key=settings.keys / PUBLIC_KEY,
     )
-    ranked = sorted(results, key=lambda result: result.figures.rank)
-    verdicts = list(pool.map(judge, ranked))
+
+
+def register(settings: Settings, results: Sequence[TrainResult], verdicts: Sequence[Verdict]) -> Release:
+    """Enter all candidates into the registry, each with the gate's verdict on it, in the same order.
+
+    The best that it admitted becomes the challenger; promotion is another step. If it admitted none there is no
+    challenger: an earlier one may have been judged against another champion. The verdicts are in `release.json` too.
+    """
     candidate = version = None
-    for result, verdict in zip(ranked, verdicts, strict=True):
+    ranked = sorted(zip(results, verdicts, strict=True), key=lambda pair: pair[0].figures.rank)
+    for result, verdict in ranked:
         entry = registry.register(settings, result, verdict)
         if verdict.admitted:
             candidate, version = result.name, entry
@@ -299,10 +340,17 @@ def release(
             settings, why="the gate admitted none of the candidates that came after it"
         )
     outcome = Release(
-        verdicts={verdict.candidate: verdict for verdict in verdicts}, candidate=candidate, version=version
+        verdicts={verdict.candidate: verdict for _, verdict in ranked}, candidate=candidate, version=version
     )
     write_json(settings.home / RELEASE, outcome)
     return outcome
+
+
+def release(
+    settings: Settings, results: Sequence[TrainResult], *, pool: Executor, table: Path | None = None
+) -> Release:
+    """Send each candidate through the gate, in a worker process, and register all: see `judge` and `register`."""
+    return register(settings, results, list(pool.map(_judge(settings, table), results)))
 
 
 def fill_store(settings: Settings, version: str) -> BackfillResult:
