@@ -15,13 +15,11 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import pyarrow.dataset as ds
 
 from mlops.contract import EFFORTS, Effort, load_use_case
 from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import InputError, MlopsError
 from mlops.layout import Layout
-from mlops.policy import Split
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import one_writer, write_json
@@ -32,9 +30,10 @@ from pipelines.engine import Engine
 from pipelines.remote import shown
 from pipelines.simulate import simulate
 from pipelines.staged import current, fetched, published
+from pipelines.training_day import default_training_day
+from pipelines.watching import monitor_served as monitor
 from pipelines.workers import workers
 from training import gate, registry
-from training.dataset import awaited_from
 from training.gate import Verdict
 from training.results import TrainResult, TrainSpec
 from training.tracking import prepare_tracking
@@ -49,6 +48,7 @@ __all__ = [
     "fill_store",
     "ingest",
     "judge",
+    "monitor",
     "promote",
     "register",
     "release",
@@ -177,38 +177,6 @@ def update_features(settings: Settings) -> features.FeaturesResult | incremental
         if incremental.can_update(own, table, declared, schema):
             return incremental.update_features(own, table, declared, schema, label)
         return features.compute_features(spark.session(settings), [own], table, declared, schema, label)
-
-
-def default_training_day(settings: Settings) -> date | None:
-    """The latest first day of training that leaves room for delay and test days; None where the split is at random.
-
-    The test days end with the last event's day, if the labels are complete, as those of an archive are. If labels of
-    the last `label.delay_days` are missing, they are awaited: then the test days end before, with the last day whose
-    labels are all due, since of the days after it only what was reported early is known.
-
-    Raises:
-        InputError: the events whose labels are due span fewer days than one split needs.
-    """
-    use_case = load_use_case(settings.usecase)
-    split, label = use_case.policy.split, use_case.label
-    if not isinstance(split, Split):
-        return None
-    events = current(settings.events, settings.events_uri)
-    table, days = read_event_table(events), split.days
-    first, last = (datetime.fromisoformat(t).date() for t in (table.first_event, table.last_event))
-    columns = ds.dataset(events, format="parquet").to_table([use_case.events.time, label.column])
-    awaited = awaited_from(columns[use_case.events.time], columns[label.column], label.delay_days)
-    if awaited is not None:
-        last = awaited.date() - timedelta(days=1)
-    span = max(0, (last - first).days + 1)
-    if span < days:
-        raise InputError(
-            f"the events {'whose labels are due ' if awaited else ''}span {span} days, and training, delay and test "
-            f"need {days}",
-            where=settings.events,
-            todo="bring more days, or change `split` in policy.yaml",
-        )
-    return last - timedelta(days=days - 1)
 
 
 def candidates(settings: Settings, *, effort: Effort = "quick", only: Sequence[str] = ()) -> tuple[str, ...]:
