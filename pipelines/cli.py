@@ -12,6 +12,7 @@ from mlops.errors import MlopsError, SetupError, UserError
 from mlops.quiet import telemetry_off
 from pipelines.command_line import cli
 from pipelines.commands_bench import bench, doctor
+from pipelines.commands_compare import compare
 from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
 from pipelines.commands_keys import keys
@@ -38,6 +39,7 @@ for command in (
     stream,
     features,
     train,
+    compare,
     promote,
     reject,
     rollback,
