@@ -6,11 +6,19 @@ BIN = .venv/bin
 # Words for pytest, such as ARGS='-k java -x'.
 ARGS =
 
+# Which images, and of some targets which one.
+IMAGES = serving pipeline
+IMAGE = serving
+
+# With what model-report compares.
+BASE = origin/main
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean
+.PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean \
+    coverage docs hooks model-report retrain publish index sign deploy smoke roll-back nightly nightly-tell
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: ## install everything into .venv; installs nothing when all is there
 	@infra/setup
@@ -36,8 +44,7 @@ bench: setup ## measure time and memory, for an hour or two; writes JSON under r
 	@$(BIN)/mlops simulate runs/bench/world && $(BIN)/mlops bench handbook --events runs/bench/world
 
 images: ## build the images mlops-serving and mlops-pipeline with Docker or podman (docs/images.md)
-	@infra/docker/build serving
-	@infra/docker/build pipeline
+	@for image in $(IMAGES); do infra/docker/build $$image || exit; done
 
 up: ## start the production-like stack with Docker Compose (docs/compose.md)
 	@infra/compose/make-secrets
@@ -46,10 +53,21 @@ up: ## start the production-like stack with Docker Compose (docs/compose.md)
 down: ## stop it; volumes stay
 	@docker compose -f infra/compose.yaml down
 
-lint: setup ## ruff, mypy, and whether the lock files are current
+coverage: setup ## the tests of the first tier with their coverage; writes runs/coverage, fails below the floor
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage html --quiet --directory runs/coverage
+	@$(BIN)/coverage report --skip-covered
+
+docs: setup ## the documents: links lead somewhere, generated pages are current
+	@$(BIN)/python -m pytest tests/docs $(ARGS)
+
+lint: setup ## ruff, mypy, zizmor on the workflows, and whether the lock files are current
 	@echo "ruff check"; $(BIN)/ruff check
 	@echo "ruff format"; $(BIN)/ruff format --check
 	@echo "mypy"; $(BIN)/mypy
+	@echo "zizmor"; $(BIN)/zizmor --offline --quiet .github
 	@infra/compile-locks --check
 
 format: setup ## rewrite the Python files in the house's layout
@@ -58,6 +76,39 @@ format: setup ## rewrite the Python files in the house's layout
 
 lock: setup ## write infra/lock from pyproject.toml (UPGRADE=1: to the newest versions)
 	@UPGRADE='$(UPGRADE)' infra/compile-locks
+
+hooks: setup ## let git run ruff, mypy and the others before each commit (.pre-commit-config.yaml)
+	@$(BIN)/pre-commit install
+
+model-report: setup ## train with the code of BASE and with this one, compare: runs/model/report (docs/delivery.md)
+	@infra/delivery/model-report '$(BASE)'
+
+retrain: setup ## act on monitoring's retrain request, if one is due
+	@$(BIN)/mlops retrain --if-due
+
+publish: ## build IMAGE for this processor, push it to REGISTRY as VERSION (docs/delivery.md)
+	@infra/delivery/publish '$(IMAGE)'
+
+index: ## join what was published of IMAGE for each processor
+	@infra/delivery/index '$(IMAGE)'
+
+sign: ## sign IMAGE and attest its bill of materials, with cosign
+	@infra/delivery/sign '$(IMAGE)'
+
+deploy: ## verify the signed images, write manifests by digest, roll them out (ARGS=--dry-run: only show them)
+	@infra/delivery/deploy $(ARGS)
+
+smoke: ## ask SMOKE_URL for scores of SMOKE_EVENT, as whom SMOKE_KEY says
+	@python3 infra/delivery/smoke.py "$$SMOKE_URL" --event "$$SMOKE_EVENT" --id "$$SMOKE_ID" --key "$$SMOKE_KEY"
+
+roll-back: ## take the service back to the image before
+	@infra/delivery/roll-back
+
+nightly: ## in a copy: upgrade all, test, build on the newest base; writes runs/nightly/status.md
+	@python3 infra/delivery/nightly.py $(ARGS)
+
+nightly-tell: ## publish the night's page on the branch `status`, open an issue if it is red
+	@python3 infra/delivery/tell.py
 
 wheelhouse: ## collect all packages in wheelhouse/ (or WHEELHOUSE=DIR), for a class room without a network
 	@WHEELHOUSE= infra/setup
