@@ -11,6 +11,7 @@ import click
 import pytest
 from databricks.bundles.cluster_policies import ClusterPolicy
 from databricks.bundles.jobs import Job
+from databricks.bundles.registered_models import RegisteredModel
 from databricks.bundles.schemas import Schema
 from databricks.bundles.volumes import Volume
 
@@ -20,7 +21,13 @@ from pipelines.cli import cli
 from pipelines.lifecycle import candidates
 from tests.infra.bundle import BUNDLE, GIVEN, NOTEBOOKS, TARGETS, load, references, resolved, upstream
 
-TYPES = {"jobs": Job, "schemas": Schema, "volumes": Volume, "cluster_policies": ClusterPolicy}
+TYPES = {
+    "jobs": Job,
+    "schemas": Schema,
+    "volumes": Volume,
+    "registered_models": RegisteredModel,
+    "cluster_policies": ClusterPolicy,
+}
 WHOLE = load()
 JOBS = WHOLE["resources"]["jobs"]
 TASKS = [(f"{name}-{task['task_key']}", job, task) for name, job in JOBS.items() for task in job["tasks"]]
@@ -193,8 +200,9 @@ def test_a_jobs_tasks_wait_for_tasks_that_are_there_and_never_in_a_circle(name: 
     ("name", "order"),
     [
         ("features", ["ingest", "features", "check"]),
-        ("training", ["train_mlp_torch", "gate", "standing", "admitted", "allowed", "deploy"]),
-        ("retraining", ["retrain", "standing", "admitted", "allowed", "deploy"]),
+        ("training", ["train_mlp_torch", "gate", "allowed", "promotion"]),
+        ("retraining", ["retrain", "allowed", "promotion"]),
+        ("promotion", ["standing", "admitted", "deploy", "publish"]),
         ("monitoring", ["monitor", "request", "due", "retraining"]),
     ],
 )
@@ -226,7 +234,22 @@ def test_schedules_are_paused_unless_somebody_lets_them_run() -> None:
     for target in TARGETS:
         jobs = resolved(WHOLE, target)["jobs"]
         assert {job["schedule"]["pause_status"] for job in jobs.values() if "schedule" in job} == {"PAUSED"}
-    assert "schedule" not in JOBS["retraining"]  # monitoring starts it
+    assert {name for name, job in JOBS.items() if "schedule" not in job} == {"retraining", "promotion"}
+
+
+def test_a_job_starts_others_with_parameters_that_they_have() -> None:
+    started = {}
+    for name, _, task in TASKS:
+        if run := task.get("run_job_task"):
+            (other,) = re.findall(r"^\$\{resources\.jobs\.(\w+)\.id\}$", run["job_id"])
+            known = {each["name"] for each in JOBS[other].get("parameters", ())}
+            assert run.get("job_parameters", {}).keys() <= known
+            started[name] = other
+    assert started == {
+        "monitoring-retraining": "retraining",
+        "training-promotion": "promotion",
+        "retraining-promotion": "promotion",
+    }
 
 
 def test_in_production_jobs_run_as_a_service_principal_and_nothing_is_promoted_unasked() -> None:
@@ -237,7 +260,7 @@ def test_in_production_jobs_run_as_a_service_principal_and_nothing_is_promoted_u
     promote = {
         parameter["default"]
         for job in resolved(WHOLE, "prod")["jobs"].values()
-        for parameter in job["parameters"]
+        for parameter in job.get("parameters", ())
         if parameter["name"] == "promote"
     }
     assert promote == {"false"}

@@ -40,7 +40,7 @@ def run_notebook(path: Path, parameters: Mapping[str, str]) -> dict[str, str]:
     return values.values
 
 
-def run_job(job: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, str]:
+def run_job(job: dict[str, Any], parameters: Mapping[str, str], others: Mapping[str, Any]) -> dict[str, str]:
     """Run a job's tasks in their order; return what became of each.
 
     That is `success`, `failed`, `excluded`, or of a condition `true` or `false`.
@@ -48,6 +48,7 @@ def run_job(job: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, str
     Args:
         job: with its references to variables resolved.
         parameters: the job's, instead of their defaults.
+        others: the jobs that it may start, by the key of the task that does.
     """
     known = {f"job.parameters.{each['name']}": each["default"] for each in job.get("parameters", ())}
     known |= {"job.run_id": "11"} | {f"job.parameters.{name}": value for name, value in parameters.items()}
@@ -56,7 +57,14 @@ def run_job(job: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, str
     while waiting:
         task = next(t for t in waiting if all(d["task_key"] in states for d in t.get("depends_on", ())))
         waiting.remove(task)
-        states[task["task_key"]] = _run(task, known) if _may_run(task, states) else "excluded"
+        key = task["task_key"]
+        if not _may_run(task, states):
+            states[key] = "excluded"
+        elif "run_job_task" in task:
+            ended = {f"{key}.{name}": state for name, state in run_job(others[key], {}, others).items()}
+            states |= ended | {key: "failed" if "failed" in ended.values() else "success"}
+        else:
+            states[key] = _run(task, known)
     return states
 
 
