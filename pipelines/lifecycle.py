@@ -26,7 +26,9 @@ from mlops.storage import one_writer, write_json
 from mlops.tables import read_event_table, read_feature_table
 from pipelines import features, incremental, spark, validate
 from pipelines.backfill import BackfillResult, backfill
+from pipelines.conclusion import conclude
 from pipelines.engine import Engine
+from pipelines.release import RELEASE, Release
 from pipelines.remote import shown
 from pipelines.simulate import simulate
 from pipelines.staged import current, fetched, published
@@ -40,10 +42,12 @@ from training.tracking import prepare_tracking
 from training.train import train_candidate
 
 __all__ = [
+    "RELEASE",
     "Release",
     "RunResult",
     "candidates",
     "compute_features",
+    "conclude",
     "default_training_day",
     "fill_store",
     "ingest",
@@ -60,23 +64,7 @@ __all__ = [
     "validate_events",
 ]
 
-RELEASE = "release.json"
 _LOG = logging.getLogger(__name__)
-
-
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate said of each candidate; `version` is the registry's of the best that it admitted, if any."""
-
-    verdicts: dict[str, Verdict]
-    candidate: str | None
-    version: str | None
-
-    @property
-    def sentence(self) -> str:
-        """The outcome in a few words."""
-        if self.version is None:
-            return f"the gate refused all {len(self.verdicts)} candidates"
-        return f"the gate admitted {self.candidate} as version {self.version}"
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
