@@ -16,6 +16,7 @@ from pipelines.commands_compare import compare
 from pipelines.commands_data import export_source, features, simulate, validate
 from pipelines.commands_ingest import ingest, stream
 from pipelines.commands_keys import keys
+from pipelines.commands_kubeflow import kubeflow
 from pipelines.commands_logs import compact, erase
 from pipelines.commands_model import score, train
 from pipelines.commands_new import new_usecase
@@ -54,7 +55,7 @@ for command in (
     store,
 ):
     cli.add_command(command)
-for command in (monitor, retrain, report, status, bench, doctor):
+for command in (monitor, retrain, report, status, kubeflow, bench, doctor):
     cli.add_command(command)
 
 INTERRUPTED = 130

@@ -29,7 +29,10 @@ SOURCES = sorted(
     path
     for folder in (*PACKAGES, "tests", "infra", "k8s", ".ci")
     for path in (ROOT / folder).rglob("*")
-    if path.is_file() and path.parent.name not in ("lock", "__pycache__") and path.suffix != ".pyc"
+    if path.is_file()
+    and path.parent.name not in ("lock", "__pycache__")
+    and path.suffix != ".pyc"
+    and path.name != "kubeflow.yaml"  # compiled
 )
 
 

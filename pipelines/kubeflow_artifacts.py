@@ -1,0 +1,216 @@
+"""What crosses between the tasks of a Kubeflow pipeline: the steps' results as typed artifacts, written and read.
+
+    Dataset                 JSON, what a table is; its metadata: URI, rows, fingerprint. The table stays where it lies
+    Model                   a folder: `result.json`, the signed `bundle/`, and `evaluation.parquet`, the test's scores
+    Metrics                 figures
+    ClassificationMetrics   who was let through and who was not, by what they were
+    HTML                    a page
+    Artifact                a step's result as JSON
+
+A model brings all that later tasks read of it, so a training that the cache answers is as good as one that ran.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mlops.contract import EFFORTS, Effort
+from mlops.errors import ConfigError, MlopsError
+from mlops.quiet import telemetry_off
+from mlops.settings import Settings
+from mlops.storage import read_json, replace_file, write_json
+from mlops.tables import EventTable, FeatureTable, read_event_table, read_feature_table
+from monitoring.page import render_report
+from monitoring.results import MonitorResult
+from pipelines.conclusion import Conclusion
+from pipelines.release import Release
+from pipelines.staged import current
+from training.gate import Verdict
+from training.results import TrainResult
+from training.tasks.classification import ClassificationEvaluation
+
+if TYPE_CHECKING:
+    from kfp.dsl import (  # type: ignore[import-untyped]
+        HTML,
+        Artifact,
+        ClassificationMetrics,
+        Dataset,
+        Metrics,
+        Model,
+    )
+
+__all__ = [
+    "day",
+    "effort",
+    "keep_conclusion",
+    "keep_events",
+    "keep_features",
+    "keep_look",
+    "keep_release",
+    "keep_result",
+    "keep_trained",
+    "keep_verdict",
+    "told",
+    "trained",
+    "trainings",
+    "verdicts",
+]
+
+RESULT, BUNDLE, EVALUATION = "result.json", "bundle", "evaluation.parquet"
+PAGE = "evaluation.html"
+
+
+@contextmanager
+def told() -> Iterator[Settings]:
+    """The settings of a step, which are the container's environment; an error becomes one line and an exit code."""
+    telemetry_off()
+    try:
+        yield Settings.from_env()
+    except MlopsError as error:
+        print(f"mlops: {error.line()}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def day(text: str) -> date | None:
+    """A pipeline's parameter as a day; the empty one is none.
+
+    Raises:
+        ConfigError: it is not a date.
+    """
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a date", todo="write it as 2018-07-25") from None
+
+
+def effort(text: str) -> Effort:
+    """A pipeline's parameter as an effort.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return msgspec.convert(text, Effort)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{text!r} is no effort", todo=f"it is one of {', '.join(EFFORTS)}") from None
+
+
+def keep_result(artifact: Artifact, result: Any) -> None:
+    """A step's result, as JSON."""
+    write_json(Path(artifact.path), msgspec.to_builtins(result, enc_hook=str))  # paths as text
+
+
+def keep_events(artifact: Dataset, settings: Settings) -> None:
+    """What the home's event table is."""
+    table = current(settings.events, settings.events_uri)
+    _keep_table(artifact, read_event_table(table), settings.events_uri or str(table))
+
+
+def keep_features(artifact: Dataset, settings: Settings) -> None:
+    """What the home's feature table is."""
+    table = current(settings.features, settings.features_uri)
+    _keep_table(artifact, read_feature_table(table), settings.features_uri or str(table))
+
+
+def _keep_table(artifact: Dataset, table: EventTable | FeatureTable, uri: str) -> None:
+    keep_result(artifact, table)
+    artifact.metadata.update(table=uri, rows=table.rows, fingerprint=table.fingerprint)
+
+
+def trainings(table: Dataset, first_day: date | None, names: Sequence[str]) -> list[dict[str, str]]:
+    """A training of each candidate: its name, the first day, which may be empty, and the features' fingerprint."""
+    first = first_day.isoformat() if first_day else ""
+    fingerprint = str(table.metadata["fingerprint"])
+    return [{"candidate": name, "first_day": first, "fingerprint": fingerprint} for name in names]
+
+
+def keep_trained(
+    model: Model, figures: Metrics, decided: ClassificationMetrics, page: HTML, result: TrainResult
+) -> None:
+    """A trained candidate with its bundle, the figures of its test, what was decided there, if anything, the report."""
+    folder = Path(model.path)
+    shutil.copytree(result.bundle, folder / BUNDLE)
+    shutil.copyfile(result.evaluation, folder / EVALUATION)
+    write_json(folder / RESULT, msgspec.to_builtins(result, enc_hook=str))
+    model.framework = result.framework
+    model.metadata.update(candidate=result.name, digest=result.digest, run_id=result.run_id)
+    for name, value in result.figures.metrics().items():
+        figures.log_metric(name, value)
+    if isinstance(result.figures, ClassificationEvaluation) and (cost := result.figures.cost) is not None:
+        stopped = [sum(both) for both in zip(cost.reviewed, cost.declined, strict=True)]
+        rows = [list(pair) for pair in zip(cost.approved, stopped, strict=True)]
+        decided.log_confusion_matrix(["negative: approved", "positive: reviewed or declined"], rows)
+    with replace_file(Path(page.path)) as path:
+        shutil.copyfile(folder / BUNDLE / PAGE, path)
+
+
+def trained(model: Model) -> TrainResult:
+    """A trained candidate, with the bundle and the scores that the artifact holds.
+
+    Raises:
+        InputError: the artifact is none of `keep_trained`.
+    """
+    folder = Path(model.path)
+    result: TrainResult = msgspec.convert(
+        read_json(folder / RESULT, dict[str, Any]), TrainResult, dec_hook=lambda kind, value: kind(value)
+    )
+    return msgspec.structs.replace(result, bundle=folder / BUNDLE, evaluation=folder / EVALUATION)
+
+
+def keep_verdict(artifact: Artifact, figures: Metrics, verdict: Verdict) -> None:
+    """The gate's verdict, and what each of its checks observed."""
+    keep_result(artifact, verdict)
+    figures.log_metric("admitted", float(verdict.admitted))
+    if verdict.champion_figure is not None:
+        figures.log_metric("champion", verdict.champion_figure)
+    for check in verdict.checks:
+        if check.observed is not None:
+            figures.log_metric(check.name, check.observed)
+
+
+def verdicts(artifacts: Sequence[Artifact]) -> list[Verdict]:
+    """The verdicts that `keep_verdict` kept.
+
+    Raises:
+        InputError: an artifact is none of them.
+    """
+    return [read_json(Path(artifact.path), Verdict) for artifact in artifacts]
+
+
+def keep_release(artifact: Artifact, model: Model, release: Release, results: Sequence[TrainResult]) -> str:
+    """What the gate said of all, and the bundle that it admitted; returns its version, or nothing."""
+    keep_result(artifact, release)
+    model.metadata.update(version=release.version or "", candidate=release.candidate or "")
+    for result in results:
+        if result.name == release.candidate:
+            shutil.copytree(result.bundle, model.path)
+            model.framework = result.framework
+            model.metadata["digest"] = result.digest
+    return release.version or ""
+
+
+def keep_look(artifact: Artifact, figures: Metrics, page: HTML, look: MonitorResult) -> None:
+    """What monitoring found, and its page."""
+    keep_result(artifact, look)
+    render_report(look, Path(page.path))
+    figures.log_metric("alerts", float(len(look.alerts)))
+    figures.log_metric("retrain", float(look.request is not None))
+    if look.drift is not None:
+        figures.log_metric("drifted_share", look.drift.share)
+    period = look.performance.period
+    if period is not None and period.headline is not None:
+        figures.log_metric("headline", period.headline.value)
+
+
+def keep_conclusion(artifact: Artifact, conclusion: Conclusion) -> None:
+    """How the run ended, also as the last line that is printed."""
+    keep_result(artifact, conclusion)
+    print(conclusion.line)
