@@ -6,12 +6,10 @@ BIN = .venv/bin
 # Words for pytest, such as ARGS='-k java -x'.
 ARGS =
 
-# Which images, and of some targets which one.
-IMAGES = serving pipeline
-IMAGE = serving
-
-# With what model-report compares.
-BASE = origin/main
+# Which images, and of delivery's targets which one; with what model-report compares. The environment may say, too.
+IMAGES ?= serving pipeline
+TARGET ?= serving
+BASE ?= origin/main
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean \
@@ -86,14 +84,14 @@ model-report: setup ## train with the code of BASE and with this one, compare: r
 retrain: setup ## act on monitoring's retrain request, if one is due
 	@$(BIN)/mlops retrain --if-due
 
-publish: ## build IMAGE for this processor, push it to REGISTRY as VERSION (docs/delivery.md)
-	@infra/delivery/publish '$(IMAGE)'
+publish: ## build TARGET for this processor, push it to REGISTRY as VERSION (docs/delivery.md)
+	@infra/delivery/publish '$(TARGET)'
 
-index: ## join what was published of IMAGE for each processor
-	@infra/delivery/index '$(IMAGE)'
+index: ## join what was published of TARGET for each processor
+	@infra/delivery/index '$(TARGET)'
 
-sign: ## sign IMAGE and attest its bill of materials, with cosign
-	@infra/delivery/sign '$(IMAGE)'
+sign: ## sign TARGET and attest its bill of materials, with cosign
+	@infra/delivery/sign '$(TARGET)'
 
 deploy: ## verify the signed images, write manifests by digest, roll them out (ARGS=--dry-run: only show them)
 	@infra/delivery/deploy $(ARGS)

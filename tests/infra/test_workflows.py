@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -36,6 +37,25 @@ def test_these_are_the_workflows() -> None:
 def test_each_job_calls_one_target_that_the_makefile_has(name: str) -> None:
     (target,) = runs(JOBS[name])
     assert target in make_targets()
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("images", "IMAGES"),
+        ("publish", "TARGET"),
+        ("index", "TARGET"),
+        ("sign", "TARGET"),
+        ("model-report", "BASE"),
+    ],
+)
+def test_what_a_job_says_in_its_environment_reaches_the_command(target: str, name: str) -> None:
+    (step,) = [s for job in JOBS.values() for s in job["steps"] if s.get("run") == f"make {target}"]
+    assert name in step["env"]
+    words = ["make", "--dry-run", "--no-print-directory", target]
+    environment = {"PATH": os.environ["PATH"], name: "as-the-job-says"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert "as-the-job-says" in done.stdout, done.stdout + done.stderr
 
 
 def test_what_ci_runs_is_every_check_there_is() -> None:
