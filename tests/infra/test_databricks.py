@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from databricks.bundles.volumes import Volume
 
 from infra.databricks.requirements import LOCK, OF_THE_RUNTIME, requirements
 from mlops.settings import Settings
-from pipelines.cli import cli
+from pipelines.cli import cli, main
 from pipelines.lifecycle import candidates
 from tests.infra.bundle import BUNDLE, GIVEN, NOTEBOOKS, TARGETS, load, references, resolved, upstream
 
@@ -125,6 +126,12 @@ def test_it_names_no_workspace_and_no_secret() -> None:
         assert secret == bool(re.fullmatch(r"\{\{secrets/\$\{var\.secret_scope\}/[a-z-]+\}\}", value))
 
 
+def test_nobody_is_granted_the_volume_with_the_signing_key() -> None:
+    made = WHOLE["resources"]
+    assert "grants" not in made["volumes"]["home"]
+    assert [grant["privileges"] for grant in made["schemas"]["mlops"]["grants"]] == [["USE_SCHEMA"]]
+
+
 def test_every_setting_of_the_clusters_is_one_of_the_platform() -> None:
     given = WHOLE["variables"]["cluster"]["default"]["spark_env_vars"]
     assert given.keys() <= {f"MLOPS_{name.upper()}" for name in Settings.__struct_fields__}
@@ -133,7 +140,9 @@ def test_every_setting_of_the_clusters_is_one_of_the_platform() -> None:
 @pytest.mark.parametrize("task", [task for _, task in OF_WHEEL], ids=[name for name, _ in OF_WHEEL])
 def test_every_command_line_is_one_that_the_command_takes(task: dict[str, Any]) -> None:
     wheel = task["python_wheel_task"]
-    assert (wheel["package_name"], wheel["entry_point"]) == ("mlops_reference_platform", "mlops")
+    project = tomllib.loads((BUNDLE.parents[1] / "pyproject.toml").read_text())["project"]
+    assert wheel["package_name"] == project["name"].replace("-", "_")
+    assert project["scripts"][wheel["entry_point"]] == f"{main.__module__}:{main.__name__}"
     parse(as_run(wheel["parameters"]))
 
 
