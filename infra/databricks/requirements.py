@@ -1,12 +1,12 @@
-"""Writes what the clusters install: the pipelines' lock, without the Spark and Java that a runtime brings itself.
+"""Writes what the clusters install, `requirements.txt` beside this file, before the bundle is validated or deployed.
 
-PyTorch is the runtime's own, too: the lock's builds are those of PyTorch's index.
+It is the pipelines' lock without the Spark and Java that a runtime brings itself. PyTorch, which the lock leaves to
+PyTorch's own index, is the runtime's, too.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 LOCK = Path(__file__).resolve().parents[1] / "lock" / "pipeline.txt"
@@ -21,4 +21,4 @@ def requirements(lock: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(requirements(LOCK.read_text()))
+    Path(__file__).with_name("requirements.txt").write_text(requirements(LOCK.read_text()))

@@ -235,8 +235,20 @@ def test_whoever_computes_has_libraries_a_limit_and_a_cluster() -> None:
         for task in job["tasks"]:
             if task.keys() & {"python_wheel_task", "notebook_task"}:
                 assert task["timeout_seconds"] <= job["timeout_seconds"]
-                assert {next(iter(each)) for each in task["libraries"]} == {"whl", "requirements"}
+                assert task["libraries"] == [
+                    {"whl": "../dist/*.whl"},
+                    {"requirements": "../requirements.txt"},
+                ]
                 assert ("job_cluster_key" in task) != ("new_cluster" in task)
+
+
+def test_what_clusters_install_is_built_and_sent() -> None:
+    wheel = WHOLE["artifacts"]["wheel"]
+    assert (BUNDLE / wheel["path"] / "pyproject.toml").exists()
+    assert (
+        wheel["files"] == [{"source": "dist/*.whl"}] and "--out-dir infra/databricks/dist" in wheel["build"]
+    )
+    assert WHOLE["sync"]["include"] == ["requirements.txt"]
 
 
 def test_schedules_are_paused_unless_somebody_lets_them_run() -> None:
