@@ -3,8 +3,9 @@
     python3 infra/delivery/nightly.py           # an hour or two: installs anew, runs the first tier, builds
     python3 infra/delivery/nightly.py --without images
 
-It works in a copy of this checkout's commit, runs/nightly/tree, and writes runs/nightly/status.json and status.md: what
-passed, what failed with its last lines, and which versions differ from the locks. It ends with 1 if anything failed.
+It works in a copy of this checkout's commit, runs/nightly/tree, and removes it at the end. Beside it are a log of each
+step, status.json and status.md: what passed, what failed with its last lines, and which versions differ from the
+locks. It ends with 1 if anything failed.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     before, now = pins(tree), datetime.now(UTC)
     steps = run({name: command for name, command in STEPS.items() if name not in left_out}, tree)
     after = pins(tree)
+    _git("worktree", "remove", "--force", str(tree))
     status = {
         "day": now.date().isoformat(),
         "at": now.isoformat(timespec="seconds"),

@@ -275,6 +275,22 @@ def test_a_night_tries_every_step_and_its_page_has_the_end_of_what_failed(tmp_pa
     assert nightly.page(status | {"steps": steps[:1]}).startswith("# 2026-02-03: green\n")
 
 
+def test_a_night_works_in_a_copy_that_it_takes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one step in place of those that take hours: one that changes the lock of the copy."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.setattr(nightly, "WORK", tmp_path / "nightly")
+    lock = (ROOT / "infra" / "lock" / "all.txt").read_bytes()
+    newer = "sed -i.old 's/^numpy==2/numpy==99/' infra/lock/all.txt"
+    monkeypatch.setattr(nightly, "STEPS", {"lock": ("sh", "-c", newer)})
+    assert nightly.main([]) == 0
+    status = json.loads((tmp_path / "nightly" / "status.json").read_text())
+    assert status["green"] and list(status["changed"]) == ["numpy"]
+    assert status["changed"]["numpy"][1].startswith("99.")
+    assert (tmp_path / "nightly" / "status.md").read_text() == nightly.page(status)
+    assert not (tmp_path / "nightly" / "tree").exists()
+    assert (ROOT / "infra" / "lock" / "all.txt").read_bytes() == lock
+
+
 def test_a_night_names_commands_that_are_there_and_reads_the_lock() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for command in nightly.STEPS.values():
