@@ -193,8 +193,8 @@ def deploy(
     checkout: Path, programs: Programs, script: str, *words: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     programs.add("kubectl", script.replace("{}", str(checkout / "applied")))
-    said = {"SIGNED_BY": "^https://github\\.com/owner/", "KUBE_CONFIG": "kind: Config"} | variables
-    return programs.run([checkout / "infra/delivery/deploy", *words], checkout, **said)
+    said = {"SIGNED_BY": "^https://github\\.com/owner/", "KUBE_CONFIG": "kind: Config", "SMOKE_URL": "none"}
+    return programs.run([checkout / "infra/delivery/deploy", *words], checkout, **said | variables)
 
 
 def test_only_what_was_signed_is_rolled_out(checkout: Path, programs: Programs) -> None:
@@ -215,11 +215,35 @@ def test_only_what_was_signed_is_rolled_out(checkout: Path, programs: Programs) 
     assert not [call for call in programs.calls if "undo" in call]
 
 
-def test_a_rollout_that_does_not_become_ready_is_undone(checkout: Path, programs: Programs) -> None:
+@pytest.mark.parametrize(("rollout", "smoke"), [(1, 0), (0, 2)], ids=["not ready", "no scores"])
+def test_a_rollout_that_does_not_work_is_taken_back(
+    checkout: Path, programs: Programs, rollout: int, smoke: int
+) -> None:
     write_images(checkout)
     programs.add("cosign")
-    assert deploy(checkout, programs, kubectl(rollout=1)).returncode == 1
-    assert programs.calls[-1] == "kubectl --namespace mlops rollout undo deployment/serving"
+    programs.add("make", f"exit {smoke}")
+    done = deploy(checkout, programs, kubectl(rollout=rollout), SMOKE_URL="https://fraud.example.com")
+    assert done.returncode == 1 and "taking it back" in done.stderr
+    calls = [call for call in programs.calls if not call.startswith("cosign")]
+    undone = calls.index("kubectl --namespace mlops rollout undo deployment/serving")
+    assert ("make --no-print-directory smoke" in calls[:undone]) == (rollout == 0)
+    assert calls[undone + 1].startswith("kubectl --namespace mlops rollout status")
+
+
+def test_a_rollout_that_works_is_tried_and_left(checkout: Path, programs: Programs) -> None:
+    write_images(checkout)
+    programs.add("cosign")
+    programs.add("make")
+    done = deploy(checkout, programs, kubectl(), SMOKE_URL="https://fraud.example.com")
+    assert done.returncode == 0, done.stderr
+    assert programs.calls[-1] == "make --no-print-directory smoke"
+
+
+def test_nothing_is_sent_before_it_is_said_how_to_try_it(checkout: Path, programs: Programs) -> None:
+    write_images(checkout)
+    programs.add("cosign")
+    assert deploy(checkout, programs, kubectl(), SMOKE_URL="").returncode != 0
+    assert [call.split()[1] for call in programs.calls] == ["kustomize"]
 
 
 def test_manifests_with_a_tag_in_them_are_not_sent(checkout: Path, programs: Programs) -> None:
