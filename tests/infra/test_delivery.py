@@ -1,24 +1,23 @@
-"""What the delivery's jobs call: images by digest, a service that is tried, a night that is told of.
+"""What the delivery's jobs call: images by digest, a service that is tried, a change that is compared.
 
 Registry, cluster and forge are not here: in their place stand programs that note what they were told.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
-from infra.delivery import nightly, smoke
+from infra.delivery import smoke
 from infra.delivery.pin import pinned
-from infra.delivery.tell import TITLE
+from tests.infra.programs import Programs
 from tests.serving.example import World, payment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,30 +25,6 @@ DELIVERY = ROOT / "infra" / "delivery"
 DIGESTS = {"mlops-serving": "sha256:" + "a" * 64, "mlops-pipeline": "sha256:" + "b" * 64}
 REFERENCES = [f"ghcr.io/owner/{name}@{digest}" for name, digest in DIGESTS.items()]
 OVERLAY = ROOT / "k8s" / "overlays" / "production"
-
-
-class Programs:
-    """Stand-ins on a PATH of their own, each a line of shell, that write down how they were called."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.said = folder / "bin", folder / "said"
-        self.folder.mkdir()
-
-    def add(self, name: str, script: str = "") -> None:
-        path = self.folder / name
-        path.write_text(f'#!/bin/sh\nprintf "%s\\n" "{name} $*" >>"{self.said}"\n{script}\n')
-        path.chmod(0o755)
-
-    @property
-    def calls(self) -> list[str]:
-        return self.said.read_text().splitlines() if self.said.exists() else []
-
-    def run(
-        self, words: Sequence[str | Path], cwd: Path, **variables: str
-    ) -> subprocess.CompletedProcess[str]:
-        path = f"{self.folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        env = {**os.environ, "PATH": path, **variables}
-        return subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
@@ -276,129 +251,6 @@ def test_the_smoke_test_passes_where_events_are_scored_and_fails_where_not(
         assert "amount" in capsys.readouterr().err
     assert smoke.main([url, "--event", json.dumps(event), "--id", "payment"]) == 1
     assert "after 0 events" in capsys.readouterr().err
-
-
-def test_a_night_tries_every_step_and_its_page_has_the_end_of_what_failed(tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    steps = nightly.run(
-        {"good": ("true",), "bad": ("sh", "-c", "echo '<b>boom</b>'; exit 3"), "last": ("true",)}, tree
-    )
-    assert [step["passed"] for step in steps] == [True, False, True]
-    status = {
-        "day": "2026-02-03",
-        "at": "2026-02-03T04:05:06+00:00",
-        "commit": "f" * 40,
-        "steps": steps,
-        "changed": {"numpy": ("2.4.0", "2.5.0")},
-    }
-    text = nightly.page(status)
-    assert text.startswith("# 2026-02-03: red\n")
-    assert "| bad | **failed** |" in text and "\n    <b>boom</b>\n" in text
-    assert "1 packages are newer" in text and "| numpy | 2.4.0 | 2.5.0 |" in text
-    assert nightly.page(status | {"steps": steps[:1]}).startswith("# 2026-02-03: green\n")
-
-
-def test_a_night_works_in_a_copy_that_it_takes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one step in place of those that take hours: one that changes the lock of the copy."""
-    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    monkeypatch.setattr(nightly, "WORK", tmp_path / "nightly")
-    lock = (ROOT / "infra" / "lock" / "all.txt").read_bytes()
-    newer = "sed -i.old 's/^numpy==2/numpy==99/' infra/lock/all.txt"
-    monkeypatch.setattr(nightly, "STEPS", {"lock": ("sh", "-c", newer)})
-    assert nightly.main([]) == 0
-    status = json.loads((tmp_path / "nightly" / "status.json").read_text())
-    assert status["green"] and list(status["changed"]) == ["numpy"]
-    assert status["changed"]["numpy"][1].startswith("99.")
-    assert (tmp_path / "nightly" / "status.md").read_text() == nightly.page(status)
-    assert not (tmp_path / "nightly" / "tree").exists()
-    assert (ROOT / "infra" / "lock" / "all.txt").read_bytes() == lock
-
-
-def test_a_night_names_commands_that_are_there_and_reads_the_lock() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for command in nightly.STEPS.values():
-        assert (ROOT / command[0]).exists() or f"\n{command[1]}:" in makefile
-    found = nightly.pins(ROOT)
-    assert len(found) > 100 and found["numpy"].startswith("2.")
-
-
-FORGE = r"""
-cat >"$HELD/stdin.$(ls "$HELD" | wc -l)" </dev/stdin
-case "$*" in
-    *git/ref/heads/status*) [ -f "$HELD/branch" ] ;;
-    *commits*) echo '[{"sha": "abc"}]' ;;
-    *"contents/nightly.md?ref"*) [ -f "$HELD/page" ] && cat "$HELD/page" ;;
-    *"contents/nightly/"*"?ref"*) exit 1 ;;
-    *"issue list"*) cat "$HELD/issues" ;;
-esac
-"""
-
-
-def tell(tmp_path: Path, programs: Programs, files: Mapping[str, str], night: Mapping[str, str]) -> list[str]:
-    """What `gh` was told of a night, and what it was sent, in order."""
-    held, work = tmp_path / "held", tmp_path / "runs" / "nightly"
-    held.mkdir()
-    work.mkdir(parents=True)
-    for folder, contents in ((held, files), (work, night)):
-        for name, text in contents.items():
-            (folder / name).write_text(text)
-    programs.add("gh", FORGE)
-    done = programs.run(
-        [sys.executable, DELIVERY / "tell.py"], tmp_path, HELD=str(held), GH_REPO="o/n", GH_TOKEN="none"
-    )
-    assert done.returncode == 0, done.stderr
-    sent = [path.read_text() for path in held.glob("stdin.*")]
-    return [*programs.calls, *(text for text in sent if text)]
-
-
-def night(green: bool) -> dict[str, str]:
-    return {
-        "status.json": json.dumps({"day": "2026-02-03", "green": green}),
-        "status.md": "# 2026-02-03: as it was\n",
-    }
-
-
-def test_a_red_night_makes_the_branch_lists_the_day_and_opens_an_issue(
-    tmp_path: Path, programs: Programs
-) -> None:
-    said = tell(tmp_path, programs, {"issues": "[]"}, night(green=False))
-    assert any("git/refs -f ref=refs/heads/status -f sha=abc" in call for call in said)
-    bodies = [json.loads(text) for text in said if text.startswith("{")]
-    pages = [base64.b64decode(body["content"]).decode() for body in bodies]
-    assert all(body["branch"] == "status" for body in bodies)
-    assert any("- [2026-02-03](nightly/2026-02-03.md): **red**" in page for page in pages)
-    assert night(green=False)["status.md"] in pages
-    assert any(call.startswith("gh issue create") for call in said)
-
-
-def test_a_second_red_night_is_a_comment_and_a_green_one_closes_the_issue(
-    tmp_path: Path, programs: Programs
-) -> None:
-    content = base64.b64encode(
-        b"# Nightly status\n\n- [2026-02-02](nightly/2026-02-02.md): **red**\n"
-    ).decode()
-    files = {
-        "branch": "",
-        "page": json.dumps({"content": content, "sha": "s1"}),
-        "issues": json.dumps([{"number": 5, "title": "another"}, {"number": 7, "title": TITLE}]),
-    }
-    said = tell(tmp_path, programs, files, night(green=False))
-    assert [call.split()[2:4] for call in said if call.startswith("gh issue")][1:] == [["comment", "7"]]
-    bodies = [json.loads(text) for text in said if text.startswith("{")]
-    (listed,) = [body for body in bodies if body.get("sha") == "s1"]
-    days = base64.b64decode(listed["content"]).decode().splitlines()
-    assert [line[:14] for line in days if line.startswith("- ")] == ["- [2026-02-03]", "- [2026-02-02]"]
-
-    other = Programs(tmp_path / "held")
-    said = tell(tmp_path / "held", other, files, night(green=True))
-    assert [call.split()[2:4] for call in said if call.startswith("gh issue")][1:] == [["close", "7"]]
-
-
-def test_a_night_that_left_no_page_is_red(tmp_path: Path, programs: Programs) -> None:
-    said = tell(tmp_path, programs, {"issues": "[]"}, {})
-    assert any(call.startswith("gh issue create") for call in said)
-    assert any("left no page behind" in text for text in said)
 
 
 def test_a_model_report_trains_the_base_with_the_base_s_code(tmp_path: Path, programs: Programs) -> None:
