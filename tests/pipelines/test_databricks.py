@@ -57,6 +57,7 @@ def repaired(job: dict[str, Any]) -> dict[str, Any]:
     return job | {"tasks": tasks}
 
 
+@pytest.mark.timeout(600)  # much of Spark and MLflow, on machines that may be busy
 def test_the_jobs_lead_from_delivered_files_to_a_champion_and_its_copy(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
@@ -68,7 +69,8 @@ def test_the_jobs_lead_from_delivered_files_to_a_champion_and_its_copy(
     for task in promotion["tasks"]:
         if task["task_key"] == "publish":
             task["notebook_task"]["base_parameters"]["registry"] = settings.mlflow_uri
-    MlflowClient(registry_uri=settings.mlflow_uri).create_registered_model("main.mlops.fraud")
+    catalog = MlflowClient(settings.mlflow_uri, settings.mlflow_uri)
+    catalog.create_registered_model("main.mlops.fraud")
     others = {"promotion": promotion}
 
     ended = run_job(job("training"), {"promote": "false"}, others)
@@ -99,10 +101,8 @@ def test_the_jobs_lead_from_delivered_files_to_a_champion_and_its_copy(
 
     again = publish(settings, registry=settings.mlflow_uri, model="main.mlops.fraud")
     assert again == Published(model="main.mlops.fraud", version="1", of=standing.champion)
-    copy_ = MlflowClient(registry_uri=settings.mlflow_uri).get_model_version_by_alias(
-        "main.mlops.fraud", "champion"
-    )
-    assert copy_.tags["digest"] == read_deployment(settings.pointer).champion.digest
+    copied = catalog.get_model_version_by_alias("main.mlops.fraud", "champion")
+    assert copied.tags["digest"] == read_deployment(settings.pointer).champion.digest
 
     held = registry.bundle_of(settings, standing.champion)
     write_mlflow_model(held, tmp_path / "model")
