@@ -12,8 +12,7 @@ TARGET ?= serving
 BASE ?= origin/main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean \
-    coverage docs hooks model-report retrain publish index sign deploy smoke roll-back nightly nightly-tell
+.PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean coverage docs hooks model-report retrain publish index sign deploy smoke roll-back nightly nightly-tell
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
