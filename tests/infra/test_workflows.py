@@ -134,8 +134,10 @@ def test_two_runs_do_not_get_in_each_other_s_way(path: Path) -> None:
 def test_a_released_image_is_built_from_no_cache() -> None:
     """Whoever can write a cache, as a pull request's run can, must not get into what is signed."""
     for name in ("cd.yml", "rollout.yml"):
-        text = (ROOT / ".github" / "workflows" / name).read_text()
-        assert "actions/cache" not in text and "actions/prepare" not in text
+        path = ROOT / ".github" / "workflows" / name
+        assert "actions/cache" not in path.read_text() and "actions/prepare" not in path.read_text()
+        builders = [step for step in steps(path) if "setup-buildx" in step.get("uses", "")]
+        assert all(step["with"]["cache-binary"] is False for step in builders)
 
 
 def test_production_follows_staging_waits_for_a_person_and_can_be_taken_back() -> None:
