@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -137,19 +137,27 @@ def keep_trained(
 ) -> None:
     """A trained candidate with its bundle, the figures of its test, what was decided there, if anything, the report."""
     folder = Path(model.path)
-    shutil.copytree(result.bundle, folder / BUNDLE)
+    shutil.copytree(result.bundle, folder / BUNDLE, dirs_exist_ok=True)  # a first try may have left it
     shutil.copyfile(result.evaluation, folder / EVALUATION)
     write_json(folder / RESULT, msgspec.to_builtins(result, enc_hook=str))
     model.framework = result.framework
     model.metadata.update(candidate=result.name, digest=result.digest, run_id=result.run_id)
-    for name, value in result.figures.metrics().items():
-        figures.log_metric(name, value)
+    _keep_figures(figures, result.figures.metrics())
     if isinstance(result.figures, ClassificationEvaluation) and (cost := result.figures.cost) is not None:
         stopped = [sum(both) for both in zip(cost.reviewed, cost.declined, strict=True)]
         rows = [list(pair) for pair in zip(cost.approved, stopped, strict=True)]
         decided.log_confusion_matrix(["negative: approved", "positive: reviewed or declined"], rows)
+    keep_result(decided, decided.metadata)
     with replace_file(Path(page.path)) as path:
         shutil.copyfile(folder / BUNDLE / PAGE, path)
+
+
+def _keep_figures(artifact: Metrics, figures: Mapping[str, float | None]) -> None:
+    """Those that there are; as a file too, without which the local runner's cache takes an artifact for lost."""
+    for name, value in figures.items():
+        if value is not None:
+            artifact.log_metric(name, value)
+    keep_result(artifact, artifact.metadata)
 
 
 def trained(model: Model) -> TrainResult:
@@ -168,12 +176,10 @@ def trained(model: Model) -> TrainResult:
 def keep_verdict(artifact: Artifact, figures: Metrics, verdict: Verdict) -> None:
     """The gate's verdict, and what each of its checks observed."""
     keep_result(artifact, verdict)
-    figures.log_metric("admitted", float(verdict.admitted))
-    if verdict.champion_figure is not None:
-        figures.log_metric("champion", verdict.champion_figure)
-    for check in verdict.checks:
-        if check.observed is not None:
-            figures.log_metric(check.name, check.observed)
+    observed = {check.name: check.observed for check in verdict.checks}
+    _keep_figures(
+        figures, {"admitted": float(verdict.admitted), "champion_figure": verdict.champion_figure, **observed}
+    )
 
 
 def verdicts(artifacts: Sequence[Artifact]) -> list[Verdict]:
@@ -191,7 +197,7 @@ def keep_release(artifact: Artifact, model: Model, release: Release, results: Se
     model.metadata.update(version=release.version or "", candidate=release.candidate or "")
     for result in results:
         if result.name == release.candidate:
-            shutil.copytree(result.bundle, model.path)
+            shutil.copytree(result.bundle, model.path, dirs_exist_ok=True)
             model.framework = result.framework
             model.metadata["digest"] = result.digest
     return release.version or ""
@@ -201,13 +207,14 @@ def keep_look(artifact: Artifact, figures: Metrics, page: HTML, look: MonitorRes
     """What monitoring found, and its page."""
     keep_result(artifact, look)
     render_report(look, Path(page.path))
-    figures.log_metric("alerts", float(len(look.alerts)))
-    figures.log_metric("retrain", float(look.request is not None))
-    if look.drift is not None:
-        figures.log_metric("drifted_share", look.drift.share)
     period = look.performance.period
-    if period is not None and period.headline is not None:
-        figures.log_metric("headline", period.headline.value)
+    found = {
+        "alerts": float(len(look.alerts)),
+        "retrain": float(look.request is not None),
+        "drifted_share": look.drift.share if look.drift else None,
+        "headline": period.headline.value if period and period.headline else None,
+    }
+    _keep_figures(figures, found)
 
 
 def keep_conclusion(artifact: Artifact, conclusion: Conclusion) -> None:

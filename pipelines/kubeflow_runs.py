@@ -105,7 +105,7 @@ def schedule(
     namespace: str = "",
     service_account: str = "",
 ) -> Schedule:
-    """Create a recurring run of a compiled pipeline; one of the same name is replaced, so there is never a second.
+    """Create a recurring run of a compiled pipeline; those of the same name go when it is there.
 
     Missed times are not made up for, and no run starts beside another one.
 
@@ -117,26 +117,24 @@ def schedule(
     Raises:
         SetupError: Kubeflow does not answer, or refuses.
     """
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each of its retries would be said
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # that it talks to Kubeflow 2 alone
+        with _quiet():
             client = Client(host=host)
-        experiment = client.create_experiment(name, namespace=namespace or None).experiment_id
-        before = _named(client, experiment, name)
-        created = client.create_recurring_run(
-            experiment,
-            name,
-            cron_expression=cron,
-            max_concurrency=1,
-            no_catchup=True,
-            params=dict(arguments),
-            pipeline_package_path=str(compiled),
-            service_account=service_account or None,
-        )
-        for old in before:
-            client.delete_recurring_run(old)
-    except (ApiException, HTTPError) as error:
+            experiment = client.create_experiment(name, namespace=namespace or None).experiment_id
+            before = _named(client, experiment, name)
+            created = client.create_recurring_run(
+                experiment,
+                name,
+                cron_expression=cron,
+                max_concurrency=1,
+                no_catchup=True,
+                params=dict(arguments),
+                pipeline_package_path=str(compiled),
+                service_account=service_account or None,
+            )
+            for old in before:
+                client.delete_recurring_run(old)
+    except (ApiException, HTTPError, TimeoutError) as error:
         why = error.reason if isinstance(error, ApiException) else "does not answer"
         raise SetupError(
             str(why).lower(), where=host, todo="is this Kubeflow's API, and may you use it?"
@@ -144,6 +142,18 @@ def schedule(
     return Schedule(
         id=created.recurring_run_id, name=name, cron=cron, arguments=dict(arguments), replaced=tuple(before)
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the client says beside: its retries with their tracebacks, that it wants Kubeflow 2, and links."""
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _named(client: Client, experiment: str, name: str) -> list[str]:
