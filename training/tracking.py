@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -14,7 +15,7 @@ from filelock import FileLock
 from mlops.errors import ConfigError
 from mlops.quiet import telemetry_off
 from mlops.settings import Settings, without_password
-from mlops.storage import replace_file
+from mlops.storage import one_writer, replace_file
 from training.postgresql import is_postgresql, locked, reach, unreachable
 
 # MLflow reads its environment when it is imported.
@@ -40,6 +41,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 _MIGRATION_S = 120.0
 _LOST = ("TEMPORARILY_UNAVAILABLE",)
+_ATTEMPT = "attempt"  # the tag of a run
 _OLD_SCHEMA = "out-of-date database schema"
 
 __all__ = [
@@ -168,10 +170,20 @@ def _is_server(settings: Settings) -> bool:
 
 @contextmanager
 def tracked_run(settings: Settings, experiment: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:
-    """A run that ends as FINISHED, FAILED, or KILLED when it was interrupted."""
+    """A run that ends as FINISHED, FAILED, or KILLED when it was interrupted.
+
+    Of a home one at a time has this name, and others wait. A run whose process was killed is ended by the next.
+    """
     experiment_id = prepare_tracking(settings, experiment)
-    with connected(settings) as mlflow:
-        run = mlflow.create_run(experiment_id, run_name=name, tags=dict(tags))
+    folder = settings.bundles / name.replace(" ", "-")  # where its results go, too
+    mark = folder / "unfinished"
+    with one_writer(folder), connected(settings) as mlflow:
+        if mark.exists():
+            _end_killed(mlflow, experiment_id, mark.read_text())
+        attempt = uuid.uuid4().hex
+        with replace_file(mark) as path:  # before there is a run, so that none is without
+            path.write_text(attempt)
+        run = mlflow.create_run(experiment_id, run_name=name, tags={**tags, _ATTEMPT: attempt})
         status = "KILLED"
         try:
             yield run
@@ -181,6 +193,16 @@ def tracked_run(settings: Settings, experiment: str, name: str, tags: Mapping[st
             raise
         finally:
             mlflow.set_terminated(run.info.run_id, status)
+            mark.unlink(missing_ok=True)
+
+
+def _end_killed(mlflow: MlflowClient, experiment_id: str, attempt: str) -> None:
+    """Say of what was killed, the run and those below it, that it was."""
+    for run in mlflow.search_runs([experiment_id], f"tags.{_ATTEMPT} = '{attempt}'"):
+        below = mlflow.search_runs([experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+        for each in (*below, run):
+            if each.info.status == "RUNNING":
+                mlflow.set_terminated(each.info.run_id, "KILLED")
 
 
 def log_all(

@@ -66,6 +66,34 @@ def test_a_run_says_how_it_ended(settings: Settings, error: type[BaseException] 
     assert tracking.client(settings).get_run(run.info.run_id).info.status == status
 
 
+def test_the_next_run_ends_the_one_that_was_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from mlops.settings import Settings; "
+        "from training import tracking\n"
+        f"settings = Settings(home=Path({str(tmp_path)!r}))\n"
+        "with tracking.tracked_run(settings, 'fraud', 'a run', {}) as run:\n"
+        "    tags = {'mlflow.parentRunId': run.info.run_id}\n"
+        "    tracking.client(settings).create_run(run.info.experiment_id, run_name='a trial', tags=tags)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    died = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    assert died.returncode == -9
+    settings = Settings(home=tmp_path)
+    experiment = tracking.prepare_tracking(settings, "fraud")
+
+    def ended() -> dict[str, list[str]]:
+        runs = tracking.client(settings).search_runs([experiment], order_by=["attributes.start_time"])
+        names = {run.info.run_name for run in runs}
+        return {name: [run.info.status for run in runs if run.info.run_name == name] for name in names}
+
+    assert ended() == {"a run": ["RUNNING"], "a trial": ["RUNNING"]}
+    with tracking.tracked_run(settings, "fraud", "another run", {}):
+        assert ended()["a run"] == ["RUNNING"]  # it may be another process's
+    with tracking.tracked_run(settings, "fraud", "a run", {}):
+        pass
+    assert ended() == {"a run": ["KILLED", "FINISHED"], "a trial": ["KILLED"], "another run": ["FINISHED"]}
+
+
 def test_telemetry_is_off() -> None:
     from mlflow.telemetry.client import get_telemetry_client
     from mlflow.telemetry.utils import is_telemetry_disabled

@@ -191,7 +191,7 @@ tune_it(spec_of(Settings(home=Path({str(settings.home)!r})), Path({str(table)!r}
     assert bool(fitted) == (fit < 100)
     assert not any(one["max_depth"] == 1 and one["min_samples_leaf"] == 1 for one in fitted)
     (killed, last), (first_trials, all_trials) = ran(settings)
-    assert killed.info.status == ("RUNNING" if fit < 100 else "FINISHED")
+    assert killed.info.status == ("KILLED" if fit < 100 else "FINISHED")
     assert len(first_trials) == kept
     assert len(all_trials) == again.trials
     assert last.info.status == "FINISHED"
