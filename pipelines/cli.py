@@ -20,6 +20,7 @@ from pipelines.commands_kubeflow import kubeflow
 from pipelines.commands_logs import compact, erase
 from pipelines.commands_model import score, train
 from pipelines.commands_new import new_usecase
+from pipelines.commands_prefect import prefect
 from pipelines.commands_registry import copy_record, history, promote, reject, rollback
 from pipelines.commands_serving import replay, serve
 from pipelines.commands_start import demo, run
@@ -55,7 +56,7 @@ for command in (
     store,
 ):
     cli.add_command(command)
-for command in (monitor, retrain, report, status, kubeflow, bench, doctor):
+for command in (monitor, retrain, report, status, kubeflow, prefect, bench, doctor):
     cli.add_command(command)
 
 INTERRUPTED = 130

@@ -7,7 +7,7 @@ no others. What imports a heavy framework runs in worker processes, so that one 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from datetime import UTC, date, datetime, time, timedelta
@@ -58,6 +58,7 @@ __all__ = [
     "release",
     "run",
     "simulate",
+    "those_trained",
     "train",
     "train_one",
     "update_features",
@@ -223,10 +224,19 @@ def train(
         name: pool.submit(train_candidate, _spec(settings, name, first_day, table, seed, effort))
         for name in names
     }
+    return those_trained({name: future.result for name, future in training.items()})
+
+
+def those_trained(outcomes: Mapping[str, Callable[[], TrainResult]]) -> tuple[TrainResult, ...]:
+    """What came of the candidates, each by what waits for it. One that cannot be trained is left out, with a warning.
+
+    Raises:
+        MlopsError: none can be trained; that of the first candidate.
+    """
     results, failures = [], {}
-    for name, future in training.items():
+    for name, outcome in outcomes.items():
         try:
-            results.append(future.result())
+            results.append(outcome())
         except MlopsError as error:
             failures[name] = error
     if not results:

@@ -22,7 +22,14 @@ from pipelines.pseudonyms import pseudonymous_events
 from pipelines.watching import live_tables
 from training.results import TrainResult
 
-__all__ = ["Retraining", "compute_live_features", "due_request", "retrain"]
+__all__ = [
+    "Retraining",
+    "compute_live_features",
+    "due_request",
+    "first_training_day",
+    "regular_request",
+    "retrain",
+]
 
 
 class Retraining(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +48,26 @@ def due_request(settings: Settings, today: date) -> RetrainRequest | None:
     """
     request = open_request(settings.monitoring)
     return request if request and date.fromisoformat(request.not_before) <= today else None
+
+
+def regular_request(settings: Settings, today: date) -> RetrainRequest:
+    """A request for no other reason than that time has passed: to train on the latest days whose labels are due."""
+    use_case = load_use_case(settings.usecase)
+    split, latest = use_case.policy.split, today - timedelta(days=use_case.label.delay_days)
+    first = latest - timedelta(days=split.days) if isinstance(split, Split) else latest
+    return RetrainRequest(
+        reason="it is time again",
+        evidence={},
+        requested_on=today.isoformat(),
+        train_from=first.isoformat(),
+        not_before=today.isoformat(),
+    )
+
+
+def first_training_day(settings: Settings, request: RetrainRequest) -> date | None:
+    """The first day to train on as a request asks; None where the split is at random."""
+    by_time = isinstance(load_use_case(settings.usecase).policy.split, Split)
+    return date.fromisoformat(request.train_from) if by_time else None
 
 
 def compute_live_features(settings: Settings, since: date) -> FeaturesResult:
@@ -76,8 +103,7 @@ def retrain(
 
     Promotion of what the gate admitted is another step.
     """
-    table, split = live_tables(settings).features, load_use_case(settings.usecase).policy.split
-    first_day = date.fromisoformat(request.train_from) if isinstance(split, Split) else None
+    table, first_day = live_tables(settings).features, first_training_day(settings, request)
     results: Sequence[TrainResult] = engine.run(
         "retrain", lifecycle.train, settings, first_day, pool=pool, table=table, seed=seed
     )

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-__all__ = ["workers"]
+__all__ = ["end_with_parent", "workers"]
 
 
 @contextmanager
@@ -62,18 +63,22 @@ def _end(*_: object) -> None:
     sys.exit(1)
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed can tell its workers nothing, and they would wait for tasks for ever."""
+def end_with_parent() -> None:
+    """End this process when its parent does: one that was killed could not tell it, and it would go on for nobody."""
     if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os._exit(1)
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _initialise_worker() -> None:
     """Ctrl-C is the parent's to handle, and its end is ours; one thread a worker, since there is a worker a core."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     for name in (
         "OMP_NUM_THREADS",
         "OPENBLAS_NUM_THREADS",

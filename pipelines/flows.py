@@ -1,0 +1,191 @@
+"""The flows that Prefect runs by the clock or on request: the lifecycle's steps in their order, and what is decided.
+
+    features    ingest what is new ─▶ update the features
+    monitor     look at what was served ─▶ report ─▶ an event, where a request to train again is due
+    retrain     collect ─▶ features of what was served ─▶ train ─▶ judge ─▶ register; promotion stays a person's
+    lifecycle   ingest ─▶ features ─▶ train ─▶ judge ─▶ register ─▶ fill the store ─▶ promote
+
+Where and with what they run says the environment (`MLOPS_*`), as everywhere. One flow at a time runs on a home. A run
+whose process was killed anywhere is begun again by the server (see `pipelines.prefect_deployments`), and takes up where
+it was: see `pipelines.prefect_results`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import Flow, flow
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from prefect.task_runners import ProcessPoolTaskRunner
+
+from mlops.contract import Effort
+from mlops.errors import BundleError, MlopsError
+from mlops.quiet import telemetry_off
+from mlops.settings import Settings
+from mlops.signature import verify
+from mlops.signing import PUBLIC_KEY
+from mlops.storage import one_writer
+from pipelines import spark
+from pipelines.lifecycle import Release, candidates, conclude, default_training_day, those_trained
+from pipelines.prefect_tasks import step
+from pipelines.retrain import first_training_day, regular_request
+from pipelines.watching import live_tables
+from training.results import TrainResult
+
+__all__ = ["RETRAIN_DUE", "features", "home_resource", "lifecycle", "monitor", "retrain"]
+
+RETRAIN_DUE = "mlops.drift.retrain-due"
+_BEGUN_AT_MOST = 5  # what kills a run so often would kill it again
+_DAY_S = 24 * 3600
+_processes: ProcessPoolTaskRunner = ProcessPoolTaskRunner(max_workers=2)  # of trainings, one thread each
+
+
+def home_resource(settings: Settings) -> str:
+    """What events call this home."""
+    return f"mlops.home.{settings.home}"
+
+
+@contextmanager
+def _home() -> Iterator[Settings]:
+    """The settings of the environment, while no other flow runs on this home.
+
+    Raises:
+        MlopsError: the run was begun, and killed, too often.
+    """
+    telemetry_off()
+    begun = flow_run.run_count or 0
+    if begun > _BEGUN_AT_MOST:
+        raise MlopsError(f"was begun {begun - 1} times, and killed each time", where=flow_run.name)
+    settings = Settings.from_env()
+    with one_writer(settings.home / "prefect" / "one-flow"):
+        try:
+            yield settings
+        finally:
+            spark.stop()
+
+
+def _conclude(_: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
+    """Say in the home how a run ended."""
+    error = "" if state.is_completed() else state.message or ""
+    conclude(Settings.from_env(), run=run.name, state=state.type.value, error=error)
+
+
+@flow(timeout_seconds=_DAY_S, persist_result=False)
+def features(events: str, as_of: date | None = None, force: bool = False) -> None:
+    """Take in what is new at `events`, a path or URI, and compute the features that it touches."""
+    with _home() as settings:
+        step(settings, "ingest")(settings, events, as_of=as_of, force=force)
+        step(settings, "update_features")(settings)
+
+
+@flow(timeout_seconds=_DAY_S, persist_result=False)
+def monitor(as_of: date | None = None, against: date | None = None) -> None:
+    """Look at the week before `as_of`, which is today unless given; say so where a request to train again is due."""
+    with _home() as settings:
+        today = as_of or datetime.now(UTC).date()
+        look = step(settings, "monitor")(settings, as_of=today, against=against)
+        step(settings, "write_reports")(settings)
+        step(settings, "show_look")(settings, look)
+        request = step(settings, "due_request")(settings, today)
+        if request is not None:
+            payload = {"reason": request.reason, "train_from": request.train_from, **request.evidence}
+            emit_event(RETRAIN_DUE, {"prefect.resource.id": home_resource(settings)}, payload=payload)
+
+
+@flow(task_runner=_processes, timeout_seconds=_DAY_S, persist_result=False)
+def retrain(as_of: date | None = None, regularly: bool = False, seed: int = 0) -> State[None]:
+    """Act on monitoring's request if one is due, or `regularly` without: train on what was served, judge, register."""
+    with _home() as settings:
+        today = as_of or datetime.now(UTC).date()
+        due = step(settings, "due_request")(settings, today)
+        request = due or (regular_request(settings, today) if regularly else None)
+        if request is None:
+            return Completed(name="NothingDue", message="no request to train again is due")
+        step(settings, "collect_logs")(settings)
+        step(settings, "compute_live_features")(settings, date.fromisoformat(request.train_from))
+        names, first_day = candidates(settings), first_training_day(settings, request)
+        table = live_tables(settings).features
+        release = _compete(settings, names, first_day, table=table, seed=seed)
+        if due is not None:
+            step(settings, "close_request")(settings.monitoring)
+        return Completed(message=release.sentence)
+
+
+@flow(
+    task_runner=_processes,
+    timeout_seconds=_DAY_S,
+    persist_result=False,
+    on_completion=[_conclude],
+    on_failure=[_conclude],
+    on_crashed=[_conclude],
+)
+def lifecycle(
+    events: str,
+    as_of: date | None = None,
+    force: bool = False,
+    train_from: date | None = None,
+    effort: Effort = "quick",
+    only: list[str] | None = None,
+    seed: int = 0,
+) -> State[None]:
+    """From events to a champion that serving follows, or to the reasons why there is none."""
+    with _home() as settings:
+        step(settings, "ingest")(settings, events, as_of=as_of, force=force)
+        step(settings, "update_features")(settings)
+        first_day = train_from or default_training_day(settings)
+        names = candidates(settings, effort=effort, only=only or ())
+        release = _compete(settings, names, first_day, seed=seed, effort=effort)
+        if release.version is not None:
+            step(settings, "fill_store")(settings, release.version)
+            step(settings, "promote")(settings, release.version)
+        return Completed(message=release.sentence)
+
+
+def _compete(
+    settings: Settings,
+    names: Sequence[str],
+    first_day: date | None,
+    *,
+    table: Path | None = None,
+    seed: int = 0,
+    effort: Effort = "quick",
+) -> Release:
+    """Train candidates side by side, hold each against the gate, enter all into the registry, and show it."""
+    spark.stop()  # its memory is theirs now
+    details: dict[str, Any] = {"table": table, "seed": seed, "effort": effort}
+    train, judge = step(settings, "train_one"), step(settings, "judge")
+    try:
+        begun = {name: train.submit(settings, name, first_day, **details) for name in names}
+        results = those_trained({name: future.result for name, future in begun.items()})
+        gone = [result.name for result in results if not _is_there(settings, result)]
+        if gone:  # another training of the same days has taken its place
+            anew = train.with_options(refresh_cache=True)
+            begun |= {name: anew.submit(settings, name, first_day, **details) for name in gone}
+            results = those_trained({result.name: begun[result.name].result for result in results})
+        judged = [judge.submit(settings, result, table=table) for result in results]
+        verdicts = [future.result() for future in judged]
+    except BrokenProcessPool:
+        raise SystemExit("a process of a training was killed") from None  # so the run counts as crashed
+    release: Release = step(settings, "register")(settings, list(results), verdicts)
+    step(settings, "show_candidates")(settings, list(results))
+    step(settings, "show_gate")(release)
+    return release
+
+
+def _is_there(settings: Settings, result: TrainResult) -> bool:
+    """Whether the bundle and the scores that were kept of a training still lie where it put them."""
+    try:
+        bundle = verify(result.bundle, settings.keys / PUBLIC_KEY).digest
+        scores = hashlib.sha256(result.evaluation.read_bytes()).hexdigest()
+    except (BundleError, FileNotFoundError):
+        return False
+    return (bundle, scores) == (result.digest, result.evaluation_digest)
