@@ -53,7 +53,8 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
         said += [self.release] if self.release else []
         said += [f"champion: {self.champion or 'none'}"]
         if self.monitored:
-            said += [f"{self.monitored}: {len(self.alerts)} alerts{', retrain' if self.retrain else ''}"]
+            count, wish = len(self.alerts), ", retrain" if self.retrain else ""
+            said += [f"{self.monitored}: {count} alert{'s' * (count != 1)}{wish}"]
         return "; ".join(said)
 
 

@@ -126,7 +126,13 @@ def _keep_table(artifact: Dataset, table: EventTable | FeatureTable, uri: str) -
 
 
 def trainings(table: Dataset, first_day: date | None, names: Sequence[str]) -> list[dict[str, str]]:
-    """A training of each candidate: its name, the first day, which may be empty, and the features' fingerprint."""
+    """A training of each candidate: its name, the first day, which may be empty, and the features' fingerprint.
+
+    Raises:
+        ConfigError: there is no candidate, and a loop over none leaves nothing to collect.
+    """
+    if not names:
+        raise ConfigError("no candidate is left", where="plan", todo="leave one without an accelerator")
     first = first_day.isoformat() if first_day else ""
     fingerprint = str(table.metadata["fingerprint"])
     return [{"candidate": name, "first_day": first, "fingerprint": fingerprint} for name in names]
