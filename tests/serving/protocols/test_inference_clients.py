@@ -12,18 +12,13 @@ import pytest
 from mlops.records import read_decisions
 from tests.serving.example import Server, World, payments
 from tests.serving.protocols.asking import WIDTH, columns
-from tests.serving.protocols.environments import CLIENTS, installed, said_by
+from tests.serving.protocols.environments import CLIENTS, said_by
 
 pytestmark = pytest.mark.system  # the clients are installed
 
 ROWS = np.random.default_rng(5).uniform(0, 5, (3, WIDTH)).astype(np.float32)
 EVENTS = payments(range(9000, 9003))
 DECISIONS = {"approve", "review", "decline"}
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("clients"), "clients.txt")
 
 
 @pytest.fixture(scope="module")
