@@ -163,6 +163,25 @@ def test_each_step_is_a_command_that_mlops_has(step: str, tmp_path: Path) -> Non
     assert said.startswith(expected.get(step, step))
 
 
+def test_a_shell_stands_between_only_where_the_file_says_why() -> None:
+    for step in STEPS:
+        command, _ = commands_of(step)
+        text = (K8S / "components" / "pipelines" / f"{step}.yaml").read_text()
+        assert (command[0] == "sh") == ("A shell, as " in text), step
+        assert command[0] in ("sh", "mlops"), step
+
+
+def test_a_pipeline_s_pod_gets_the_memory_that_spark_s_heap_and_python_want() -> None:
+    (pod,) = load("components/pipelines/pod.yaml")
+    (container,) = pod["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    memory = {kind: container["resources"][kind]["memory"] for kind in ("requests", "limits")}
+    assert memory["requests"] == memory["limits"]
+    env = (K8S / "components" / "pipelines" / "pipelines.env").read_text()
+    (heap,) = [line for line in env.splitlines() if line.startswith("MLOPS_SPARK_MEMORY=")]
+    gib = int(heap.removeprefix("MLOPS_SPARK_MEMORY=").removesuffix("g"))
+    assert int(memory["limits"].removesuffix("Gi")) >= gib + 1 + 5
+
+
 def test_a_morning_without_a_request_is_no_failure_of_retraining(tmp_path: Path) -> None:
     stand_in = tmp_path / "mlops"
     stand_in.write_text(f"#!{sys.executable}\nfrom pipelines.cli import main\nmain()\n")
