@@ -7,7 +7,7 @@ BIN = .venv/bin
 ARGS =
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean
+.PHONY: help setup demo serve test test-system prove bench images up down lint audit format lock wheelhouse doctor clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,10 @@ lint: setup ## ruff, mypy, and whether the lock files are current
 	@echo "ruff format"; $(BIN)/ruff format --check
 	@echo "mypy"; $(BIN)/mypy
 	@infra/compile-locks --check
+
+# Exit code 3: the database cannot be reached, which says nothing against the packages.
+audit: setup ## look the locked packages up among known vulnerabilities; says NOT RUN where it cannot
+	@$(BIN)/python -m infra.supply.audit || [ $$? = 3 ]
 
 format: setup ## rewrite the Python files in the house's layout
 	@$(BIN)/ruff check --fix --select I
