@@ -204,6 +204,22 @@ def test_a_morning_without_a_request_is_no_failure_of_retraining(tmp_path: Path)
         assert (ran.returncode > 0) == damaged, ran.stdout + ran.stderr
 
 
+def test_the_load_may_spread_over_customers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world, event = World(tmp_path), json.dumps(payment(1))
+    world.deploy("1", world.bundle())
+    vary = ["--vary", "card=3", "--vary", "shop=2"]
+    with world.server() as server:
+        url = f"http://127.0.0.1:{server.port}"
+        assert load_main([url, "--event", event, "--id", "payment", "--seconds", "0.5", *vary]) == 0
+    lines = [line for log in world.decisions.glob("*.jsonl") for line in log.read_text().splitlines()]
+    events = [json.loads(line)["event"] for line in lines]
+    assert {(e["card"], e["shop"]) for e in events} == {(n % 3, n % 2) for n in range(6)}
+    for wrong in ("card", "card=none", "card=0", "=3"):
+        with pytest.raises(SystemExit):
+            load_main([url, "--event", event, "--id", "payment", "--vary", wrong])
+    assert "--vary" in capsys.readouterr().err
+
+
 def test_the_load_counts_what_was_answered_and_what_was_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
