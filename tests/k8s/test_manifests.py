@@ -30,7 +30,7 @@ WHOLE = sorted(
     and "production" not in path.parts
     and path.parent.name != "pipelines"
 )
-STEPS = ("ingest", "compact", "monitor", "retrain", "forget", "backfill")
+STEPS = ("ingest", "compact", "monitor", "retrain", "forget", "backfill", "train", "promote")
 
 
 def serving_pod() -> dict[str, Any]:

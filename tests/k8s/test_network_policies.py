@@ -18,7 +18,7 @@ GATEWAY, PROMETHEUS = "gateway", "prometheus"
 NAME = "app.kubernetes.io/name"
 
 SERVING, WORKBENCH, REDIS = "Deployment serving", "Deployment workbench", "StatefulSet redis"
-STEPS = ("ingest", "compact", "monitor", "retrain", "forget", "backfill")
+STEPS = ("ingest", "compact", "monitor", "retrain", "forget", "backfill", "train", "promote")
 # What an online store, MLflow's database and object storage are, where they are not pods of ours; and anybody.
 SERVICES = {
     "redis outside": Peer(address="10.20.0.5"),
