@@ -67,6 +67,7 @@ _BY_ROW = {
     name: msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
     for name, row in _ROWS.items()
 }
+_NULL = Raw(b"null")
 _LISTS = re.compile(rb"\s*\[\s*\[")
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _asked = msgspec.json.Decoder(Asked).decode
@@ -113,13 +114,16 @@ def read(body: bytes, header: bytes | None, max_rows: int) -> tuple[Asked, dict[
             if type(size) is not int or not 0 <= size <= len(rest) - at:
                 left = f"the {len(rest) - at} bytes that are left behind the JSON"
                 raise InputError(f"binary_data_size is not within {left}", where=where)
-            if given.data is not UNSET:
+            if (
+                given.data is not UNSET and given.data != _NULL
+            ):  # KServe's client says null where no bytes are sent
                 raise InputError("has both data and binary_data_size", where=where)
             values = decode(given.datatype, rest[at : at + size], count, where)
             at += size
         elif given.data is not UNSET:
             values = _from_json(given.data, given.datatype, given.shape, where)
-            texts += 1 if given.datatype != "BYTES" else 1 + len(values) - values.count(None)
+            if given.datatype == "BYTES":
+                texts += len(values) - values.count(None)
         else:
             raise InputError("has neither data nor binary_data_size", where=where)
         tensors[given.name] = Tensor(given.datatype, given.shape, values)
@@ -180,23 +184,21 @@ def answer(
 
 
 def _texts_around(asked: Asked) -> int:
-    """How many texts a request's JSON has without the inputs' data and without what is not listed."""
-    texts = 1 + 5 * len(
-        asked.inputs
-    )  # `inputs`; of each the name, datatype and shape, of which two are texts
+    """How many texts a request's JSON has, but for those in the inputs' data and in what is not listed."""
+    texts = 1  # inputs
+    for given in asked.inputs:
+        texts += 5 if given.data is UNSET else 6  # data; name, datatype and shape, of which two have a text
+        if given.parameters is not None:
+            texts += 1 + texts_in(given.parameters)
     if asked.id is not None:
         texts += 2
-    described: list[_Part] = [*asked.inputs]
     if asked.model_name is not None:
         texts += 1 + texts_in(asked.model_name)
-    if asked.outputs is not None:
-        texts += 1 + 2 * len(asked.outputs)
-        described += asked.outputs
     if asked.parameters is not None:
         texts += 1 + texts_in(asked.parameters)
-    for part in described:
-        if part.parameters is not None:
-            texts += 1 + texts_in(part.parameters)
+    if asked.outputs is not None:
+        texts += 1 + 2 * len(asked.outputs)
+        texts += sum(1 + texts_in(o.parameters) for o in asked.outputs if o.parameters is not None)
     return texts
 
 

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.system  # the clients are installed
 
 ROWS = np.random.default_rng(5).uniform(0, 5, (3, WIDTH)).astype(np.float32)
 EVENTS = payments(range(9000, 9003))
+NONE: dict[str, list[Any]] = {"score": [], "decision": []}
+"""What is answered to no rows."""
 DECISIONS = {"approve", "review", "decline"}
 
 
@@ -68,7 +70,8 @@ def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -
         assert set(response["outputs"]) == {"score", "decision"} | ids
         assert response.get("id") == ("7" if by_default else None)
         assert response["types"]["score"] == "float32"
-    for name in ("later", "aio", "parameters"):
+    assert [said[f"none {in_bytes}"]["outputs"] for in_bytes in (True, False)] == [NONE, NONE]
+    for name in ("plain", "later", "aio", "parameters"):
         check_outputs(server, name, said[name]["outputs"])
     assert said["aio"]["id"] == "aio"
     assert said["refused"] == {
@@ -78,6 +81,7 @@ def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -
             "400",
             "output 'x': there is none; there are score, decision, event_id, decision_id",
         ],
+        "datatype": ["400", "input 'features': must be FP32 or FP64, not INT64"],
         "class": [
             "400",
             "output 'score': the parameter classification is of an extension that is not spoken",
@@ -100,6 +104,8 @@ def test_kserve_s_client_is_served(served: tuple[World, Server], python: Path) -
     for name, response in (answered | {"features, some": said["outputs"]}).items():
         assert (response["id"], response["model_name"]) == ("7", "example")
         check_outputs(server, name, response["outputs"])
+    assert [said[f"none {in_bytes}"]["outputs"] for in_bytes in (True, False)] == [NONE, NONE]
     refused = said["refused"]
+    assert refused["output"].startswith("output 'x': there is none")
     assert refused["model"].startswith("no model 'other' is deployed here; 'example' is, '404 Not Found'")
     assert refused["input"].startswith("input 'features': has the shape [1, 2]")

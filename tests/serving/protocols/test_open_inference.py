@@ -258,8 +258,10 @@ def test_outputs_are_those_that_are_asked_for_and_each_as_it_is_asked_for(worker
 
 
 def test_no_rows_have_no_results(worker: Worker) -> None:
-    status, body = worker.post(INFER, {"inputs": [features([], [0, WIDTH])]})
-    assert (status, outputs(body)) == (200, {"score": [], "decision": []})
+    in_bytes = {"parameters": {"binary_data_size": 0}, "data": None}  # null as KServe's client sends it
+    for none in (features([], [0, WIDTH]), features([], [0, WIDTH]) | in_bytes):
+        status, body = worker.post(INFER, {"inputs": [none]})
+        assert (status, outputs(body)) == (200, {"score": [], "decision": []})
     given = {"name": "payment", "datatype": "INT64", "shape": [0], "data": []}
     status, body = worker.post(INFER, {"inputs": [given], "outputs": [{"name": "decision_id"}]})
     assert (status, outputs(body)) == (200, {"decision_id": []})

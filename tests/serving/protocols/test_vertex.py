@@ -52,6 +52,9 @@ def test_a_route_that_the_service_has_is_left_as_it_is(world: World) -> None:
     with world.server(env=os.environ | asked) as server:
         assert server.get("/readyz").body["status"] == "ready"
         assert server.post("/v1/score", payment(1)).body["event_id"] == 1
+        refused = server.post("/v1/score", {"instances": [payment(2)]})
+        assert (refused.status, refused.body["field"]) == (422, "payment")
+        assert server.post("/predict", {"instances": [payment(2)]}).status == 200
 
 
 def test_without_its_variables_there_are_no_other_paths() -> None:
