@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,6 @@ EVENTS = payments(range(9000, 9003))
 NONE: dict[str, list[Any]] = {"score": [], "decision": []}
 """What is answered to no rows."""
 DECISIONS = {"approve", "review", "decline"}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("served"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield world, server
 
 
 def told(python: Path, client: str, server: Server) -> dict[str, Any]:
@@ -54,8 +45,8 @@ def check_outputs(server: Server, name: str, outputs: dict[str, Any]) -> None:
     assert np.array(outputs["score"], np.float32).tolist() == scores
 
 
-def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -> None:
-    world, server = served
+def test_triton_s_client_is_served(shared: tuple[World, Server], python: Path) -> None:
+    world, server = shared
     said = told(python, "triton.py", server)
     assert (said["live"], said["ready"], said["models ready"]) == (True, True, [True, True, False, False])
     assert said["server"]["extensions"] == ["binary_tensor_data"]
@@ -95,8 +86,8 @@ def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -
     assert sorted(logged) == [event["payment"] for event in EVENTS]
 
 
-def test_kserve_s_client_is_served(served: tuple[World, Server], python: Path) -> None:
-    _, server = served
+def test_kserve_s_client_is_served(shared: tuple[World, Server], python: Path) -> None:
+    _, server = shared
     said = told(python, "kserve_rest.py", server)
     assert (said["live"], said["ready"], said["models ready"]) == (True, True, [True, False])
     answered = {name: value for name, value in said.items() if name.startswith(("features", "events"))}

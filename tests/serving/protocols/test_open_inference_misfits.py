@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,18 +12,9 @@ from hypothesis import strategies as st
 
 from serving.protocols.binary import DTYPES
 from serving.scoring_routes import MAX_ROWS
-from tests.serving.example import FEATURES, World, payment
+from tests.serving.example import FEATURES, payment
 from tests.serving.protocols.asking import INFER, LENGTH, WIDTH, columns, features, framed
-from tests.serving.protocols.worker import Worker, working
-
-
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    world = World(tmp_path_factory.mktemp("v2"))
-    world.deploy("1", world.bundle())
-    with working(world) as worker:
-        yield worker
-
+from tests.serving.protocols.worker import Worker
 
 ONE = features([[1.0] * WIDTH])
 SIZE = {"binary_data_size": 4 * WIDTH}

@@ -14,9 +14,9 @@ import serving.protocols.open_inference as open_inference
 from serving.app import App
 from serving.instruments import REQUESTS, STAGES
 from serving.shedding import shedding
-from tests.serving.example import World, payments
+from tests.serving.example import payments
 from tests.serving.protocols.asking import INFER, columns
-from tests.serving.protocols.worker import Worker, working
+from tests.serving.protocols.worker import Worker
 
 EVENTS = payments(range(8000, 8003))
 VERSION = "/v2/models/{name}/versions/{version}/infer"
@@ -27,14 +27,6 @@ ROUTES = {
     INFER: ("/v2/models/{name}/infer", {"inputs": columns(EVENTS)}),
     "/v2/models/example/versions/1/infer": (VERSION, {"inputs": columns(EVENTS)}),
 }
-
-
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    world = World(tmp_path_factory.mktemp("full"))
-    world.deploy("1", world.bundle())
-    with working(world) as worker:
-        yield worker
 
 
 @pytest.fixture

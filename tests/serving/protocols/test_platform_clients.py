@@ -12,11 +12,11 @@ import pytest
 from serving.app import ROUTES
 from serving.platforms import KEY_TEXT
 from tests.serving.example import FEATURES, ROOT, Server, World, payments
+from tests.serving.protocols.asking import ROWS
 from tests.serving.protocols.environments import CLIENTS, said_by
 
 pytestmark = pytest.mark.system  # the clients are installed
 
-ROWS = [[0.5 * n + m for m in range(len(FEATURES.names))] for n in range(3)]
 EVENTS = payments(range(7000, 7003))
 ASKED = {"rows": ROWS, "events": EVENTS}
 ENDPOINT = "/v1/projects/p/locations/europe-west4/endpoints/17:predict"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from serving.protocols.vertex import aliases
-from tests.serving.example import FEATURES, Server, World, payment, payments
+from tests.serving.example import Server, World, payment, payments
+from tests.serving.protocols.asking import ROWS
 
-ROWS = [[0.5 * n + m for m in range(len(FEATURES.names))] for n in range(3)]
 DEFAULT = "/v1/endpoints/17/deployedModels/42"
 """What both routes are where a model was uploaded without any (with `:predict`, and without)."""
 
