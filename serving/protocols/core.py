@@ -22,7 +22,7 @@ from serving.scorer import Scorer
 from serving.scoring_routes import MAX_ROWS, read_events, service_of
 from serving.state import State
 
-__all__ = ["Result", "Row", "Shape", "answered", "begin", "check_count", "from_table", "results"]
+__all__ = ["Result", "Row", "Shape", "answered", "begin", "check_count", "from_table"]
 
 Row = dict[str, Any] | list[Any]
 """Values by name, or features in the model's order; as JSON has them."""
@@ -87,7 +87,7 @@ def answered(
         return state.batcher.submit(
             events, request.caller, lambda answers: shape([_result(answer) for answer in answers])
         )
-    return shape(results(scorer, scorer.score(_features(scorer.features.names, rows))))
+    return shape(_of_features(scorer, scorer.score(_features(scorer.features.names, rows))))
 
 
 def check_count(rows: int) -> None:
@@ -96,7 +96,16 @@ def check_count(rows: int) -> None:
         raise InputError(f"{rows} rows in one request", todo=f"send at most {MAX_ROWS}")
 
 
-def results(scorer: Scorer, scores: Sequence[float]) -> list[Result]:
+def from_table(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Rows of a data frame as JSON would have them: there NaN stands for nothing, and a column of whole numbers of
+    which one is missing is of floats.
+    """
+    columns = schema.events.columns
+    whole = {c.name for c in columns if c.type == "integer" or c.name in schema.whole_number_ids}
+    return [{name: _from_cell(value, name in whole) for name, value in row.items()} for row in rows]
+
+
+def _of_features(scorer: Scorer, scores: Sequence[float]) -> list[Result]:
     """What is answered about rows of features that got these scores."""
     model, version = scorer.bundle.manifest.name, scorer.version
     predicts = scorer.bundle.schema.task == "regression"
@@ -110,15 +119,6 @@ def results(scorer: Scorer, scores: Sequence[float]) -> list[Result]:
         )
         for score in scores
     ]
-
-
-def from_table(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Rows of a data frame as JSON would have them: there NaN stands for nothing, and a column of whole numbers of
-    which one is missing is of floats.
-    """
-    columns = schema.events.columns
-    whole = {c.name for c in columns if c.type == "integer" or c.name in schema.whole_number_ids}
-    return [{name: _from_cell(value, name in whole) for name, value in row.items()} for row in rows]
 
 
 def _from_cell(value: Any, whole: bool) -> Any:
