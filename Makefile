@@ -22,7 +22,8 @@ serve: setup ## serve the champion over HTTP, for this machine alone
 	@$(BIN)/mlops serve --no-keys
 
 test: setup ## every test that needs no root and no services
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pipelines.spark_archive
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-system: setup ## install Debian packages, then the tests that need a browser, services and containers
 	@infra/system-packages
