@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -265,9 +266,21 @@ def test_one_client_s_requests_do_not_take_the_place_of_another_s(tmp_path: Path
             waiting.sendall(head.encode())
         url = f"http://127.0.0.1:{port}/v1/model"
         until(lambda: status_of(url, greedy) == 429, "the limit is reached", 8)
-        assert status_of(url, {"X-Forwarded-For": "203.0.113.1, 203.0.113.2"}) == 502  # there are no servers
-        assert status_of(url) == 502
+        assert status_of(url, {"X-Forwarded-For": "203.0.113.1, 203.0.113.2"}) == 503  # there are no servers
+        assert status_of(url) == 503
         until(lambda: '"peer":"203.0.113.2"' in (folder / "access").read_text(), "the log names clients")
+
+
+def test_the_proxy_answers_for_absent_servers_in_the_servers_own_words(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        command, port, _, popen = stack.enter_context(nginx_in([free_port(), free_port()]))
+        stack.enter_context(program(command, tmp_path / "log", number=signal.SIGQUIT, **popen))
+        until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, "the proxy answers")
+        for _ in range(20):  # they count as failed before long, and are not asked any more for a while
+            answer = httpx.post(f"http://127.0.0.1:{port}/v1/score", json={})
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.json()["detail"] == "no server answers"
 
 
 def test_promtool_finds_prometheus_s_configuration_and_rules_sound(
