@@ -32,8 +32,9 @@ _PATIENCE_S = 1800.0  # writing takes some 20 s of one core, and a busy machine 
 
 
 def make_archive() -> bool:
-    """Write the archive, if there is none for this Java and this Spark, and remove others; whether one was written.
+    """Write the archive, if there is no whole one for this Java and this Spark; whether one was written.
 
+    Those of other Javas stay: a machine may use two in turn.
     It starts a session of its own and stops it, so it wants a process in which there is none.
 
     Raises:
@@ -44,7 +45,7 @@ def make_archive() -> bool:
         with one_writer(stem.parent):
             if class_archive() is not None:
                 return False
-            for old in stem.parent.glob("*spark-*.jsa"):
+            for old in stem.parent.glob(f"*{stem.name}*.jsa"):
                 old.unlink()
             _write(stem)
     except OSError as error:

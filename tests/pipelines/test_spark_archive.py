@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shlex
 import subprocess
 import sys
@@ -44,7 +45,10 @@ def write(content: bytes) -> Path:
 
 @pytest.mark.timeout(600)  # where no archive has been made yet, on a machine that has much else to do
 def test_spark_s_classes_come_from_the_archive(spark: SparkSession) -> None:
-    made = subprocess.run([sys.executable, "-m", "pipelines.spark_archive"], capture_output=True, cwd=ROOT)
+    # A process of its own, lest it stops the session here; with the Java of the session.
+    env = os.environ | {"JAVA_HOME": str(java._java()[0].home)}
+    command = [sys.executable, "-m", "pipelines.spark_archive"]
+    made = subprocess.run(command, capture_output=True, cwd=ROOT, env=env)
     assert (made.returncode, made.stderr) == (0, b"")
     assert spark._jvm is not None
     path = str(spark._jvm.java.lang.System.getProperty("java.class.path"))
