@@ -12,7 +12,7 @@ TARGET ?= serving
 BASE ?= origin/main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-system prove bench images up down lint format lock wheelhouse doctor clean coverage docs hooks model-report retrain publish index sign deploy smoke roll-back nightly nightly-tell
+.PHONY: help setup demo serve test test-system prove bench images up down lint audit format lock wheelhouse doctor clean coverage docs hooks model-report retrain publish index sign deploy smoke roll-back nightly nightly-tell
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -27,7 +27,8 @@ serve: setup ## serve the champion over HTTP, for this machine alone
 	@$(BIN)/mlops serve --no-keys
 
 test: setup ## every test that needs no root and no services
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pipelines.spark_archive
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-system: setup ## install Debian packages, then the tests that need a browser, services and containers
 	@infra/system-packages
@@ -52,7 +53,7 @@ down: ## stop it; volumes stay
 
 coverage: setup ## the tests of the first tier with their coverage; writes runs/coverage, fails below the floor
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(BIN)/coverage run -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage html --quiet --fail-under 0 --directory runs/coverage
 	@$(BIN)/coverage report --skip-covered
@@ -66,6 +67,10 @@ lint: setup ## ruff, mypy, zizmor on the workflows, and whether the lock files a
 	@echo "mypy"; $(BIN)/mypy
 	@echo "zizmor"; $(BIN)/zizmor --offline --quiet .github
 	@infra/compile-locks --check
+
+# Exit code 3: the database cannot be reached, which says nothing against the packages.
+audit: setup ## look the locked packages up among known vulnerabilities; says NOT RUN where it cannot
+	@$(BIN)/python -m infra.supply.audit || [ $$? = 3 ]
 
 format: setup ## rewrite the Python files in the house's layout
 	@$(BIN)/ruff check --fix --select I

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,6 +14,7 @@ __all__ = ["render"]
 
 HERE = Path(__file__).parent
 ALERTS = HERE.parent / "infra" / "prometheus" / "alerts.yml"
+PIPELINES = HERE.parent / "k8s" / "components" / "pipelines-alerts" / "prometheus-rule.yaml"
 LISTED = 8
 """Values of a label that the table names one by one."""
 
@@ -48,6 +50,11 @@ every five seconds, in a thread; the other gauges are half a second old at most.
 `page` gets somebody up, `ticket` waits for the working day. Each alert says in its annotation `runbook` what to do.
 Two bounds are yours to set: 10 ms in `ScoringSlow`, which should be what the authorisation path grants, and the
 99.9 % behind the error budget.
+"""
+
+PIPELINE_ALERTS = """\
+On [Kubernetes](kubernetes.md) there are those of
+[the pipelines](../k8s/components/pipelines-alerts/prometheus-rule.yaml) as well, by what kube-state-metrics tells:
 """
 
 FOOT = """\
@@ -99,19 +106,20 @@ def metrics() -> list[str]:
     return [*rows, f"| `{MODEL_INFO}` | gauge | `worker`, `name`, `version`, `digest` | {MODEL_INFO_HELP} |"]
 
 
-def alerts() -> list[str]:
-    """The table of alerts."""
+def alerts(groups: list[dict[str, Any]]) -> list[str]:
+    """The table of the alerts among these groups of rules."""
     rows = ["| alert | severity | what to do |", "|---|---|---|"]
-    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
-        for rule in group["rules"]:
-            todo, severity = rule["annotations"]["runbook"], rule["labels"]["severity"]
-            rows.append(f"| `{rule['alert']}` | {severity} | {todo} |")
+    for rule in (rule for group in groups for rule in group["rules"] if "alert" in rule):
+        todo, severity = rule["annotations"]["runbook"], rule["labels"]["severity"]
+        rows.append(f"| `{rule['alert']}` | {severity} | {todo} |")
     return rows
 
 
 def render() -> str:
     """The page, as Markdown."""
-    return "\n".join([HEAD, *metrics(), "", BETWEEN, *alerts(), "", FOOT])
+    service = alerts(yaml.safe_load(ALERTS.read_text())["groups"])
+    pipelines = alerts(yaml.safe_load(PIPELINES.read_text())["spec"]["groups"])
+    return "\n".join([HEAD, *metrics(), "", BETWEEN, *service, "", PIPELINE_ALERTS, *pipelines, "", FOOT])
 
 
 if __name__ == "__main__":

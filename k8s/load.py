@@ -33,6 +33,14 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
     parser.add_argument(
         "--first", type=int, default=int(time.time() * 1000), help="the first id (the time in ms)"
     )
+    parser.add_argument(
+        "--vary",
+        metavar="COLUMN=COUNT",
+        type=_column,
+        action="append",
+        default=[],
+        help="a column that takes numbers below COUNT in turn: events of one customer wait for one another",
+    )
     parser.add_argument("--key", default="", help="an API key with the scope score")
     parser.add_argument("--seconds", type=float, default=60.0, help="(60; Ctrl-C or SIGTERM ends it before)")
     parser.add_argument("--connections", type=int, default=4, help="(4)")
@@ -47,6 +55,18 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
     return 0 if set(counts) == {"200"} else 1
 
 
+def _column(text: str) -> tuple[str, int]:
+    """`customer_id=500` as name and number.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    name, _, count = text.partition("=")
+    if not name or int(count) < 1:
+        raise ValueError(text)
+    return name, int(count)
+
+
 def _send(said: argparse.Namespace, offset: int, counts: Counter[str], stop: threading.Event) -> None:
     """A client as most are: it keeps its connection, and opens another where the answer says that this one ends."""
     address = urlsplit(said.url).netloc
@@ -55,7 +75,9 @@ def _send(said: argparse.Namespace, offset: int, counts: Counter[str], stop: thr
     connection = http.client.HTTPConnection(address, timeout=30)
     while time.monotonic() < until and not stop.is_set():
         try:
-            connection.request("POST", "/v1/score", json.dumps(event | {said.id: number}), headers)
+            varied = {name: number % count for name, count in said.vary}
+            body = json.dumps(event | varied | {said.id: number})
+            connection.request("POST", "/v1/score", body, headers)
             response = connection.getresponse()
             response.read()
             counts[str(response.status)] += 1

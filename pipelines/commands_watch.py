@@ -54,10 +54,13 @@ def monitor(
 
 @click.command()
 @click.option("--as-of", type=DATE, help="Act as on this day; today by default.")
+@click.option(
+    "--if-due", is_flag=True, help="Where no request is due, say so and end well, as a schedule wants it."
+)
 @seed_option
 @as_json
 @click.pass_obj
-def retrain(settings: Settings, as_of: date | None, seed: int, json_: bool) -> None:
+def retrain(settings: Settings, as_of: date | None, if_due: bool, seed: int, json_: bool) -> None:
     """Act on monitoring's request: train on what was served, gate, register. Promotion stays yours."""
     from pipelines.engine import LocalEngine
     from pipelines.retrain import compute_live_features, due_request
@@ -69,6 +72,9 @@ def retrain(settings: Settings, as_of: date | None, seed: int, json_: bool) -> N
 
     request = due_request(settings, as_of or date.today())
     if request is None:
+        if if_due:
+            print("null" if json_ else "no request is due: nothing to do")
+            return
         raise InputError(
             "no request is due", where=settings.monitoring, todo="`mlops monitor` makes one if needed"
         )

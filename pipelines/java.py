@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -21,7 +23,15 @@ from mlops.errors import SetupError
 # pipelines.doctor imports this module before anything is installed and by old interpreters: at import time, only
 # the standard library of Python 3.8.
 
-__all__ = ["MINIMUM", "JavaHome", "find_java", "search", "spark_environment"]
+__all__ = [
+    "MINIMUM",
+    "JavaHome",
+    "class_archive",
+    "class_archive_stem",
+    "find_java",
+    "search",
+    "spark_environment",
+]
 
 log = logging.getLogger(__name__)
 
@@ -167,11 +177,41 @@ def _launcher(java: JavaHome) -> Path:
 
 
 @functools.lru_cache(maxsize=None)  # noqa: UP033 - see above
-def _java_home() -> Path:
+def _java() -> tuple[JavaHome, Path]:
     java = find_java()
     home = _launcher(java)
     log.info("Java %d from %s: %s", java.version, java.source, home)
-    return home
+    return java, home
+
+
+def class_archive_stem() -> Path:
+    """Where files of an archive of Spark's classes lie, and how their names begin, for this Java and this Spark.
+
+    Raises:
+        SetupError: no Java was found.
+    """
+    java, home = _java()
+    runtime = java.home / "lib" / "modules"
+    # An update in the same place is another Java.
+    made = runtime.stat().st_mtime_ns if runtime.exists() else 0
+    package = importlib.util.find_spec("pyspark")
+    spark = (package and package.origin, importlib.metadata.version("pyspark"))
+    key = hashlib.sha256(repr((str(java.home), made, spark)).encode()).hexdigest()
+    return home / f"spark-{key[:12]}"
+
+
+def class_archive() -> Path | None:
+    """The archive of Spark's classes, if one was made for this Java and this Spark, and is whole.
+
+    Java ends where half a file is missing. So the name ends with the bytes of the file and of the one that it is
+    based on.
+    """
+    stem = class_archive_stem()
+    based = stem.with_suffix(".base.jsa")
+    for archive in stem.parent.glob(f"{stem.name}-*.jsa"):
+        if based.exists() and archive.stem == f"{stem.name}-{archive.stat().st_size + based.stat().st_size}":
+            return archive
+    return None
 
 
 def spark_environment() -> dict[str, str]:
@@ -190,4 +230,4 @@ def spark_environment() -> dict[str, str]:
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     kept = {name: os.environ.get(name) or value for name, value in wanted.items()}
-    return {**kept, "JAVA_HOME": str(_java_home())}
+    return {**kept, "JAVA_HOME": str(_java()[1])}

@@ -18,9 +18,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from mlops.errors import ConfigError, InputError, SetupError
 from mlops.settings import Settings
-from pipelines.java import spark_environment
+from pipelines.java import class_archive, spark_environment
 
-__all__ = ["literal_path", "read_parquet", "readable_errors", "session", "stop"]
+__all__ = ["archive_options", "literal_path", "read_parquet", "readable_errors", "session", "stop"]
 
 _LOG4J = Path(__file__).with_name("log4j2.properties")
 _CONF = {
@@ -60,7 +60,7 @@ def session(settings: Settings) -> SparkSession:
     java = f'-Dlog4j2.configurationFile="{_LOG4J.as_uri()}"'
     if settings.spark_master.startswith("local"):
         conf |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-        java = f"{java} {_LOCAL_JAVA}"
+        java = f"{java} {_LOCAL_JAVA} {archive_options()}"
     # What py4j logs it raises as well; an interrupted call it reports to the root logger.
     logging.getLogger("py4j").setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(_not_of_py4j)
@@ -77,10 +77,20 @@ def session(settings: Settings) -> SparkSession:
         ) from error
 
 
-def stop() -> None:
+def archive_options() -> str:
+    """What makes Java take Spark's classes from their archive, if there is one (`pipelines.spark_archive`).
+
+    Java itself looks whether the archive fits the class path; where it does not, it would say so and go on without.
+    """
+    archive = class_archive()
+    return "" if archive is None else f'-XX:SharedArchiveFile="{archive}" -Xlog:disable'
+
+
+def stop(*, patience_s: float = 30) -> None:
     """Stop the session and end its Java process; without a session, nothing.
 
-    Where a call to Java was interrupted, its connection is broken: then the process is ended without a word.
+    Where a call to Java was interrupted, its connection is broken: then the process is ended without a word. One
+    that writes an archive of its classes before it ends wants more patience.
     """
     gateway = SparkContext._gateway
     if gateway is None:
@@ -96,7 +106,7 @@ def stop() -> None:
     finally:
         if process is not None:
             process.stdin.close()  # which tells it to end
-            process.wait(timeout=30)
+            process.wait(timeout=patience_s)
         SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
 
 

@@ -65,8 +65,14 @@ def _warn_of_writers(keys: Path) -> None:
 
 def _check_folder(path: Path) -> None:
     """See that it is a folder, or nothing yet. Whether there is a sound store in it is seen when it is opened."""
-    if path.exists() and not path.is_dir():
-        raise ConfigError("is no folder", where=path, todo="name another with --store")
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=path) from None
+    raise ConfigError("is no folder", where=path, todo="name another with --store")
 
 
 def _check_writable(folder: Path) -> None:

@@ -19,6 +19,7 @@ from time import perf_counter
 
 from mlops.errors import ConflictError, InputError, SetupError
 from serving import admin_routes, health_routes, page_routes, protocols, scoring_routes
+from serving.batcher import full
 from serving.connections import Connections, Limits
 from serving.gauges import refresh
 from serving.http import REQUEST_ID, Problem, Request, Response, Route, problem
@@ -120,6 +121,18 @@ class App:
             raise Problem(415, "the body must not be compressed", headers={b"accept-encoding": b"identity"})
         return route.handler(self._state, request)
 
+    def when_full(self, path: str) -> tuple[str, Response] | None:
+        """What is answered to a POST at a path while the queue is full, and before that the path of its route.
+
+        None if what comes there does not wait in the queue.
+        """
+        route = (self._routes.get(path) or self._braced.find(path)[0]).get("POST")
+        if route is None or not route.queued:
+            return None
+        refusal = full()
+        response = problem(refusal.status, refusal.detail, headers=refusal.headers)
+        return route.path, protocols.worded(path, response)
+
     def failed(self, request: Request, error: BaseException) -> Response:
         """What tells of a failure. What nobody foresaw is logged, and its words are kept from the peer."""
         if not request.id:
@@ -193,7 +206,7 @@ async def serve(state: State, listener: socket.socket, *, on_ready: Callable[[],
             held_bytes=max(_HELD_BYTES, 2 * options.max_body_bytes),
         ),
         admit=state.access.admit,
-        shed=shedding(state.batcher, state.metrics, f"{app.ids}s"),
+        shed=shedding(state.batcher, state.metrics, f"{app.ids}s", app.when_full),
     )
     state.connections = connections
     await state.follower.look()

@@ -296,4 +296,6 @@ class _StoreFailsError(Exception):
 def _line(error: Exception) -> str:
     if isinstance(error, MlopsError):
         return error.line()
-    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: cannot be read: {error.strerror}"
+    return f"{type(error).__name__}: {error}"

@@ -161,12 +161,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     Fields:
         path: a part in braces, as in `/v1/decisions/{id}`, stands for any text without a slash.
         scope: what a key must be allowed; None where none is asked for.
+        queued: whether events that come here wait in the queue, so that all is turned away while that is full.
     """
 
     method: str
     path: str
     handler: Handler
     scope: Scope | None
+    queued: bool = False
 
 
 def json_response(value: Any, status: int = 200) -> Response:

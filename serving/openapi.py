@@ -85,8 +85,8 @@ def document(
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": _paths(schemas, max_events, max_labels, max_reasons)
-        | inference_paths(bundle, version, schemas)
-        | platform_paths(schemas, max_rows),
+        | inference_paths(bundle, version, schemas, max_events, max_rows)
+        | platform_paths(schemas, max_events, max_rows),
         "components": {
             "schemas": schemas,
             "responses": problem_responses(max_body_bytes) | inference_responses(),

@@ -92,11 +92,12 @@ def inference_responses() -> dict[str, JsonSchema]:
 
 
 def inference_paths(
-    bundle: Bundle | None, version: str, schemas: dict[str, JsonSchema]
+    bundle: Bundle | None, version: str, schemas: dict[str, JsonSchema], max_events: int, max_rows: int
 ) -> dict[str, dict[str, JsonSchema]]:
     """The paths. Their examples are the event and the features that the other routes have."""
     model = _parameter("name", "The model's name.", bundle.manifest.name if bundle else "fraud")
     versions = _parameter("version", "The version that is deployed.", version or "1")
+    about = f"{_ABOUT}\n\nA request has at most {max_events:,} events, or {max_rows:,} rows of features."
     named, numbered = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
     paths = {
         "/v2": _get("inferenceServer", "The server, and the protocol's extensions that it speaks", "Server"),
@@ -108,7 +109,7 @@ def inference_paths(
         paths[path] = _get(f"inference{of}Model", told, "Model", parameters, "score")
         told = "Whether this is deployed, and the server ready"
         paths[f"{path}/ready"] = _ready(f"inference{of}ModelReady", told, parameters)
-        paths[f"{path}/infer"] = {"post": _infer(f"infer{of}", bundle, schemas, parameters)}
+        paths[f"{path}/infer"] = {"post": _infer(f"infer{of}", about, bundle, schemas, parameters)}
     return paths
 
 
@@ -123,7 +124,7 @@ _IN_BYTES = {
 
 
 def _infer(
-    id_: str, bundle: Bundle | None, schemas: dict[str, JsonSchema], parameters: list[JsonSchema]
+    id_: str, about: str, bundle: Bundle | None, schemas: dict[str, JsonSchema], parameters: list[JsonSchema]
 ) -> JsonSchema:
     event, rows = example(schemas["Event"]), example(schemas["Rows"], {}).get("features") or None
     matrix: Any = rows and {
@@ -157,7 +158,7 @@ def _infer(
         operation(
             id_,
             "Score tensors",
-            _ABOUT,
+            about,
             _TAG,
             "score",
             *(404, 409),

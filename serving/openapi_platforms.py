@@ -28,9 +28,9 @@ def platform_schemas(schemas: dict[str, JsonSchema]) -> dict[str, JsonSchema]:
     event = {name: answer[name] for name in _OF_AN_EVENT if name in answer}
     required = [name for name in schemas["Answer"]["required"] if name in event]
     return {
-        "Row": {
-            "anyOf": [ref("Event"), by_name, row],
-            "description": "An event, or features by name or in the model's order.",
+        "Features": {
+            "anyOf": [by_name, row],
+            "description": "The model's features, by name or in its order.",
         },
         "Prediction": {
             "anyOf": [{"type": "number"}, {"type": "object", "properties": event, "required": required}],
@@ -55,7 +55,9 @@ def platform_schemas(schemas: dict[str, JsonSchema]) -> dict[str, JsonSchema]:
     }
 
 
-def platform_paths(schemas: dict[str, JsonSchema], max_rows: int) -> dict[str, dict[str, JsonSchema]]:
+def platform_paths(
+    schemas: dict[str, JsonSchema], max_events: int, max_rows: int
+) -> dict[str, dict[str, JsonSchema]]:
     """The paths. Their examples are the event and the features that the other routes have."""
     event = example(schemas["Event"])
     features = example(schemas["Rows"], {}).get("features") or None
@@ -65,14 +67,15 @@ def platform_paths(schemas: dict[str, JsonSchema], max_rows: int) -> dict[str, d
         "events": ("To events", {"predictions": [prediction]}),
         "features": ("To features", {"predictions": [0.0123]}),
     }
-    rows: JsonSchema = {"type": "array", "items": ref("Row"), "maxItems": max_rows}
+    rows: JsonSchema = {"anyOf": [list_of(ref("Event"), max_events), list_of(ref("Features"), max_rows)]}
+    about = f"{_ROWS} A request has at most {max_events:,} events, or {max_rows:,} rows of features."
     table: Any = {"columns": list(event), "data": [list(event.values())]} if event else None
     return {
         "/invocations": {
             "post": operation(
                 "invocations",
                 "Score a table, as SageMaker and MLflow ask for it",
-                f"{_ROWS} Other JSON than MLflow's formats is a row, or a list of rows. The first line of CSV names "
+                f"{about} Other JSON than MLflow's formats is a row, or a list of rows. The first line of CSV names "
                 "the columns, unless it is all numbers. Where `Accept` prefers `text/csv`, a line is answered a row.",
                 "platforms",
                 "score",
@@ -85,8 +88,9 @@ def platform_paths(schemas: dict[str, JsonSchema], max_rows: int) -> dict[str, d
                             _object({"dataframe_records": rows}),
                             _object({"instances": rows}),
                             _object({"inputs": {"anyOf": [rows, ref("Columns")]}}),
-                            ref("Row"),
-                            list_of(ref("Row"), max_rows),
+                            ref("Event"),
+                            ref("Features"),
+                            rows,
                         ]
                     },
                     {
@@ -110,7 +114,7 @@ def platform_paths(schemas: dict[str, JsonSchema], max_rows: int) -> dict[str, d
             "post": operation(
                 "vertex",
                 "Score instances, as Vertex AI asks for it",
-                f"{_ROWS} It is found under the path in `AIP_PREDICT_ROUTE`, too.",
+                f"{about} It is found under the path in `AIP_PREDICT_ROUTE`, too.",
                 "platforms",
                 "score",
                 409,
@@ -128,7 +132,7 @@ def platform_paths(schemas: dict[str, JsonSchema], max_rows: int) -> dict[str, d
             "post": operation(
                 "azure",
                 "Score a table, as Azure Machine Learning asks for it",
-                _ROWS,
+                about,
                 "platforms",
                 "score",
                 409,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +20,9 @@ key must not come with the bundle: who could replace the one could then replace 
 _PORTS = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT")
 _MODELS = "AZUREML_MODEL_DIR"
 _ARTIFACTS = "AIP_STORAGE_URI"
+_PATHS = ("AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE")
 _POINTER = "current.json"
+_PATH = re.compile(r"/[!-$&->@-~]*")  # as a request has it: nothing to decode, and no query
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
@@ -27,7 +30,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         ConfigError: `KEY_TEXT` holds no public key; or Vertex AI says that a bundle is to be fetched, which would not
-            be the one that is served.
+            be the one that is served, or names a route that is no path.
     """
     said = dict(env)
     if env.get(_ARTIFACTS):
@@ -36,6 +39,11 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
             where=_ARTIFACTS,
             todo="upload the model without artifacts; infra/vertex puts its bundle into the image",
         )
+    for name in _PATHS:
+        if env.get(name) and not _PATH.fullmatch(env[name]):
+            raise ConfigError(
+                f"{env[name][:80]!r} is not a path", where=name, todo="name one such as /predict"
+            )
     for name in _PORTS:
         if env.get(name):
             said[f"{PREFIX}PORT"] = env[name]

@@ -167,7 +167,7 @@ def decision(state: State, request: Request) -> Response:
 
 
 ROUTES = (
-    Route(method="POST", path="/v1/score", handler=score, scope="score"),
+    Route(method="POST", path="/v1/score", handler=score, scope="score", queued=True),
     Route(method="POST", path="/v1/predict", handler=predict, scope="score"),
     Route(method="POST", path="/v1/labels", handler=labels, scope="labels"),
     Route(method="GET", path="/v1/decisions/{id}", handler=decision, scope="score"),

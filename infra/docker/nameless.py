@@ -1,4 +1,6 @@
-"""Take out of a saved image what podman adds from one build to the next: the names of its containers and steps.
+"""Take out of a saved image what podman adds from one build to the next.
+
+That is the names of its containers and steps, and the time of a step that it has kept from another build.
 
     python3 infra/docker/nameless.py BUILT.tar NAMELESS.tar
 
@@ -26,6 +28,7 @@ def nameless(source: str, target: str) -> str:
         config["config"].pop("Hostname", None)
         for step in config["history"]:
             step.pop("comment", None)
+            step["created"] = config["created"]
         data = json.dumps(config, sort_keys=True).encode()
         image = hashlib.sha256(data).hexdigest()
         for layer in manifest["Layers"]:

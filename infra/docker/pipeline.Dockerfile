@@ -6,18 +6,22 @@ ARG DEBIAN=docker.io/library/debian:bookworm-slim@sha256:88200866dfff7ea7f5cbcb6
 # A folder with torch's wheel, where a build names one: --build-context links=/path
 FROM scratch AS links
 
-FROM ${DEBIAN} AS pipeline
-ARG SOURCE_DATE_EPOCH
+FROM ${DEBIAN} AS tools
+COPY infra/lock/build.txt /
 # hadolint ignore=DL3008
 RUN apt-get -qq update \
- && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends --no-upgrade \
-        ca-certificates python3 python3-venv >/dev/null \
- && find /usr/lib/python3* /usr/share/python3 -name __pycache__ -prune -exec rm -r {} + \
- && PYTHONHASHSEED=0 python3 -m compileall -qq --invalidation-mode unchecked-hash /usr/lib/python3.11 \
- && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /var/lib/dpkg/*-old \
+ && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends --no-upgrade python3-venv >/dev/null \
+ && python3 -m venv /uv \
+ && /uv/bin/pip install --quiet --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /build.txt
+
+FROM ${DEBIAN} AS pipeline
+ARG SOURCE_DATE_EPOCH
+# The home may be written by the group 0, too, as which a platform runs whom it gives a user of its own choice.
+RUN --mount=type=bind,source=infra/docker/debian,target=/run/debian \
+    /run/debian ca-certificates python3 \
  && echo 'mlops:x:10001:10001::/tmp:/usr/sbin/nologin' >>/etc/passwd \
  && echo 'mlops:x:10001:' >>/etc/group \
- && install -d -o 10001 -g 10001 -m 750 /mlops /mlops/home
+ && install -d -o 10001 -g 0 -m 770 /mlops /mlops/home
 
 COPY infra/lock/build.txt infra/lock/pipeline.txt infra/lock/torch.txt /locks/
 # That of the wheel for x86_64 in PyTorch's own index for the CPU; the lock itself serves every platform.
@@ -25,9 +29,8 @@ ARG TORCH_SHA256=6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667
 # One layer, as it is large. The bytecode trusts its source, since a build gives all files another time; a few files
 # that packages bring are templates or for other Pythons, and are left as they are.
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=links,target=/links \
-    python3 -m venv /tmp/uv \
- && /tmp/uv/bin/pip install --quiet --no-cache-dir --no-deps --only-binary :all: --require-hashes -r /locks/build.txt \
- && export PATH="/tmp/uv/bin:$PATH" VIRTUAL_ENV=/opt/mlops UV_SYSTEM_CERTS=true UV_LINK_MODE=copy \
+    --mount=type=bind,from=tools,source=/uv,target=/uv \
+    export PATH="/uv/bin:$PATH" VIRTUAL_ENV=/opt/mlops UV_SYSTEM_CERTS=true UV_LINK_MODE=copy \
  && uv venv --quiet --python /usr/bin/python3 /opt/mlops \
  && uv pip install --quiet --require-hashes --no-deps --build-constraints /locks/build.txt -r /locks/pipeline.txt \
  && if [ -n "$(find /links -name '*.whl')" ]; then set -- --no-index --find-links /links; \
@@ -35,7 +38,7 @@ RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=links,targe
  && sed "s/==.*/&+cpu --hash=sha256:$TORCH_SHA256/" /locks/torch.txt >/tmp/torch.txt \
  && uv pip install --quiet --require-hashes --no-deps "$@" -r /tmp/torch.txt \
  && { PYTHONHASHSEED=0 python3 -m compileall -qq -j 0 --invalidation-mode unchecked-hash /opt/mlops/lib || true; } \
- && rm -r /tmp/*
+ && rm -r /tmp/* /opt/mlops/.lock
 
 WORKDIR /opt/mlops/lib/python3.11/site-packages
 COPY mlops mlops
@@ -56,13 +59,9 @@ ENV PATH=/opt/mlops/bin:$PATH PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONU
 USER 10001:10001
 WORKDIR /mlops
 VOLUME /mlops/home
+# No health check: a container of it is a step that ends, and its exit status says how.
 CMD ["mlops", "--help"]
 
-ARG VERSION=unknown
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mlops-pipeline" \
       org.opencontainers.image.description="Ingests, computes features, trains, promotes, monitors: the mlops command." \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
+      org.opencontainers.image.licenses="Apache-2.0"

@@ -3,6 +3,8 @@
     python infra/sagemaker/deploy.py --name fraud --image ACCOUNT.dkr.ecr.REGION.amazonaws.com/mlops-serving:1 \\
         --role arn:aws:iam::ACCOUNT:role/sagemaker --bucket BUCKET --home runs/main
 
+The URI of a Redis that instances share is read from $MLOPS_STORE, as it may hold a password.
+
 What it was tried on: moto's server (tests/infra/test_sagemaker.py), and, where moto lacks an operation, AWS's own
 description of it. It never ran in an account. Names follow from contents: run again, it changes nothing.
 """
@@ -10,33 +12,38 @@ description of it. It never ran in an account. Names follow from contents: run a
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
-import io
 import json
+import os
 import sys
-import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import boto3
+from archive import POINTER, packed
 from botocore.exceptions import BotoCoreError, ClientError
+from rollout import put_alarms, roll_out
 
 from mlops.bundle import Bundle, open_bundle
-from mlops.deployment import Deployed, Deployment, bundle_path, read_deployment
+from mlops.deployment import Deployment, bundle_path, read_deployment
 from mlops.errors import ConfigError, MlopsError
 from mlops.signing import PUBLIC_KEY
+from serving.option_table import PREFIX, STORE
+from serving.platforms import KEY_TEXT
 
-POINTER = "current.json"
 UNPACKED = f"/opt/ml/model/{POINTER}"
 """Where SageMaker puts what is in the archive."""
 
+ROLES = ("champion", "challenger")
+"""The names of the variants."""
+
 
 def main() -> int:
-    """Deploy; return the exit code: 0, or 2 where something that was given does not fit, or AWS refused."""
-    given = _arguments()
+    """Deploy; return the exit code: 0, 1 or 2 where something that was given does not fit, or AWS refused."""
+    given = arguments()
     try:
-        deploy(given, boto3.Session(region_name=given.region))
+        deploy(given, boto3.Session(region_name=given.region), os.environ.get(STORE, ""))
     except MlopsError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -46,27 +53,30 @@ def main() -> int:
     return 0
 
 
-def deploy(given: argparse.Namespace, session: boto3.Session) -> None:
+def deploy(given: argparse.Namespace, session: boto3.Session, store: str) -> None:
     """See to it that the endpoint answers with the home's champion, and a share with another home's, if there is one.
 
+    Args:
+        store: the URI of a Redis; empty where there is none.
+
     Raises:
-        ConfigError: nothing was promoted, or several instances would each count events of their own.
-        MlopsError: a bundle is not what its signature says.
+        ConfigError: nothing was promoted, several instances would each count events of their own, or options that
+            belong together are not.
+        MlopsError: a bundle is not what its signature says, or AWS went back to what answered before.
     """
-    api, s3 = session.client("sagemaker"), session.client("s3")
     homes = [given.home, *([given.challenger] if given.challenger else [])]
     opened = [_champion(home) for home in homes]
-    _check_counts(given, [bundle for _, bundle in opened])
+    _check(given, store, [bundle for _, bundle in opened])
+    api, s3 = session.client("sagemaker"), session.client("s3")
     variants = []
     shares = [1.0 - given.share, given.share] if given.challenger else [1.0]
-    for home, (deployment, bundle), share, role in zip(
-        homes, opened, shares, ("champion", "challenger"), strict=False
-    ):
+    for home, (deployment, bundle), share, role in zip(homes, opened, shares, ROLES, strict=False):
         key = f"{given.name}/{bundle.digest}.tar.gz"
-        s3.put_object(Bucket=given.bucket, Key=key, Body=_archive(deployment, bundle))
-        model = _model(given, f"s3://{given.bucket}/{key}", (home / "keys" / PUBLIC_KEY).read_text())
+        s3.put_object(Bucket=given.bucket, Key=key, Body=packed(deployment, bundle))
+        public_key = (home / "keys" / PUBLIC_KEY).read_text()
+        model = _model(given, f"s3://{given.bucket}/{key}", public_key, store)
         name = _named(given.name, model)
-        _once(api.create_model, ModelName=name, ExecutionRoleArn=given.role, **model)
+        _once(api.create_model, ModelName=name, **model)
         variants.append(
             {
                 "VariantName": role,
@@ -77,12 +87,18 @@ def deploy(given: argparse.Namespace, session: boto3.Session) -> None:
                 "ContainerStartupHealthCheckTimeoutInSeconds": 120,
             }
         )
-    wanted = {"ProductionVariants": variants, "DataCaptureConfig": _capture(given)}
+    wanted = {"ProductionVariants": variants, **_storage(given)}
     config = _named(given.name, wanted)
     _once(api.create_endpoint_config, EndpointConfigName=config, **wanted)
-    _point(api, given.name, config)
+    alarms = put_alarms(
+        session.client("cloudwatch"),
+        given.name,
+        ROLES[: len(variants)],
+        errors=given.alarm_errors,
+        latency_ms=given.alarm_latency_ms,
+    )
     print(f"{given.name}: waiting for {config}", file=sys.stderr)
-    api.get_waiter("endpoint_in_service").wait(EndpointName=given.name)
+    roll_out(api, given.name, config, alarms, instances=given.instances)
     print(f"{given.name}: {config} is in service")
 
 
@@ -97,108 +113,62 @@ def _champion(home: Path) -> tuple[Deployment, Bundle]:
     )
 
 
-def _check_counts(given: argparse.Namespace, bundles: list[Bundle]) -> None:
+def _check(given: argparse.Namespace, store: str, bundles: Sequence[Bundle]) -> None:
+    where = f"${STORE}"
+    if store and not store.startswith(("redis://", "rediss://")):
+        raise ConfigError(
+            "is no Redis that instances could share", where=where, todo="rediss://…, or unset it"
+        )
+    if bool(given.subnets) != bool(given.security_groups):
+        raise ConfigError("come together", where="--subnets and --security-groups")
+    if store and not given.subnets:
+        raise ConfigError("is not reached without --subnets and --security-groups", where=where)
     several = given.instances > 1 or len(bundles) > 1
-    if several and not given.store and any(bundle.features.horizon_us for bundle in bundles):
+    if several and not store and any(bundle.features.horizon_us for bundle in bundles):
         raise ConfigError(
             "each instance would count only the events that it saw itself, and the features look back",
-            where="--store",
+            where=where,
             todo="name a Redis that all reach, with its --subnets and --security-groups, or take one instance",
         )
-    if given.store and not (given.subnets and given.security_groups):
-        raise ConfigError("is not reached without --subnets and --security-groups", where="--store")
+    if given.capture_percent and not given.kms_key:
+        raise ConfigError(
+            "would write events, which are personal data, as they came",
+            where="--capture-percent",
+            todo="add --kms-key",
+        )
 
 
-def _archive(deployment: Deployment, bundle: Bundle) -> bytes:
-    """model.tar.gz: a pointer to the champion and its bundle beside it; the same bytes for the same bundle."""
-    champion = deployment.champion
-    uri = f"bundles/{bundle.digest}"
-    moved = Deployed(
-        version=champion.version,
-        candidate=champion.candidate,
-        framework=champion.framework,
-        uri=uri,
-        digest=bundle.digest,
-    )
-    pointer = json.dumps(
-        {"name": deployment.name, "champion": {f: getattr(moved, f) for f in moved.__struct_fields__}}
-    )
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w") as tar,
-    ):
-        _add(tar, POINTER, pointer.encode())
-        for path in sorted(bundle.path.iterdir()):
-            _add(tar, f"{uri}/{path.name}", path.read_bytes())
-    return packed.getvalue()
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o644
-    tar.addfile(member, io.BytesIO(data))
-
-
-def _model(given: argparse.Namespace, data: str, public_key: str) -> dict[str, Any]:
+def _model(given: argparse.Namespace, data: str, public_key: str, store: str) -> dict[str, Any]:
     """A Model: the key comes apart from the bundle, and the network is there for a shared store only."""
     told = {
-        "MLOPS_SERVING_POINTER": UNPACKED,
-        "MLOPS_SERVING_PUBLIC_KEY_PEM": public_key,
-        "MLOPS_SERVING_TRUST_NETWORK": "true",  # SageMaker asks who calls, and lets no header of ours through
-        **({"MLOPS_STORE": given.store} if given.store else {}),
+        f"{PREFIX}POINTER": UNPACKED,
+        KEY_TEXT: public_key,
+        f"{PREFIX}TRUST_NETWORK": "true",  # SageMaker asks who calls, and lets no header of ours through
+        **({STORE: store} if store else {}),
     }
-    network: dict[str, Any] = {"EnableNetworkIsolation": not given.store}
-    if given.store:
+    network: dict[str, Any] = {"EnableNetworkIsolation": not store}
+    if given.subnets:
         network["VpcConfig"] = {"Subnets": given.subnets, "SecurityGroupIds": given.security_groups}
     container = {"Image": given.image, "ModelDataUrl": data, "Environment": told}
-    return {"PrimaryContainer": container, **network}
+    return {"ExecutionRoleArn": given.role, "PrimaryContainer": container, **network}
 
 
-def _capture(given: argparse.Namespace) -> dict[str, Any]:
-    """Requests and answers to S3: the decision log lies on the instance, and goes with it."""
-    return {
-        "EnableCapture": True,
-        "InitialSamplingPercentage": 100,
-        "DestinationS3Uri": f"s3://{given.bucket}/{given.name}/captured",
-        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
-        "CaptureContentTypeHeader": {
-            "CsvContentTypes": ["text/csv"],
-            "JsonContentTypes": ["application/json"],
-        },
-    }
-
-
-def _point(api: Any, name: str, config: str) -> None:
-    """Create the endpoint, or move it over: a tenth of the traffic first.
-
-    It goes back by itself only where the account's CloudWatch alarms are named to it, which this does not do.
-    """
-    try:
-        now = api.describe_endpoint(EndpointName=name)["EndpointConfigName"]
-    except ClientError as error:
-        if "Could not find endpoint" not in error.response["Error"]["Message"]:
-            raise
-        api.create_endpoint(EndpointName=name, EndpointConfigName=config)
-        return
-    if now == config:
-        return
-    canary = {
-        "Type": "CANARY",
-        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
-        "WaitIntervalInSeconds": 300,
-    }
-    api.update_endpoint(
-        EndpointName=name,
-        EndpointConfigName=config,
-        DeploymentConfig={
-            "BlueGreenUpdatePolicy": {
-                "TrafficRoutingConfiguration": canary,
-                "TerminationWaitInSeconds": 60,
-                "MaximumExecutionTimeoutInSeconds": 1800,
-            }
-        },
-    )
+def _storage(given: argparse.Namespace) -> dict[str, Any]:
+    """What is written, and encrypted: the instance's disk, with the decision log, and captured requests and answers."""
+    wanted: dict[str, Any] = {"KmsKeyId": given.kms_key} if given.kms_key else {}
+    if given.capture_percent:
+        wanted["DataCaptureConfig"] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": given.capture_percent,
+            "DestinationS3Uri": f"s3://{given.bucket}/{given.name}/captured",
+            "KmsKeyId": given.kms_key,
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            "CaptureContentTypeHeader": {
+                "CsvContentTypes": ["text/csv"],
+                "JsonContentTypes": ["application/json"],
+            },
+        }
+    return wanted
 
 
 def _once(create: Any, **what: Any) -> None:
@@ -222,8 +192,19 @@ def _share(text: str) -> float:
     return value
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Put what a home has promoted on a SageMaker endpoint.")
+def _percent(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError("must be 0 to 100")
+    return value
+
+
+def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options, of this process where no line is given."""
+    parser = argparse.ArgumentParser(
+        description="Put what a home has promoted on a SageMaker endpoint.",
+        epilog=f"${STORE}: URI of a Redis that all instances share; it wants --subnets and --security-groups",
+    )
     add = parser.add_argument
     add("--name", required=True, help="of the endpoint; names of everything else begin with it")
     add("--image", required=True, help="URI of mlops-serving in ECR")
@@ -234,11 +215,19 @@ def _arguments() -> argparse.Namespace:
     add("--share", type=_share, default=0.1, help="of the requests (0.1)")
     add("--instance-type", default="ml.c7i.large", help="(ml.c7i.large)")
     add("--instances", type=int, default=1, help="of each variant (1)")
-    add("--store", default="", help="URI of a Redis that all instances share")
-    add("--subnets", nargs="+", default=[], help="from which the store is reached")
-    add("--security-groups", nargs="+", default=[], help="that may reach it")
+    add("--subnets", nargs="+", default=[], help="of the VPC that the containers are in")
+    add("--security-groups", nargs="+", default=[], help="of the containers there")
+    add("--kms-key", default="", help="that encrypts the instances' disks and what is captured")
+    add("--capture-percent", type=_percent, default=0, help="of requests and answers, kept in S3 (0)")
+    add(
+        "--alarm-errors",
+        type=_share,
+        default=0.01,
+        help="share of 5xx above which an update goes back (0.01)",
+    )
+    add("--alarm-latency-ms", type=float, default=250.0, help="the same of the 99th percentile (250)")
     add("--region", help="(AWS's own variables and files)")
-    return parser.parse_args()
+    return parser.parse_args(line)
 
 
 if __name__ == "__main__":

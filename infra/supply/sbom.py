@@ -1,9 +1,11 @@
-"""The bill of materials of an image, from its locks: CycloneDX 1.6, as JSON, the same from the same locks.
+"""The bill of materials of an image: CycloneDX 1.6, as JSON, the same from the same locks and packages.
 
-    .venv/bin/python -m infra.supply.sbom serving  >mlops-serving.cdx.json
-    .venv/bin/python -m infra.supply.sbom pipeline >mlops-pipeline.cdx.json
+    engine=docker                                           # or podman
+    $engine run --rm mlops-serving:local cat /var/lib/dpkg/status | .venv/bin/python -m infra.supply.sbom serving -
+    .venv/bin/python -m infra.supply.sbom pipeline          # what the locks say, without Debian's packages
 
-What Debian's packages are is not in it: the image's own list (/var/lib/dpkg/status) says that, and scanners read it.
+In it are the Python packages of the image's locks and, given the image's own list of them, Debian's packages. What
+wheels carry inside (C libraries, Spark's and Java's own parts) is not; the document says that it is incomplete.
 """
 
 from __future__ import annotations
@@ -15,18 +17,22 @@ import tomllib
 import uuid
 from typing import Any
 
+from packageurl import PackageURL
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.supply.licences import ROOT, listed
 
-__all__ = ["IMAGES", "sbom"]
+__all__ = ["IMAGES", "sbom", "torch_digest"]
 
 IMAGES = {"serving": ("serving",), "pipeline": ("pipeline", "torch")}
 """By image, the locks that it is installed from."""
 
 ALLOWED_FILE = "mlops:lock:sha256"
 """The property that names the SHA-256 of a file which the lock lets be installed: one for each platform's."""
+
+COVERED = "mlops:covers"
+"""The property that says which kinds of packages the document lists."""
 
 TARGET = {
     "extra": "",
@@ -43,25 +49,32 @@ TARGET = {
 """Debian 12's Python, as markers see it."""
 
 
-def sbom(image: str) -> dict[str, Any]:
-    """The document for an image: its packages with licence, and the digests of the files that may be installed."""
+def sbom(image: str, status: str = "") -> dict[str, Any]:
+    """The document for an image: its packages, their licences, and the digests of the files that may be installed.
+
+    Args:
+        image: one of `IMAGES`.
+        status: the text of its /var/lib/dpkg/status.
+    """
     licences = listed()
-    components = [
-        _component(entry, licences) for lock in IMAGES[image] for entry in _entries(lock) if _installed(entry)
-    ]
-    components.sort(key=lambda component: component["name"])
+    entries = [entry for lock in IMAGES[image] for entry in _entries(lock) if _installed(entry)]
+    components = [_component(entry, licences) for entry in entries] + _debian(status)
+    components.sort(key=lambda component: component["bom-ref"])
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     root = f"mlops-{image}@{version}"
+    covered = "the Python packages of its locks" + (", Debian's packages" if status else "")
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
         "metadata": {
-            "component": {"type": "container", "bom-ref": root, "name": f"mlops-{image}", "version": version}
+            "component": {"type": "container", "bom-ref": root, "name": f"mlops-{image}", "version": version},
+            "properties": [{"name": COVERED, "value": covered}],
         },
         "components": components,
         "dependencies": [{"ref": root, "dependsOn": [component["bom-ref"] for component in components]}],
+        "compositions": [{"aggregate": "incomplete", "assemblies": [root]}],
     }
     number = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(document, sort_keys=True))
     return document | {"serialNumber": f"urn:uuid:{number}"}
@@ -86,19 +99,40 @@ def _component(entry: str, licences: dict[str, str]) -> dict[str, Any]:
     requirement = _requirement(entry)
     name = canonicalize_name(requirement.name)
     (version,) = (specifier.version for specifier in requirement.specifier)
-    purl = f"pkg:pypi/{name}@{version}"
-    component: dict[str, Any] = {
-        "type": "library",
-        "bom-ref": purl,
-        "name": name,
-        "version": version,
-        "purl": purl,
-        "licenses": [_licence(licences[requirement.name])],
-    }
     digests = re.findall(r"--hash=sha256:([0-9a-f]{64})", entry)
-    if digests:
-        component["properties"] = [{"name": ALLOWED_FILE, "value": digest} for digest in digests]
-    return component
+    if name == "torch":
+        version, digests = f"{version}+cpu", [torch_digest()]
+    component = _library("pypi", None, name, version) | {"licenses": [_licence(licences[requirement.name])]}
+    if len(digests) == 1:
+        return component | {"hashes": [{"alg": "SHA-256", "content": digests[0]}]}
+    return component | {"properties": [{"name": ALLOWED_FILE, "value": digest} for digest in digests]}
+
+
+def torch_digest() -> str:
+    """That of the wheel for the CPU, which the pipeline image's file names."""
+    text = (ROOT / "infra" / "docker" / "pipeline.Dockerfile").read_text()
+    (digest,) = re.findall(r"^ARG TORCH_SHA256=([0-9a-f]{64})$", text, re.MULTILINE)
+    return digest
+
+
+def _debian(status: str) -> list[dict[str, Any]]:
+    """Debian's packages that are installed, from dpkg's list; `upstream` is the source, whose name advisories use."""
+    components = []
+    for paragraph in re.split(r"\n\n+", status.strip()) if status else []:
+        field = dict(re.findall(r"^([A-Za-z-]+): (.+)$", paragraph, re.MULTILINE))
+        if field["Status"] != "install ok installed":
+            continue
+        source = re.sub(r" \((.+)\)", r"@\1", field.get("Source", field["Package"]))
+        about = {"arch": field["Architecture"], "distro": "debian-12", "upstream": source}
+        components.append(_library("deb", "debian", field["Package"], field["Version"], about))
+    return components
+
+
+def _library(
+    kind: str, whose: str | None, name: str, version: str, about: dict[str, str] | None = None
+) -> dict[str, Any]:
+    purl = PackageURL(kind, whose, name, version, about).to_string()
+    return {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
 def _licence(expression: str) -> dict[str, Any]:
@@ -109,7 +143,12 @@ def _licence(expression: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in [[image] for image in IMAGES]:
-        sys.exit(f"usage: python -m infra.supply.sbom {'|'.join(IMAGES)}")
-    json.dump(sbom(sys.argv[1]), sys.stdout, indent=1)
+    match sys.argv[1:]:
+        case [image] if image in IMAGES:
+            document = sbom(image)
+        case [image, "-"] if image in IMAGES:
+            document = sbom(image, sys.stdin.read())
+        case _:
+            sys.exit(f"usage: python -m infra.supply.sbom {'|'.join(IMAGES)} [-]")
+    json.dump(document, sys.stdout, indent=1)
     print()

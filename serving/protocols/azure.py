@@ -11,7 +11,8 @@ from collections.abc import Awaitable
 
 from mlops.errors import InputError
 from serving.http import Request, Response, Route
-from serving.protocols.core import Row, answered, decoded
+from serving.protocols.core import Row, answered, begin
+from serving.protocols.members import decoded
 from serving.protocols.predictions import as_list, no_parameters
 from serving.protocols.tables import from_columns, from_rows, from_split
 from serving.scoring_routes import service_of
@@ -26,6 +27,7 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     Raises:
         InputError: there is neither or both, a row does not fit, or there are parameters.
     """
+    started = begin(state)
     schema = service_of(state).scorer.bundle.schema
     raw = decoded(request.body)
     if type(raw) is not dict or ("input_data" in raw) == ("data" in raw):
@@ -40,7 +42,7 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
         rows = from_split(schema, table, "input_data")
     else:
         rows = from_columns(schema, table, "input_data")
-    return answered(state, request, rows, as_list)
+    return answered(state, request, rows, as_list, started)
 
 
-ROUTES = (Route(method="POST", path="/score", handler=score, scope="score"),)
+ROUTES = (Route(method="POST", path="/score", handler=score, scope="score", queued=True),)

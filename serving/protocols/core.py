@@ -17,13 +17,12 @@ from msgspec import UNSET, UnsetType
 
 from mlops.bundle import Schema
 from mlops.errors import InputError
-from serving.events import decode_json, read_json
 from serving.http import Request, Response
 from serving.scorer import Scorer
 from serving.scoring_routes import MAX_ROWS, read_events, service_of
 from serving.state import State
 
-__all__ = ["Result", "Row", "Shape", "answered", "check_count", "decoded", "from_table", "results"]
+__all__ = ["Result", "Row", "Shape", "answered", "begin", "check_count", "from_table"]
 
 Row = dict[str, Any] | list[Any]
 """Values by name, or features in the model's order; as JSON has them."""
@@ -55,10 +54,25 @@ _EXACT = 2.0**53  # from here on a double cannot tell one whole number from the 
 _result = msgspec.json.Decoder(Result).decode
 
 
+def begin(state: State) -> float:
+    """The time at which the reading of a body begins, by `time.perf_counter`; for `answered`.
+
+    Whether a body holds events is seen when it was read. So while the queue is full it is left unread, whatever it has.
+
+    Raises:
+        Problem: 503: as many events wait as may.
+    """
+    state.batcher.check()
+    return perf_counter()
+
+
 def answered(
-    state: State, request: Request, rows: Sequence[Row], shape: Shape
+    state: State, request: Request, rows: Sequence[Row], shape: Shape, started: float
 ) -> Response | Awaitable[Response]:
     """The response to a request with `rows`, all events or all features: for a handler to return as it is.
+
+    Args:
+        started: what `begin` gave.
 
     Raises:
         InputError: a row does not fit, or they are not all of one kind; `where` is its place and field: `[3].amount`.
@@ -69,12 +83,11 @@ def answered(
         return shape([])
     check_count(len(rows))
     if _are_events(scorer, rows):
-        state.batcher.check()
-        events = read_events(state, scorer.reader, rows, perf_counter())
+        events = read_events(state, scorer.reader, rows, started)
         return state.batcher.submit(
             events, request.caller, lambda answers: shape([_result(answer) for answer in answers])
         )
-    return shape(results(scorer, scorer.score(_features(scorer.features.names, rows))))
+    return shape(_of_features(scorer, scorer.score(_features(scorer.features.names, rows))))
 
 
 def check_count(rows: int) -> None:
@@ -83,38 +96,16 @@ def check_count(rows: int) -> None:
         raise InputError(f"{rows} rows in one request", todo=f"send at most {MAX_ROWS}")
 
 
-def decoded(body: bytes) -> Any:
-    """A body's JSON, in which no object may have a member twice: readers take one or the other.
-
-    Raises:
-        InputError: it is no JSON, or has such a member.
+def from_table(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Rows of a data frame as JSON would have them: there NaN stands for nothing, and a column of whole numbers of
+    which one is missing is of floats.
     """
-    raw = decode_json(body)
-    texts, left = 0, [raw]
-    while left:
-        value = left.pop()
-        if type(value) is str:
-            texts += 1
-        elif type(value) is dict:
-            texts += len(value)
-            left += value.values()
-        elif type(value) is list:
-            left += value
-    if body.count(b'"') != 2 * texts:  # a text has one in it, or a member is there twice
-        read_json(body, _once)
-    return raw
+    columns = schema.events.columns
+    whole = {c.name for c in columns if c.type == "integer" or c.name in schema.whole_number_ids}
+    return [{name: _from_cell(value, name in whole) for name, value in row.items()} for row in rows]
 
 
-def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(members)
-    if len(found) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for number, name in enumerate(names) if name in names[:number])
-        raise InputError("is there twice", where=twice[:80], todo="leave one out")
-    return found
-
-
-def results(scorer: Scorer, scores: Sequence[float]) -> list[Result]:
+def _of_features(scorer: Scorer, scores: Sequence[float]) -> list[Result]:
     """What is answered about rows of features that got these scores."""
     model, version = scorer.bundle.manifest.name, scorer.version
     predicts = scorer.bundle.schema.task == "regression"
@@ -128,15 +119,6 @@ def results(scorer: Scorer, scores: Sequence[float]) -> list[Result]:
         )
         for score in scores
     ]
-
-
-def from_table(schema: Schema, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Rows of a data frame as JSON would have them: there NaN stands for nothing, and a column of whole numbers of
-    which one is missing is of floats.
-    """
-    columns = schema.events.columns
-    whole = {c.name for c in columns if c.type == "integer" or c.name in schema.whole_number_ids}
-    return [{name: _from_cell(value, name in whole) for name, value in row.items()} for row in rows]
 
 
 def _from_cell(value: Any, whole: bool) -> Any:

@@ -22,7 +22,7 @@ from mlops.schema import Column
 from serving.health_routes import readyz
 from serving.http import Problem, Request, Response, Route, json_response
 from serving.protocols.binary import HEADER, Values
-from serving.protocols.core import Result, answered, from_table
+from serving.protocols.core import Result, answered, begin, from_table
 from serving.protocols.tensors import Tensor, answer, read, wanted
 from serving.scorer import Scorer
 from serving.scoring_routes import MAX_ROWS, service_of
@@ -110,6 +110,7 @@ def infer(state: State, request: Request) -> Response | Awaitable[Response]:
         Problem: 404: another model, or version, is deployed; 503: none is, or too many events wait.
     """
     scorer = _scorer(state, request.match)
+    started = begin(state)
     asked, inputs = read(request.body, request.headers.get(HEADER), MAX_ROWS)
     datatypes = _outputs(scorer)
     in_bytes = wanted(asked, datatypes)
@@ -133,7 +134,7 @@ def infer(state: State, request: Request) -> Response | Awaitable[Response]:
         versions = dict.fromkeys(result.version for result in results)
         return shape(_columns(scorer, results), len(results), ", ".join(versions) or scorer.version)
 
-    return answered(state, request, rows, told)
+    return answered(state, request, rows, told, started)
 
 
 def column_datatype(schema: Schema, column: Column) -> str:
@@ -157,7 +158,10 @@ ROUTES = (
     Route(method="GET", path="/v2/health/ready", handler=ready, scope=None),
     *(Route(method="GET", path=path, handler=metadata, scope="score") for path in (_MODEL, _VERSION)),
     *(Route(method="GET", path=f"{p}/ready", handler=model_ready, scope=None) for p in (_MODEL, _VERSION)),
-    *(Route(method="POST", path=f"{p}/infer", handler=infer, scope="score") for p in (_MODEL, _VERSION)),
+    *(
+        Route(method="POST", path=f"{path}/infer", handler=infer, scope="score", queued=True)
+        for path in (_MODEL, _VERSION)
+    ),
 )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Awaitable
 from email.message import Message
 
 from serving.http import Problem, Request, Response, Route
-from serving.protocols.core import Row, Shape, answered, decoded
+from serving.protocols.core import Row, Shape, answered, begin
+from serving.protocols.members import decoded
 from serving.protocols.mlflow import healthy, is_envelope, rows_of
 from serving.protocols.predictions import as_csv, as_list, as_one, as_predictions
 from serving.protocols.tables import from_csv, from_rows
@@ -30,6 +31,7 @@ def invocations(state: State, request: Request) -> Response | Awaitable[Response
         Problem: 415: the body is of another type; 406: only another type is accepted.
         InputError: a row does not fit.
     """
+    started = begin(state)
     csv_wanted = _wants_csv(request.headers.get(b"accept", b"").decode("latin-1"))
     scorer = service_of(state).scorer
     schema = scorer.bundle.schema
@@ -50,12 +52,12 @@ def invocations(state: State, request: Request) -> Response | Awaitable[Response
             rows, shape = from_rows(schema, raw, ""), as_list
         else:
             rows, shape = from_rows(schema, [raw], ""), as_one
-    return answered(state, request, rows, as_csv if csv_wanted else shape)
+    return answered(state, request, rows, as_csv if csv_wanted else shape, started)
 
 
 ROUTES = (
     Route(method="GET", path="/ping", handler=healthy, scope=None),
-    Route(method="POST", path="/invocations", handler=invocations, scope="score"),
+    Route(method="POST", path="/invocations", handler=invocations, scope="score", queued=True),
 )
 
 

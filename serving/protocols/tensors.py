@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 from mlops.errors import InputError
 from serving.http import Response
 from serving.protocols.binary import DTYPES, HEADER, Values, decode, encode, head_and_rest
+from serving.protocols.members import check_once, texts_in
 
 __all__ = ["Asked", "Tensor", "answer", "read", "wanted"]
 
@@ -33,9 +34,14 @@ class _Input(_Part, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON of a request. What is not listed is tolerated, and so are parameters that say nothing here."""
+    """The JSON of a request. What is not listed is tolerated, and so are parameters that say nothing here.
+
+    Fields:
+        model_name: as KServe's client sends it; the path says which model is asked.
+    """
 
     id: str | None = None
+    model_name: Any = None
     parameters: dict[str, Any] | None = None
     inputs: list[_Input]
     outputs: list[_Part] | None = None
@@ -61,6 +67,7 @@ _BY_ROW = {
     name: msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
     for name, row in _ROWS.items()
 }
+_NULL = Raw(b"null")
 _LISTS = re.compile(rb"\s*\[\s*\[")
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _asked = msgspec.json.Decoder(Asked).decode
@@ -75,8 +82,8 @@ def read(body: bytes, header: bytes | None, max_rows: int) -> tuple[Asked, dict[
         max_rows: of an input.
 
     Raises:
-        InputError: it is no such request, or too large a one, an input is not what its datatype and shape say, or
-            bytes are left over.
+        InputError: it is no such request, or too large a one, an input is not what its datatype and shape say, bytes
+            are left over, or a member is there twice.
     """
     head, rest = head_and_rest(body, header)
     try:
@@ -86,7 +93,7 @@ def read(body: bytes, header: bytes | None, max_rows: int) -> tuple[Asked, dict[
     if len(asked.inputs) > _MAX_INPUTS:
         raise InputError(f"{len(asked.inputs)} inputs in one request", todo=f"send at most {_MAX_INPUTS}")
     tensors: dict[str, Tensor] = {}
-    at = 0
+    at, texts = 0, _texts_around(asked)
     for given in asked.inputs:
         where = f"input {given.name[:_MAX_NAME]!r}"
         if given.name in tensors:
@@ -107,17 +114,22 @@ def read(body: bytes, header: bytes | None, max_rows: int) -> tuple[Asked, dict[
             if type(size) is not int or not 0 <= size <= len(rest) - at:
                 left = f"the {len(rest) - at} bytes that are left behind the JSON"
                 raise InputError(f"binary_data_size is not within {left}", where=where)
-            if given.data is not UNSET:
+            if (
+                given.data is not UNSET and given.data != _NULL
+            ):  # KServe's client says null where no bytes are sent
                 raise InputError("has both data and binary_data_size", where=where)
             values = decode(given.datatype, rest[at : at + size], count, where)
             at += size
         elif given.data is not UNSET:
             values = _from_json(given.data, given.datatype, given.shape, where)
+            if given.datatype == "BYTES":
+                texts += len(values) - values.count(None)
         else:
             raise InputError("has neither data nor binary_data_size", where=where)
         tensors[given.name] = Tensor(given.datatype, given.shape, values)
     if at < len(rest):
         raise InputError(f"{len(rest) - at} bytes follow that belong to no input")
+    check_once(head, texts)
     return asked, tensors
 
 
@@ -169,6 +181,25 @@ def answer(
         return Response(head)
     length = {HEADER: b"%d" % len(head)}
     return Response(b"".join((head, *behind)), 200, b"application/octet-stream", length)
+
+
+def _texts_around(asked: Asked) -> int:
+    """How many texts a request's JSON has, but for those in the inputs' data and in what is not listed."""
+    texts = 1  # inputs
+    for given in asked.inputs:
+        texts += 5 if given.data is UNSET else 6  # data; name, datatype and shape, of which two have a text
+        if given.parameters is not None:
+            texts += 1 + texts_in(given.parameters)
+    if asked.id is not None:
+        texts += 2
+    if asked.model_name is not None:
+        texts += 1 + texts_in(asked.model_name)
+    if asked.parameters is not None:
+        texts += 1 + texts_in(asked.parameters)
+    if asked.outputs is not None:
+        texts += 1 + 2 * len(asked.outputs)
+        texts += sum(1 + texts_in(o.parameters) for o in asked.outputs if o.parameters is not None)
+    return texts
 
 
 def _flag(parameters: Mapping[str, Any] | None, name: str, default: bool, where: str) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Mapping
 
 from mlops.errors import InputError
 from serving.http import Request, Response, Route
-from serving.protocols.core import answered, decoded
+from serving.protocols.core import answered, begin
+from serving.protocols.members import decoded
 from serving.protocols.predictions import as_predictions, no_parameters
 from serving.protocols.tables import from_rows
 from serving.scoring_routes import service_of
@@ -34,12 +35,14 @@ def predict(state: State, request: Request) -> Response | Awaitable[Response]:
     Raises:
         InputError: there are no instances, one does not fit, or there are parameters.
     """
+    started = begin(state)
     schema = service_of(state).scorer.bundle.schema
     raw = decoded(request.body)
     if type(raw) is not dict or "instances" not in raw:
         raise InputError("is missing", where="instances", todo='send {"instances": [...]}')
     no_parameters(raw.get("parameters"), "parameters")
-    return answered(state, request, from_rows(schema, raw["instances"], "instances"), as_predictions)
+    rows = from_rows(schema, raw["instances"], "instances")
+    return answered(state, request, rows, as_predictions, started)
 
 
-ROUTES = (Route(method="POST", path=PREDICT, handler=predict, scope="score"),)
+ROUTES = (Route(method="POST", path=PREDICT, handler=predict, scope="score", queued=True),)

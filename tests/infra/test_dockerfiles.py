@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-DOCKER = Path(__file__).resolve().parents[2] / "infra" / "docker"
+from infra.supply.sbom import torch_digest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKER = ROOT / "infra" / "docker"
 FILES = sorted(DOCKER.glob("*.Dockerfile"))
 
 
@@ -28,15 +33,79 @@ def test_every_image_stands_on_one_base_which_is_pinned_by_digest() -> None:
 
 
 def test_a_build_is_sent_what_the_images_are_made_of_and_nothing_else() -> None:
-    lines = (DOCKER.parents[1] / ".dockerignore").read_text().splitlines()
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line[1:] for line in lines if line.startswith("!")}
     assert "*" in lines and "**/.*" in lines
+    texts = [file.read_text() for file in FILES]
     copied = {
         word
-        for file in FILES
-        for line in re.findall(r"^COPY (?!--from)(.+)$", file.read_text(), re.MULTILINE)
+        for text in texts
+        for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE)
         for word in line.split()[:-1]
     }
+    copied |= {path for text in texts for path in re.findall(r"type=bind,source=(?!/)([^,]+)", text)}
+    assert "infra/docker/debian" in copied
     assert {
         path for path in copied if not any(path == top or path.startswith(f"{top}/") for top in allowed)
     } == set()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_argument_that_a_build_is_given_or_asks_for_is_declared_where_it_is_used(file: Path) -> None:
+    first, *stages = re.split(r"^(?=FROM )", file.read_text(), flags=re.MULTILINE)
+    common = set(re.findall(r"^ARG (\w+)", first, re.MULTILINE))
+    declared = [set(re.findall(r"^ARG (\w+)", stage, re.MULTILINE)) for stage in stages]
+    for own, stage in zip(declared, stages, strict=True):
+        head, _, body = stage.partition("\n")
+        assert set(re.findall(r"\$\{?([A-Z]\w*)", head)) <= common
+        body = re.sub(r"(?m)^#.*\n", "", body)
+        inherited = {"PATH", "PWD"}
+        assert set(re.findall(r"\$\{?([A-Z]\w*)", body)) <= own | inherited
+    given = re.findall(r"^set .*--build-arg (\w+)=", (DOCKER / "build").read_text(), re.MULTILINE)
+    assert given and set(given) <= declared[-1]
+    assert all(re.search(rf"^ARG {name}=\S", file.read_text(), re.MULTILINE) for name in common)
+
+
+@pytest.mark.system
+def test_the_digest_that_the_pipeline_image_wants_of_torch_is_that_of_the_locked_wheel_for_the_cpu() -> None:
+    """Of a wheel that lies here, else as PyTorch's own index tells it, which the image's build asks as well."""
+    lock = ROOT / "infra" / "lock" / "torch.txt"
+    places = [*os.environ.get("PIP_FIND_LINKS", "").split(), str(ROOT / "wheelhouse")]
+    name = f"torch-{lock.read_text().strip().partition('==')[2]}+cpu-cp311-cp311-manylinux_2_28_x86_64.whl"
+    wheels = [path for place in places if (path := Path(place) / name).exists()]
+    if wheels:
+        with wheels[0].open("rb") as wheel:
+            digests = {hashlib.file_digest(wheel, "sha256").hexdigest()}
+    else:
+        ask = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-deps", "--generate-hashes"]
+        target = ["--torch-backend=cpu", "--python-version=3.11", "--python-platform=x86_64-manylinux_2_28"]
+        done = subprocess.run([*ask, *target, lock], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        digests = set(re.findall(r"--hash=sha256:(\w{64})", done.stdout))
+    assert torch_digest() in digests
+
+
+def test_what_is_told_of_the_base_is_true_of_the_one_that_a_build_names(tmp_path: Path) -> None:
+    def told(*options: str, **environment: str) -> dict[str, str]:
+        """The labels, as an engine that only writes its arguments down is given them."""
+        (tmp_path / "podman").write_text(
+            '#!/bin/sh\n[ "$1" != build ] || printf "%s\\n" "$@" >"$TOLD"\nexit 1\n'
+        )
+        (tmp_path / "podman").chmod(0o755)
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        known = {"PATH": path, "TOLD": str(tmp_path / "told"), "CONTAINER_ENGINE": "podman"}
+        subprocess.run([DOCKER / "build", "serving", *options], env=os.environ | known | environment)
+        labels = re.findall(
+            r"^--label=org\.opencontainers\.image\.([\w.]+)=(.+)$", (tmp_path / "told").read_text(), re.M
+        )
+        return dict(labels)
+
+    usual = told(SOURCE_DATE_EPOCH="86400")
+    assert usual["base.name"] == "docker.io/library/debian:bookworm-slim"
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", usual["base.digest"])
+    assert usual["created"] == "1970-01-02T00:00:00Z" and "source" not in usual
+    other = told("--build-arg", "DEBIAN=example.com/debian:12", SOURCE="https://example.com/code")
+    assert other["base.name"] == "example.com/debian:12" and "base.digest" not in other
+    assert other["source"] == "https://example.com/code"
+    other = told("--build-arg=DEBIAN=example.com/debian@sha256:00")
+    assert (other["base.name"], other["base.digest"]) == ("example.com/debian", "sha256:00")

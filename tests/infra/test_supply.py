@@ -8,8 +8,41 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from infra.supply.licences import EXCEPTIONS, LOCKS, STATED, listed, locked, refused, spdx
-from infra.supply.sbom import IMAGES, sbom
+from infra.supply.licences import EXCEPTIONS, LOCKS, STATED, listed, locked, pins, refused, spdx
+from infra.supply.sbom import IMAGES, sbom, torch_digest
+
+# As dpkg writes it: one paragraph a package, folded lines, some removed.
+STATUS = """\
+Package: libc-bin
+Essential: yes
+Status: install ok installed
+Architecture: amd64
+Multi-Arch: foreign
+Source: glibc
+Version: 2.36-9+deb12u14
+Conffiles:
+ /etc/bindresvport.blacklist 4c09213317e4e3dd3c71d74404e503c5
+Description: GNU C Library: Binaries
+ This package contains utility programs. Version: 0 of nothing.
+
+Package: gone
+Status: deinstall ok config-files
+Architecture: amd64
+Version: 1.0-1
+
+Package: login
+Status: install ok installed
+Architecture: amd64
+Source: shadow (1:4.13+dfsg1-1)
+Version: 1:4.13+dfsg1-1+b1
+Description: system login tools
+"""
+OTHER = """\
+Package: other
+Status: install ok installed
+Architecture: all
+Version: 1.0-1
+"""
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -48,34 +81,84 @@ def test_no_exception_is_in_the_serving_image_and_no_developer_s_tool_in_the_oth
         "MIT AND GPL-2.0-only",
         "AGPL-3.0-only OR SSPL-1.0",
         "unknown",
+        "",
+        "MIT AND",
+        "(MIT",
+        "MIT OR ()",
         "MIT AND (GPL-2.0-only OR X)",
+        "(MIT OR GPL-2.0-only) AND GPL-3.0-only",
+        "GPL-2.0-only AND (MIT OR Apache-2.0)",
+        "GPL-2.0-only OR MIT AND GPL-3.0-only",
+        "GPL-2.0-only WITH Classpath-exception-2.0",
+        "GPL-2.0-only WITH LLVM-exception",
+        "MIT WITH Classpath-exception-2.0",
+        "LLVM-exception",
     ],
 )
-def test_a_licence_that_is_not_in_the_set_is_refused(expression: str) -> None:
+def test_what_the_set_cannot_keep_is_refused(expression: str) -> None:
     assert refused({"package": expression}) == {"package": expression}
 
 
 @pytest.mark.parametrize(
     "expression",
-    ["MIT", "GPL-2.0-only OR MIT", "MIT AND (GPL-2.0-only OR Apache-2.0)", "Apache-2.0 WITH LLVM-exception"],
+    [
+        "MIT",
+        "GPL-2.0-only OR MIT",
+        "MIT AND (GPL-2.0-only OR Apache-2.0)",
+        "Apache-2.0 WITH LLVM-exception",
+        "MIT OR GPL-2.0-only AND GPL-3.0-only",
+        "GPL-2.0-only AND GPL-3.0-only OR MIT",
+        "((GPL-2.0-only OR (MIT AND ISC)) AND Apache-2.0 WITH LLVM-exception)",
+    ],
 )
 def test_of_alternatives_one_has_to_be_allowed_and_of_what_holds_together_all(expression: str) -> None:
     assert refused({"package": expression}) == {}
 
 
+def test_every_version_of_a_package_that_differs_by_platform_is_read_from_a_lock() -> None:
+    assert len({version for name, version in pins("all") if name == "xgboost"}) == 2
+    assert pins("torch") == [("torch", "2.13.0")]
+
+
+@pytest.mark.parametrize("status", ["", STATUS], ids=["python", "debian"])
 @pytest.mark.parametrize("image", IMAGES)
-def test_a_bill_of_materials_is_valid_names_what_linux_installs_and_is_the_same_again(image: str) -> None:
-    document = sbom(image)
+def test_a_bill_of_materials_is_valid_names_what_linux_installs_and_is_the_same_again(
+    image: str, status: str
+) -> None:
+    document = sbom(image, status)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document)) is None
     components = {component["name"]: component for component in document["components"]}
     assert {"numpy", "onnxruntime"} <= components.keys()
     assert not components.keys() & {"appnope", "pywin32"}
-    for name, component in components.items():
-        if name != "torch":
-            assert component["properties"], name
-    assert sbom(image) == document
+    for component in components.values():
+        digests = component.get("hashes") or component.get("properties")
+        assert bool(digests) == component["purl"].startswith("pkg:pypi/"), component
+    assert sbom(image, status) == document
+    assert sbom(image, status + "\n" + OTHER)["serialNumber"] != document["serialNumber"]
 
 
 def test_the_serving_image_s_bill_is_its_lock() -> None:
     components = {component["name"]: component["version"] for component in sbom("serving")["components"]}
     assert components == locked("serving")
+
+
+def test_torch_is_in_the_bill_as_the_wheel_that_the_image_installs() -> None:
+    (torch,) = [component for component in sbom("pipeline")["components"] if component["name"] == "torch"]
+    assert (torch["version"], torch["purl"]) == ("2.13.0+cpu", "pkg:pypi/torch@2.13.0%2Bcpu")
+    assert torch["hashes"] == [{"alg": "SHA-256", "content": torch_digest()}]
+
+
+def test_debian_s_packages_are_those_installed_each_with_the_name_of_its_source() -> None:
+    document = sbom("serving", STATUS)
+    purls = [component["purl"] for component in document["components"] if "pkg:deb" in component["purl"]]
+    assert purls == [
+        "pkg:deb/debian/libc-bin@2.36-9%2Bdeb12u14?arch=amd64&distro=debian-12&upstream=glibc",
+        "pkg:deb/debian/login@1:4.13%2Bdfsg1-1%2Bb1?arch=amd64&distro=debian-12"
+        "&upstream=shadow%401:4.13%2Bdfsg1-1",
+    ]
+    covers = [
+        document["metadata"]["properties"][0]["value"],
+        sbom("serving")["metadata"]["properties"][0]["value"],
+    ]
+    assert ["Debian" in text for text in covers] == [True, False]
+    assert document["compositions"][0]["aggregate"] == "incomplete"

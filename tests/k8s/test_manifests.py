@@ -30,7 +30,7 @@ WHOLE = sorted(
     and "production" not in path.parts
     and path.parent.name != "pipelines"
 )
-STEPS = ("ingest", "compact", "monitor", "retrain", "forget", "backfill")
+STEPS = ("ingest", "compact", "monitor", "retrain", "forget", "backfill", "train", "promote")
 
 
 def serving_pod() -> dict[str, Any]:
@@ -163,6 +163,25 @@ def test_each_step_is_a_command_that_mlops_has(step: str, tmp_path: Path) -> Non
     assert said.startswith(expected.get(step, step))
 
 
+def test_a_shell_stands_between_only_where_the_file_says_why() -> None:
+    for step in STEPS:
+        command, _ = commands_of(step)
+        text = (K8S / "components" / "pipelines" / f"{step}.yaml").read_text()
+        assert (command[0] == "sh") == ("A shell, as " in text), step
+        assert command[0] in ("sh", "mlops"), step
+
+
+def test_a_pipeline_s_pod_gets_the_memory_that_spark_s_heap_and_python_want() -> None:
+    (pod,) = load("components/pipelines/pod.yaml")
+    (container,) = pod["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    memory = {kind: container["resources"][kind]["memory"] for kind in ("requests", "limits")}
+    assert memory["requests"] == memory["limits"]
+    env = (K8S / "components" / "pipelines" / "pipelines.env").read_text()
+    (heap,) = [line for line in env.splitlines() if line.startswith("MLOPS_SPARK_MEMORY=")]
+    gib = int(heap.removeprefix("MLOPS_SPARK_MEMORY=").removesuffix("g"))
+    assert int(memory["limits"].removesuffix("Gi")) >= gib + 1 + 5
+
+
 def test_a_morning_without_a_request_is_no_failure_of_retraining(tmp_path: Path) -> None:
     stand_in = tmp_path / "mlops"
     stand_in.write_text(f"#!{sys.executable}\nfrom pipelines.cli import main\nmain()\n")
@@ -183,6 +202,22 @@ def test_a_morning_without_a_request_is_no_failure_of_retraining(tmp_path: Path)
             check=False,
         )
         assert (ran.returncode > 0) == damaged, ran.stdout + ran.stderr
+
+
+def test_the_load_may_spread_over_customers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world, event = World(tmp_path), json.dumps(payment(1))
+    world.deploy("1", world.bundle())
+    vary = ["--vary", "card=3", "--vary", "shop=2"]
+    with world.server() as server:
+        url = f"http://127.0.0.1:{server.port}"
+        assert load_main([url, "--event", event, "--id", "payment", "--seconds", "0.5", *vary]) == 0
+    lines = [line for log in world.decisions.glob("*.jsonl") for line in log.read_text().splitlines()]
+    events = [json.loads(line)["event"] for line in lines]
+    assert {(e["card"], e["shop"]) for e in events} == {(n % 3, n % 2) for n in range(6)}
+    for wrong in ("card", "card=none", "card=0", "=3"):
+        with pytest.raises(SystemExit):
+            load_main([url, "--event", event, "--id", "payment", "--vary", wrong])
+    assert "--vary" in capsys.readouterr().err
 
 
 def test_the_load_counts_what_was_answered_and_what_was_not(

@@ -214,9 +214,11 @@ def test_custom_resources_fit_their_schemas_and_types(tmp_path: Path) -> None:
 
 
 def test_promtool_finds_the_operator_s_rules_sound(tmp_path: Path) -> None:
-    (rule,) = of_kind(render("overlays/production"), "PrometheusRule")
+    rules = of_kind(render("overlays/production"), "PrometheusRule")
+    assert {rule["metadata"]["name"] for rule in rules} == {"serving", "pipelines"}
+    groups = [group for rule in rules for group in rule["spec"]["groups"]]
     file = tmp_path / "rules.yml"
-    file.write_text(yaml.safe_dump(rule["spec"]))
+    file.write_text(yaml.safe_dump({"groups": groups}))
     ran = subprocess.run(
         ["promtool", "check", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False
     )

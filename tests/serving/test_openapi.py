@@ -117,6 +117,26 @@ def test_it_has_every_status_that_the_service_refuses_with() -> None:
     assert raised | {"422"} <= said
 
 
+def test_lists_on_platforms_routes_may_be_as_long_as_on_the_service_s_own() -> None:
+    limits = {"max_events": 7, "max_labels": 5, "max_rows": 9, "max_reasons": 3, "max_body_bytes": 2**23}
+    whole = document(None, "", **limits)
+
+    def lists(value: Any) -> Iterator[tuple[str, int]]:
+        """What a schema has lists of, and of how many."""
+        if isinstance(value, dict):
+            if "maxItems" in value:
+                yield value["items"]["$ref"].rsplit("/", 1)[1], value["maxItems"]
+            value = list(value.values())
+        for part in value if isinstance(value, list) else []:
+            yield from lists(part)
+
+    for path in ("/invocations", "/predict", "/score"):
+        operation = whole["paths"][path]["post"]
+        assert set(lists(operation["requestBody"])) == {("Event", 7), ("Features", 9)}, path
+        assert "at most 7 events, or 9 rows" in operation["description"]
+    assert "at most 7 events, or 9 rows" in whole["paths"]["/v2/models/{name}/infer"]["post"]["description"]
+
+
 def test_its_examples_fit_its_schemas(bundle: Bundle) -> None:
     whole = described(bundle)
     seen = 0

@@ -64,6 +64,15 @@ def test_a_bundle_that_would_have_to_be_fetched_is_told_not_to_be() -> None:
         environment(IMAGE | {"AIP_STORAGE_URI": "gs://bucket/model"})
 
 
+@pytest.mark.parametrize("name", ["AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE"])
+def test_a_route_that_no_request_would_have_is_told(name: str) -> None:
+    for path in ("/predict", "/v1/endpoints/17/deployedModels/42:predict", ""):
+        environment(IMAGE | {name: path})
+    for path in ("predict", "/a b", "/a?b=c", "/%61", "/ä", "https://host/predict"):
+        with pytest.raises(ConfigError, match=f"^{name}: .* is not a path"):
+            environment(IMAGE | {name: path})
+
+
 def test_where_the_network_is_trusted_no_keys_are_asked_for_on_any_address() -> None:
     trusting = options_of([], IMAGE | {"MLOPS_SERVING_TRUST_NETWORK": "true"})
     assert (trusting.host, trusting.no_keys, trusting.keys) == ("0.0.0.0", True, None)

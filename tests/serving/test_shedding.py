@@ -12,11 +12,13 @@ import pytest
 import serving.shedding as shedding_module
 from serving.batcher import Batcher
 from serving.events import Event
+from serving.http import problem
 from serving.instruments import REJECTED, REQUESTS
 from serving.metrics import WorkerMetrics
 from serving.shared import Shared
 from serving.shedding import shedding
 
+FULL = {"/v1/score": ("/v1/score", problem(503, "full", headers={b"retry-after": b"1"}))}
 WHOLE = b"POST /v1/score HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -26,7 +28,7 @@ def with_batcher(full: bool, work: Callable[[Callable[[bytes], bytes | None], Wo
         if full:
             batcher.submit([Event(1, 1, {})], "", list)
         metrics = WorkerMetrics(Shared.create(1))
-        work(shedding(batcher, metrics, "r-"), metrics)
+        work(shedding(batcher, metrics, "r-", FULL.get), metrics)
 
     asyncio.run(inside())
 
@@ -61,6 +63,7 @@ def test_nothing_is_refused_while_there_is_room() -> None:
         WHOLE.replace(b"/v1/score", b"/v1/labels"),
         WHOLE.replace(b"POST", b"PUT"),
         WHOLE.replace(b"/v1/score", b"/v1/scoreboard"),
+        WHOLE.replace(b"/v1/score", b"/v1/%73core"),
         WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"),
         WHOLE.replace(b"Host: x", b"Connection: close"),
         WHOLE.replace(b"Host: x", b"X-Request-Id: mi ne"),

@@ -59,9 +59,14 @@ def a_file_as_store(world: World) -> tuple[list[str], str]:
     return ["--store", str(world.pointer)], f"{world.pointer}: is no folder"
 
 
+def a_store_below_a_file(world: World) -> tuple[list[str], str]:
+    path = world.pointer / "store"
+    return ["--store", str(path)], f"{path}: cannot be read: Not a directory"
+
+
 MISTAKES = [
     broken_keys, no_keys_there, no_public_key, another_file, a_private_key, no_kind_of_store, a_file_as_store,
-    no_option_of_redis,
+    a_store_below_a_file, no_option_of_redis,
 ]  # fmt: skip
 
 

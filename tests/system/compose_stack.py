@@ -120,7 +120,7 @@ def program(
         if process.poll() is None:
             process.send_signal(number)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=120)  # MLflow takes its time where there is little of it
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(timeout=20)
@@ -139,8 +139,6 @@ def nginx_in(ports: list[int]) -> Iterator[tuple[list[str], int, Path, dict[str,
     with tempfile.TemporaryDirectory(prefix="mlops-nginx-") as name:
         folder, port = Path(name), free_port()
         upstream = (INFRA / "compose" / "nginx" / "upstream.conf").read_text()
-        upstream, resolvers = re.subn(r"^ *resolver .*\n", "", upstream, flags=re.MULTILINE)
-        assert resolvers == 1
         for number, there in enumerate(ports, 1):
             upstream, found = re.subn(f"serving-{number}:8080 resolve", f"127.0.0.1:{there}", upstream)
             assert found == 1
@@ -155,6 +153,7 @@ def nginx_in(ports: list[int]) -> Iterator[tuple[list[str], int, Path, dict[str,
             conf = conf.replace(old, new)
         (folder / "nginx.conf").write_text(conf)
         (folder / "upstream.conf").write_text(upstream)
+        (folder / "resolver.conf").write_text("")  # which the stack makes of what the engine says
         user = _NOBODY if os.getuid() == 0 else None
         if user:
             folder.chmod(0o755)

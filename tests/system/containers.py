@@ -24,7 +24,7 @@ from tests.serving.example import ROOT, Reply, Server, World
 from tests.system.load import Load, until
 
 __all__ = [
-    *("Asking", "Contained", "Shipped"),
+    *("COMMITTED", "Asking", "Contained", "Shipped"),
     *("answers", "base", "build", "copied", "engine", "ran", "running", "seconds_to_ready"),
 ]
 
@@ -33,6 +33,7 @@ CONTEXT = (
     *("infra/docker", "infra/lock", ".dockerignore", "pyproject.toml"),
     *("mlops", "monitoring", "pipelines", "serving", "training", "usecases"),
 )
+COMMITTED = "2026-01-31T12:34:56Z"
 HARDENED: dict[str, Any] = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"]}
 
 
@@ -47,7 +48,7 @@ def engine() -> docker.DockerClient:
 
 
 def base(client: docker.DockerClient) -> str:
-    """The base image that the files pin, or what stands under its tag where no registry can be reached."""
+    """The base image that the files pin, or what stands under its tag where no registry can be reached; by digest."""
     (pinned,) = re.findall(r"^ARG DEBIAN=(\S+)", DOCKERFILE.read_text(), re.MULTILINE)
     try:
         client.images.get(pinned)
@@ -55,20 +56,23 @@ def base(client: docker.DockerClient) -> str:
         try:
             client.images.pull(pinned)
         except APIError:
-            tag = pinned.partition("@")[0]
-            client.images.get(tag)
-            return tag
+            standing: str = client.images.get(pinned.partition("@")[0]).attrs["RepoDigests"][0]
+            return standing
     return pinned
 
 
 def copied(folder: Path) -> Path:
-    """A copy of what images are made of, which nobody changes meanwhile."""
+    """A copy of what images are made of, which nobody changes meanwhile, as a clone of one commit."""
     for path in CONTEXT:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / path).is_dir():
             shutil.copytree(ROOT / path, folder / path, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / path, folder / path)
+    who = {f"GIT_{role}_{what}": "tests" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    when = {f"GIT_{role}_DATE": COMMITTED for role in ("AUTHOR", "COMMITTER")}
+    for line in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "All"]):
+        subprocess.run(["git", "-C", folder, *line], env=os.environ | who | when, check=True)
     return folder
 
 
@@ -180,15 +184,25 @@ def answers(client: Server) -> bool:
 
 
 @contextmanager
-def running(image: Image, world: Shipped, **environment: str) -> Iterator[Contained]:
-    """A container without rights, on a root that cannot be written; it is removed at the end."""
+def running(
+    image: Image, world: Shipped, *, user: str | None = None, kept: bool = True, **environment: str
+) -> Iterator[Contained]:
+    """A container without rights, on a root that cannot be written; it is removed at the end.
+
+    Args:
+        user: who runs it, if not the image's own user.
+        kept: whether the world's folder holds its state, and not a volume that goes with the container.
+    """
     variables = {"MLOPS_SERVING_POLL_SECONDS": "0.05", "MLOPS_SERVING_DRAIN_SECONDS": "0"} | environment
     container = engine().containers.run(
         image.id,
         detach=True,
         environment=variables,
         ports={"8080/tcp": ("127.0.0.1", None)},
-        volumes=world.volumes(),
+        volumes={
+            folder: place for folder, place in world.volumes().items() if kept or place["bind"] != "/state"
+        },
+        user=user,
         **HARDENED,
     )
     try:
@@ -205,14 +219,16 @@ def seconds_to_ready(contained: Contained) -> float:
     return time.monotonic() - began
 
 
-def ran(image: Image, command: list[str]) -> str:
-    """What a command said that ended well, in a container without rights whose root cannot be written."""
+def ran(image: Image, command: list[str], *, status: int = 0, **options: Any) -> str:
+    """What a command said that ended with `status`, in a container without rights whose root cannot be written."""
     client = engine()
-    container = client.containers.run(image.id, command, detach=True, tmpfs={"/tmp": ""}, **HARDENED)
+    container = client.containers.run(
+        image.id, command, detach=True, tmpfs={"/tmp": ""}, **HARDENED | options
+    )
     try:
-        status = container.wait(timeout=600)["StatusCode"]
+        ended = container.wait(timeout=600)["StatusCode"]
         said: str = container.logs().decode()
     finally:
         container.remove(force=True, v=True)
-    assert status == 0, said[-3000:]
+    assert ended == status, said[-3000:]
     return said

@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
+import socket
 import stat
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
-from tests.system.compose_stack import INFRA, SECRETS, config, mounts, nginx_in, rendered
+from tests.system.compose_stack import (
+    INFRA,
+    SECRETS,
+    config,
+    free_port,
+    mounts,
+    nginx_in,
+    program,
+    rendered,
+    status_of,
+    until,
+)
 
 pytestmark = pytest.mark.system
 
 OURS = ("mlops-serving", "mlops-pipeline")
 ONE_SHOT = {"prepare", "pipelines"}
 UNASKED = {"collector"}  # its image has nothing that could ask; Prometheus scrapes it
-NETWORKS = {
+# Who may talk to whom, and nobody else to anybody: those that share a network.
+MEETS = {
     "prepare": set(),
-    "proxy": {"front", "scoring"},
-    "serving-1": {"scoring", "online"},
-    "serving-2": {"scoring", "online"},
-    "redis": {"online"},
-    "postgres": {"data"},
-    "objects": {"data"},
-    "mlflow": {"front", "data"},
-    "prefect": {"front", "data"},
-    "pipelines": {"online", "data"},
-    "prometheus": {"scoring", "watch"},
-    "grafana": {"front", "watch"},
-    "collector": {"online", "data", "watch"},
+    "proxy": {"serving-1", "serving-2"},
+    "serving-1": {"proxy", "serving-2", "redis", "prometheus", "collector"},
+    "serving-2": {"proxy", "serving-1", "redis", "prometheus", "collector"},
+    "redis": {"serving-1", "serving-2", "postgres", "objects", "pipelines", "collector"},
+    "postgres": {"redis", "objects", "mlflow", "prefect", "pipelines", "collector"},
+    "objects": {"redis", "postgres", "pipelines", "collector"},
+    "mlflow": {"postgres", "prefect", "pipelines"},
+    "prefect": {"postgres", "mlflow", "pipelines"},
+    "pipelines": {"redis", "postgres", "objects", "mlflow", "prefect", "collector"},
+    "prometheus": {"serving-1", "serving-2", "grafana", "collector"},
+    "grafana": {"prometheus"},
+    "collector": {"serving-1", "serving-2", "redis", "postgres", "objects", "pipelines", "prometheus"},
 }
+DOORS = {"proxy", "mlflow", "prefect", "grafana"}  # who has a port of this machine's loopback
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +80,14 @@ def test_no_secret_has_a_value_in_the_file() -> None:
 
 
 def test_every_service_has_as_little_as_it_needs(stack: dict[str, Any]) -> None:
-    assert set(stack["services"]) == set(NETWORKS)
+    assert set(stack["services"]) == set(MEETS)
     for name, service in stack["services"].items():
         assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert not {"privileged", "pid", "ipc", "devices"} & set(service), name
         assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
         if name == "prepare":
-            assert (service["user"], service["cap_add"]) == ("0:0", ["CHOWN"])
+            assert (service["user"], service["cap_add"]) == ("0:0", ["CHOWN", "DAC_OVERRIDE"])
             assert service["network_mode"] == "none"
         else:
             assert int(service["user"].split(":")[0]) > 0 and "cap_add" not in service, name
@@ -102,14 +119,37 @@ def test_every_service_is_asked_for_its_health_and_waits_for_what_it_needs(stack
     assert scraped >= UNASKED | {"serving-1", "serving-2"}
 
 
-def test_networks_are_apart_and_only_this_machine_gets_in(stack: dict[str, Any]) -> None:
+def test_services_meet_only_whom_they_need(stack: dict[str, Any]) -> None:
+    on: dict[str, set[str]] = {network: set() for network in stack["networks"]}
     for name, service in stack["services"].items():
-        assert set(service.get("networks", {})) == NETWORKS[name], name
-        ports = service.get("ports", [])
-        assert bool(ports) == ("front" in NETWORKS[name]), name
-        assert all(port.startswith("127.0.0.1:") for port in ports), name
-    inside = {name for name, network in stack["networks"].items() if (network or {}).get("internal")}
-    assert inside == set(stack["networks"]) - {"front"}
+        assert service.get("networks") or service.get("network_mode") == "none", (
+            f"{name} is on the default network"
+        )
+        for network in service.get("networks", {}):
+            on[network].add(name)
+    met = {
+        name: {other for together in on.values() if name in together for other in together} - {name}
+        for name in stack["services"]
+    }
+    assert met == MEETS
+    assert all(on.values()), "a network that nobody is on"
+
+
+def test_only_who_has_a_port_is_on_a_network_that_leads_out_alone_and_unanswered(
+    stack: dict[str, Any],
+) -> None:
+    found = set()
+    for network, said in stack["networks"].items():
+        on = {name for name, service in stack["services"].items() if network in service.get("networks", {})}
+        if said.get("internal") is True:
+            continue
+        assert len(on) == 1, f"{on} meet on {network}, which leads out"
+        assert said["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+        found |= on
+    assert found == DOORS == {name for name, service in stack["services"].items() if service.get("ports")}
+    for name in DOORS:
+        (port,) = stack["services"][name]["ports"]
+        assert port.startswith("127.0.0.1:"), name
 
 
 def test_every_file_that_is_mounted_is_there_and_read_only(stack: dict[str, Any]) -> None:
@@ -148,23 +188,41 @@ def prepared(folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "why"),
-    [
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_that_is_weak_is_refused_in_one_line_and_not_told(tmp_path: Path, name: str) -> None:
+    another = next(value for other, value in SECRETS.items() if other != name)
+    for value, why in (
         ("", "is not set"),
-        ("ab3-ff90-qk", "fewer than 16"),
+        (" \t ", "is not set"),
+        ("changeme", "anybody would try"),
         ("changeme-changeme", "anybody would try"),
         ("Password1234567890", "anybody would try"),
         ("1234567890123456", "anybody would try"),
+        ("ab3-ff90-qk", "fewer than 16"),
         ("drawn@for/the:test", "other than letters"),
-        (SECRETS["S3_SECRET_KEY"], "the same as another"),
-    ],
-)
-def test_a_secret_that_is_weak_is_refused_and_not_told(tmp_path: Path, value: str, why: str) -> None:
-    ran = prepared(tmp_path, GRAFANA_PASSWORD=value)
-    assert ran.returncode == 1 and "GRAFANA_PASSWORD" in ran.stderr and why in ran.stderr
-    assert not value or value not in ran.stdout + ran.stderr
-    assert not list((tmp_path / "access").iterdir())
+        ("drawn for the test", "other than letters"),
+        (another, "the same as another"),
+    ):
+        ran = prepared(tmp_path, **{name: value})
+        assert ran.returncode == 1 and ran.stdout == ""
+        (line,) = ran.stderr.splitlines()
+        assert why in line and "make-secrets" in line
+        # Of two that are the same it is the second that is named.
+        assert line.startswith(f"compose: {name} ") or value == another
+        assert not value.strip() or value not in line
+        assert not list((tmp_path / "access").iterdir())
+
+
+def test_secrets_that_others_may_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "compose").mkdir()
+    script = shutil.copy(INFRA / "compose" / "make-secrets", tmp_path / "compose")
+    (tmp_path / ".env").touch()
+    for mode in (0o640, 0o604, 0o666):
+        (tmp_path / ".env").chmod(mode)
+        ran = subprocess.run([script], timeout=30, check=False, capture_output=True, text=True)
+        assert ran.returncode == 1 and "chmod 600" in ran.stderr and len(ran.stderr.splitlines()) == 1
+    (tmp_path / ".env").chmod(0o600)
+    assert subprocess.run([script], timeout=30, check=False, capture_output=True).returncode == 0
 
 
 def test_secrets_are_drawn_once_for_their_owner_and_are_good_enough(tmp_path: Path) -> None:
@@ -190,6 +248,39 @@ def test_nginx_finds_the_proxy_s_configuration_sound() -> None:
             [*command, "-t"], capture_output=True, text=True, timeout=30, check=False, **popen
         )
         assert ran.returncode == 0 and "test is successful" in ran.stderr, ran.stderr
+
+
+def test_one_client_s_requests_do_not_take_the_place_of_another_s(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        command, port, folder, popen = stack.enter_context(nginx_in([free_port(), free_port()]))
+        conf = folder / "nginx.conf"
+        # Here the peer is loopback; behind the published port it is an address of the engine's.
+        conf.write_text(conf.read_text().replace("set_real_ip_from 10.0.0.0/8", "set_real_ip_from 127.0.0.1"))
+        stack.enter_context(program(command, tmp_path / "log", number=signal.SIGQUIT, **popen))
+        until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, "the proxy answers")
+        # What a client claims stands before what the hop in front saw, which is the last.
+        greedy = {"X-Forwarded-For": "198.51.100.9, 203.0.113.1"}
+        head = "POST /v1/score HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\nX-Forwarded-For: 203.0.113.1\r\n\r\n"
+        for _ in range(256):
+            waiting = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+            waiting.sendall(head.encode())
+        url = f"http://127.0.0.1:{port}/v1/model"
+        until(lambda: status_of(url, greedy) == 429, "the limit is reached", 8)
+        assert status_of(url, {"X-Forwarded-For": "203.0.113.1, 203.0.113.2"}) == 503  # there are no servers
+        assert status_of(url) == 503
+        until(lambda: '"peer":"203.0.113.2"' in (folder / "access").read_text(), "the log names clients")
+
+
+def test_the_proxy_answers_for_absent_servers_in_the_servers_own_words(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        command, port, _, popen = stack.enter_context(nginx_in([free_port(), free_port()]))
+        stack.enter_context(program(command, tmp_path / "log", number=signal.SIGQUIT, **popen))
+        until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, "the proxy answers")
+        for _ in range(20):  # they count as failed before long, and are not asked any more for a while
+            answer = httpx.post(f"http://127.0.0.1:{port}/v1/score", json={})
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.json()["detail"] == "no server answers"
 
 
 def test_promtool_finds_prometheus_s_configuration_and_rules_sound(
@@ -222,7 +313,7 @@ def test_grafana_is_given_the_dashboard_where_its_provisioning_looks_for_it(stac
     assert shown == ["dashboard.json"]
     source = yaml.safe_load(Path(files["/etc/grafana/provisioning/datasources/prometheus.yml"]).read_text())
     assert source["datasources"][0]["url"] == "http://prometheus:9090"
-    assert NETWORKS["grafana"] & NETWORKS["prometheus"]
+    assert "prometheus" in MEETS["grafana"]
 
 
 def test_the_collector_s_parts_are_there_and_reach_what_they_ask(stack: dict[str, Any]) -> None:
@@ -238,5 +329,5 @@ def test_the_collector_s_parts_are_there_and_reach_what_they_ask(stack: dict[str
         said["receivers"]["postgresql"]["endpoint"],
         said["exporters"]["prometheusremotewrite"]["endpoint"].removeprefix("http://"),
     ):
-        assert NETWORKS[endpoint.partition(":")[0]] & NETWORKS["collector"]
+        assert endpoint.partition(":")[0] in MEETS["collector"]
     assert "--web.enable-remote-write-receiver" in stack["services"]["prometheus"]["command"]

@@ -1,191 +1,169 @@
-"""The serving image with the rights and variables of infra/compose.yaml, beside Debian's Redis, nginx, Prometheus."""
+"""infra/compose.yaml as Compose 2 starts it: our images, and Debian's programs where images of others cannot be had."""
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
-from docker.models.containers import Container
-from docker.models.images import Image
 
-from mlops.records import read_decisions
 from tests.serving.example import ROOT, payment
-from tests.system.compose_stack import (
-    SECRETS,
-    environment,
-    free_port,
-    mounts,
-    nginx_in,
-    program,
-    redis_of,
-    rendered,
-    status_of,
-    until,
-)
-from tests.system.containers import Shipped, build, copied, engine
-from tests.system.prometheus_server import running_prometheus
+from tests.system.compose_stack import SECRETS, status_of, until
+from tests.system.composed import ABSENT, SERVICES, Stack, composed
+from tests.system.containers import Shipped
+from tests.system.test_compose import DOORS, MEETS
 
-pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(1800)]
 
-ONLY_IN_CONTAINERS = ("PATH", "PYTHONPATH", "HOME")
+READY_S = 180.0
 
 
 @pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    found: dict[str, Any] = rendered()["services"]
-    return found
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with composed(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """The serving image, built for this run."""
-    return build(copied(tmp_path_factory.mktemp("tree")), "serving", "mlops-serving")
+def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
+    """A champion, and a key, in the stack's volumes."""
+    world = Shipped(tmp_path_factory.mktemp("world") / "home")
+    world.deploy("1", world.bundle())
+    take_along(stack, world)
+    until(lambda: stack.healthy(*SERVICES), "all are healthy", READY_S)
+    return world
 
 
-def rights(service: dict[str, Any]) -> dict[str, Any]:
-    """What a service may do, as the engine is told."""
-    return {
-        "read_only": service["read_only"],
-        "cap_drop": service["cap_drop"],
-        "cap_add": service.get("cap_add", []),
-        "security_opt": ["no-new-privileges"],
-        "user": service["user"],
-        "tmpfs": dict.fromkeys(service.get("tmpfs", []), ""),
-    }
-
-
-def variables(service: dict[str, Any], **changes: str) -> dict[str, str]:
-    """What a service is told; nothing of this machine."""
-    said = environment(service, **changes)
-    return {name: value for name, value in said.items() if name not in ONLY_IN_CONTAINERS}
-
-
-def test_prepare_gives_the_volumes_away_with_no_other_right_and_refuses_once_for_all(
-    services: dict[str, Any], image: Image
-) -> None:
-    service, client = services["prepare"], engine()
-    script = mounts(service)["/prepare"]
-    volumes = {name: client.volumes.create() for name in ("access", "redis")}
-    bound = {volume.name: {"bind": f"/volumes/{name}", "mode": "rw"} for name, volume in volumes.items()}
-    bound[script] = {"bind": "/prepare", "mode": "ro"}
-
-    def run(command: list[str], **more: Any) -> tuple[int, str]:
-        container = client.containers.run(
-            image.id, command, detach=True, network_mode="none", volumes=bound, **more
-        )
-        try:
-            return container.wait(timeout=60)["StatusCode"], container.logs().decode()
-        finally:
-            container.remove(force=True, v=False)
-
-    try:
-        weak = variables(service, REDIS_PASSWORD="changeme-changeme")
-        code, said = run(service["command"], environment=weak, **rights(service))
-        assert code == 1 and "REDIS_PASSWORD" in said and "changeme" not in said
-        for _ in range(2):  # the second time all is done already
-            assert run(service["command"], environment=variables(service), **rights(service)) == (0, "")
-        user = services["serving-1"]["user"]
-        look = [
+def take_along(stack: Stack, world: Shipped) -> None:
+    """Copy a home's deployments and keys into the volumes, the pointer last and at once."""
+    to = "/mlops/home/deployments"
+    script = (
+        f"cp -r /from/deployments/bundles {to}/ && cp /from/deployments/current.json {to}/new"
+        f" && mv {to}/new {to}/current.json && cp /from/access/* /mlops/access/"
+    )
+    stack.compose(
+        *(
+            "run",
+            "--rm",
+            "-T",
+            "--no-deps",
+            "--volume",
+            f"{world.home}:/from:ro",
+            "pipelines",
             "sh",
-            "-c",
-            "cat /volumes/access/api-keys.json; touch /volumes/redis/mine; stat -c %u:%g /volumes/*",
-        ]
-        code, said = run(look, **rights(services["serving-1"]))
-        assert (code, said.split()) == (0, ['{"keys":[]}', user, user])
-    finally:
-        for volume in volumes.values():
-            volume.remove(force=True)
+            "-ec",
+            script,
+        )
+    )
 
 
-@contextmanager
-def replica(
-    services: dict[str, Any], image: Image, world: Shipped, port: int, redis_port: int
-) -> Iterator[Container]:
-    """One of the two, on this machine's loopback, as what it talks to is there; SIGTERM ends it, as Compose would."""
-    service = services["serving-1"]
-    container = engine().containers.run(
-        image.id,
-        service["command"],
-        detach=True,
-        network_mode="host",
-        environment=variables(
-            service,
-            MLOPS_STORE=service["environment"]["MLOPS_STORE"].replace(
-                "@redis:6379", f"@127.0.0.1:{redis_port}"
-            ),
-            MLOPS_SERVING_HOST="127.0.0.1",
-            MLOPS_SERVING_PORT=str(port),
-        ),
-        volumes={
-            str(world.pointer.parent): {"bind": "/deployments", "mode": "ro"},
-            str(world.access): {"bind": "/keys", "mode": "ro"},
-            str(world.decisions): {"bind": "/state/decisions", "mode": "rw"},
-        },
-        **rights(service),
+def test_all_are_healthy_and_pages_are_on_this_machine_only(stack: Stack, world: Shipped) -> None:
+    assert stack.containers()["prepare"].attrs["State"]["ExitCode"] == 0
+    assert status_of(stack.url("PROXY_PORT", "/healthz")) == 200
+    assert status_of(stack.url("MLFLOW_PORT", "/health")) == 200
+    assert status_of(stack.url("MLFLOW_PORT", "/"), {"Host": "evil.example.com"}) == 403
+    assert status_of(stack.url("PREFECT_PORT", "/api/version")) == 401
+    token = base64.b64encode(f"admin:{SECRETS['PREFECT_PASSWORD']}".encode()).decode()
+    assert status_of(stack.url("PREFECT_PORT", "/api/version"), {"Authorization": f"Basic {token}"}) == 200
+    for name in SERVICES:
+        for bindings in stack.containers()[name].attrs["NetworkSettings"]["Ports"].values():
+            assert {binding["HostIp"] for binding in bindings or []} <= {"127.0.0.1"}, name
+
+
+def test_services_know_only_those_whom_they_need_and_no_way_out(stack: Stack, world: Shipped) -> None:
+    for name in SERVICES:
+        others = [other for other in SERVICES if other != name]
+        script = f"for n in {' '.join(others)}; do getent hosts $n >/dev/null && echo $n; done"
+        assert set(stack.said(name, script).split()) == MEETS[name] - ABSENT - {"pipelines"}, name
+        routes = stack.said(name, "cat /proc/net/route")
+        out = any(line.split()[1] == "00000000" for line in routes.splitlines()[1:])
+        assert out == (name in DOORS), name
+
+
+def test_prometheus_sees_both_servers(stack: Stack, world: Shipped) -> None:
+    query = "http://127.0.0.1:9090/api/v1/query?query=sum(up%7Bjob=%22mlops-serving%22%7D)"
+
+    def up() -> str:
+        result = json.loads(stack.said("prometheus", f"wget -q -O - '{query}'") or "{}")
+        found: str = result["data"]["result"][0]["value"][1] if result else ""
+        return found
+
+    until(lambda: up() == "2", "both servers are up", READY_S)
+
+
+def test_servers_are_made_anew_one_after_the_other_and_no_request_fails(stack: Stack, world: Shipped) -> None:
+    url = stack.url("PROXY_PORT", "")
+    assert status_of(f"{url}/v1/model") == 401
+    assert status_of(f"{url}/v1/model", {"X-API-Key": world.key}) == 200
+    assert status_of(f"{url}/metrics", {"X-API-Key": world.key}) == 404
+    load = subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "k8s" / "load.py"), url, "--key", world.key, "--first", "1"),
+            *("--event", json.dumps(payment(1)), "--id", "payment", "--seconds", "600"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
-        until(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, f"ready on {port}", 120)
-        yield container
-        container.stop(timeout=int(service["stop_grace_period"].rstrip("s")))
-        assert container.wait(timeout=60)["StatusCode"] == 0
+        for name in ("serving-1", "serving-2"):
+            before = stack.containers()[name]
+            stack.compose("up", "--detach", "--no-deps", "--force-recreate", "--wait", name)
+            assert stack.containers()[name].id != before.id
+            assert load.poll() is None
+        world.deploy("2", world.bundle("second", seed=2))
+        take_along(stack, world)
+        until(lambda: version(url, world.key) == "2", "the new champion is followed", 60)
+        load.terminate()  # then it says what became of all
+        said, _ = load.communicate(timeout=60)
     finally:
-        container.remove(force=True, v=True)
+        if load.poll() is None:
+            load.kill()
+            load.communicate()
+    counts = json.loads(said)
+    assert set(counts) == {"200"} and counts["200"] > 100, said
+    lines = stack.containers()["proxy"].logs().decode().splitlines()
+    answered = {json.loads(line)["upstream"].split(", ")[-1] for line in lines if '"upstream":"1' in line}
+    assert len(answered) >= 2
+    assert not any(secret in "\n".join(lines) for secret in (world.key, *SECRETS.values()))
 
 
-def test_containers_are_replaced_one_after_the_other_and_no_request_fails(
-    services: dict[str, Any], image: Image, tmp_path: Path
-) -> None:
-    world, (one, two) = Shipped(tmp_path / "home"), (free_port(), free_port())
-    world.deploy("1", world.bundle())
-    world.decisions.mkdir()
-    world.decisions.chmod(0o777)
-    with ExitStack() as stack:
-        redis_port = stack.enter_context(redis_of(services, tmp_path / "redis"))
-        held = {port: stack.enter_context(ExitStack()) for port in (one, two)}
-        for port, its in held.items():
-            its.enter_context(replica(services, image, world, port, redis_port))
-        command, front, _, popen = stack.enter_context(nginx_in([one, two]))
-        stack.enter_context(program(command, tmp_path / "nginx.log", **popen))
-        until(lambda: status_of(f"http://127.0.0.1:{front}/healthz") == 200, "the proxy answers")
-        prometheus = stack.enter_context(running_prometheus(tmp_path / "prometheus", f"127.0.0.1:{one}"))
+def version(url: str, key: str) -> str:
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{url}/v1/model", headers={"X-API-Key": key}), timeout=20
+    ) as answer:
+        found: str = json.load(answer)["version"]
+        return found
 
-        def decided() -> int:
-            return sum(1 for _ in read_decisions(world.decisions))
 
-        line = [
-            sys.executable,
-            str(ROOT / "k8s" / "load.py"),
-            f"http://127.0.0.1:{front}",
-            "--key",
-            world.key,
-        ]
-        line += ["--event", json.dumps(payment(1)), "--id", "payment", "--first", "1", "--seconds", "600"]
-        load = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
-        try:
-            until(lambda: decided() > 30, "under load")
-            for port, its in held.items():
-                its.close()
-                seen = decided()
-                until(lambda seen=seen: decided() > seen + 20, "the other answers")  # type: ignore[misc]
-                assert load.poll() is None
-                its.enter_context(replica(services, image, world, port, redis_port))
-            load.terminate()  # then it says what became of all
-            said, _ = load.communicate(timeout=60)
-        finally:
-            if load.poll() is None:
-                load.kill()
-                load.communicate()
-        counts = json.loads(said)
-        assert set(counts) == {"200"}, said
-        decisions = list(read_decisions(world.decisions))
-        assert len(decisions) == len({decision.event_id for decision in decisions}) == counts["200"]
-        query = 'sum(mlops_requests_total{route="/v1/score", status="200"})'
-        prometheus.wait_until(lambda p: p.query(query) != [], "Prometheus has counted requests")
-        assert prometheus.query('up{job="mlops-serving"}') == [1.0]
-        assert SECRETS["REDIS_PASSWORD"] not in (tmp_path / "nginx.log").read_text()
+def test_prepare_gives_away_what_others_own_and_cannot_be_opened(stack: Stack, world: Shipped) -> None:
+    volume = f"{stack.project}_home"
+    script = "install -d -m 700 -o 4242 -g 4242 /v/theirs; install -m 600 -o 4242 /dev/null /v/theirs/file; rm -f /a/*"
+    stack.client.containers.run(
+        "mlops-serving:latest",
+        ["sh", "-ec", script],
+        user="0:0",
+        remove=True,
+        volumes={
+            volume: {"bind": "/v", "mode": "rw"},
+            f"{stack.project}_access": {"bind": "/a", "mode": "rw"},
+        },
+    )
+    stack.compose("run", "--rm", "-T", "prepare")
+    look = "cd /mlops/home/theirs; echo more >> file; stat -c %u:%g:%s file; cat /mlops/access/api-keys.json"
+    found = stack.compose("run", "--rm", "-T", "--no-deps", "pipelines", "sh", "-ec", look)
+    assert "10001:10001:5" in found and '{"keys":[]}' in found
+
+
+def test_prepare_refuses_a_weak_secret_and_nothing_starts_after_it(stack: Stack, world: Shipped) -> None:
+    stack.write_env(SECRETS | {"GRAFANA_PASSWORD": "changeme-changeme"})
+    stack.compose("up", "--detach", "redis", status=1)  # it waits for `prepare` to end well
+    said = stack.containers()["prepare"].logs().decode()
+    refusals = [line for line in said.splitlines() if line.startswith("compose: ")]
+    assert len(refusals) == 1 and "GRAFANA_PASSWORD" in refusals[0] and "changeme" not in refusals[0]
+    stack.write_env({name: value for name, value in SECRETS.items() if name != "REDIS_PASSWORD"})
+    said = stack.compose("up", "--detach", status=15)
+    assert "REDIS_PASSWORD" in said and "make-secrets" in said

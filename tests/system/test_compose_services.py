@@ -330,6 +330,7 @@ def test_the_object_store_answers_signed_requests_and_shows_nothing_else(
             if connection.status == psutil.CONN_LISTEN and connection.laddr.ip in ("::", "0.0.0.0")
         }
         assert port in open_to_all
+        assert not open_to_all & {8181, 9101}, "catalogues of tables that nobody asked for"
         assert not open_to_all & {at for name, at in ports.items() if not name.startswith("-s3")}
 
 

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
+import shutil
 import stat
-import tarfile
+import statistics
+import subprocess
 from pathlib import Path
-from typing import IO, Any, NamedTuple
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from docker.models.images import Image
+from packageurl import PackageURL
 
-from tests.serving.example import payment
-from tests.system.containers import Shipped, answers, build, copied, running, seconds_to_ready
+from infra.supply.sbom import sbom
+from tests.serving.example import World, payment
+from tests.system.containers import (
+    COMMITTED,
+    Shipped,
+    answers,
+    base,
+    build,
+    copied,
+    engine,
+    ran,
+    running,
+    seconds_to_ready,
+)
+from tests.system.image_files import configuration, files, installed, left_over, rights, tools
 from tests.system.load import check_counts, check_kept, until
 
 pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(600)]
@@ -45,84 +60,104 @@ def world(tmp_path: Path) -> Shipped:
     return world
 
 
-@pytest.fixture(scope="module")
-def saved(image: Image) -> Saved:
-    """What the image says of itself, and the names of all files in its layers."""
-    with tarfile.open(fileobj=io.BytesIO(b"".join(image.save()))) as archive:
-        (manifest,) = json.loads(_member(archive, "manifest.json").read())
-        names: set[str] = set()
-        for layer in manifest["Layers"]:
-            with tarfile.open(fileobj=_member(archive, layer)) as files:
-                names |= {"/" + name.removeprefix("./") for name in files.getnames()}
-        return Saved(json.loads(_member(archive, manifest["Config"]).read())["config"], names)
-
-
-class Saved(NamedTuple):
-    config: dict[str, Any]
-    files: set[str]
-
-
-def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
-    found = archive.extractfile(name)
-    assert found is not None
-    return found
-
-
-def test_it_is_small_and_says_what_it_is_and_how_it_is_run(image: Image, saved: Saved) -> None:
+def test_it_is_small_and_says_what_it_is_and_how_it_is_run(image: Image, tree: Path) -> None:
     assert image.attrs["Size"] <= MOST_BYTES
-    config = saved.config
+    config = configuration(image)
     assert config["User"] == f"{UID}:{UID}" and config["Cmd"] == ["serve"]
     assert set(config["ExposedPorts"]) == {"8080/tcp"} and set(config["Volumes"]) == {"/state"}
     assert config["Healthcheck"]["Test"] == ["CMD", "healthy"]
-    labels = {name.removeprefix("org.opencontainers.image."): text for name, text in image.labels.items()}
-    assert labels["title"] == "mlops-serving" and labels["licenses"] == "Apache-2.0"
-    assert (
-        labels["version"] == "0.1.0" and labels["revision"] and labels["base.name"].endswith("bookworm-slim")
-    )
+    head = subprocess.run(["git", "-C", tree, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    name, _, digest = base(engine()).partition("@")
+    labels = {label.removeprefix("org.opencontainers.image."): text for label, text in image.labels.items()}
+    assert labels.items() >= {
+        *{"title": "mlops-serving", "licenses": "Apache-2.0", "version": "0.1.0"}.items(),
+        *{"created": COMMITTED, "revision": head.strip()}.items(),
+        *{"base.name": name, "base.digest": digest}.items(),
+    }
+    assert labels["description"]
 
 
-def test_no_layer_holds_pip_or_a_compiler(saved: Saved) -> None:
-    assert "/usr/local/lib/python3.11/dist-packages/serving/__main__.py" in saved.files
-    tools = re.compile(
-        r"/(bin|lib|(dist|site)-packages)/(pip.*|ensurepip|setuptools|uv|gcc|g\+\+|cc|ld|as|make)$"
-    )
-    assert not {name for name in saved.files if tools.search(name)}
+def test_nothing_in_it_compiles_or_installs_or_gives_rights_or_is_of_no_use(image: Image) -> None:
+    found = files(image)
+    assert "/usr/local/lib/python3.11/dist-packages/serving/__main__.py" in found
+    assert tools(found) == left_over(found) == set()
+    loose, own = rights(found, UID)
+    assert loose == set()
+    assert own == {"/state", "/state/store", "/state/decisions", "/state/audit"}
 
 
-def test_the_same_input_gives_the_same_image_however_old_its_files_are_and_whoever_may_write_them(
-    image: Image, tree: Path
+def test_its_bill_of_materials_names_every_package_that_is_in_it(image: Image) -> None:
+    bill = sbom("serving", ran(image, ["cat", "/var/lib/dpkg/status"]))
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bill)) is None
+    named = [PackageURL.from_string(component["purl"]) for component in bill["components"]]
+    debian = {f"{purl.name} {purl.version}" for purl in named if purl.type == "deb"}
+    assert debian == set(ran(image, ["dpkg-query", "-f", "${Package} ${Version}\n", "-W"]).splitlines())
+    python = {f"{purl.name} {purl.version}" for purl in named if purl.type == "pypi"}
+    assert python == installed(image)
+
+
+def test_the_same_commit_gives_the_same_image_wherever_it_lies_and_whoever_may_write_it(
+    image: Image, tree: Path, tmp_path: Path
 ) -> None:
-    for path in tree.rglob("*"):
+    other = shutil.copytree(tree, tmp_path / "another" / "place")
+    for path in other.rglob("*"):
         path.chmod(path.stat().st_mode | stat.S_IWGRP)
-        os.utime(path)
-    assert build(tree, "serving", "mlops-serving-again", "--no-cache").id == image.id
+        os.utime(path, (0, 0))
+    assert build(other, "serving", "mlops-serving-again", "--no-cache").id == image.id
 
 
-def test_it_runs_as_a_user_without_rights_on_a_root_that_it_cannot_write(
-    image: Image, world: Shipped
+@pytest.mark.parametrize("user", [None, "1000650000:0"])
+def test_it_runs_as_its_user_or_as_one_that_the_platform_makes_up(
+    image: Image, world: Shipped, user: str | None
 ) -> None:
-    with running(image, world) as contained:
-        contained.ready()
-        run = contained.container.exec_run
+    with running(image, world, user=user, kept=False) as contained:
+        assert contained.ready().post("/v1/score", payment(1)).status == 200
         lines = contained.said("cat", "/proc/1/status").splitlines()
         status = dict(line.split(":\t", 1) for line in lines)
-        assert set(status["Uid"].split()) == set(status["Gid"].split()) == {str(UID)}
-        assert int(status["CapBnd"], 16) == 0 and status["NoNewPrivs"] == "1"
-        for place in ("/", "/usr/local/lib/python3.11/dist-packages/serving", "/deployments", "/keys"):
-            assert run(["touch", f"{place}/written"], user="0").exit_code != 0, place
-        assert run(["touch", "/state/written"]).exit_code == 0
-        assert run(["python3", "-m", "pip", "--version"]).exit_code != 0
+        uid, _, gid = (user or f"{UID}:{UID}").partition(":")
+        assert (set(status["Uid"].split()), set(status["Gid"].split())) == ({uid}, {gid})
+        assert int(status["CapEff"], 16) == 0
 
 
-def test_it_is_ready_soon_after_its_start(image: Image, world: Shipped) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "mode", "words"),
+    [
+        ("access/verify-key.pem", None, "/keys/verify-key.pem: no such file"),
+        ("access/verify-key.pem", 0, "/keys/verify-key.pem: cannot be read: Permission denied"),
+        ("access/api-keys.json", 0, "/keys/api-keys.json: cannot be read: Permission denied"),
+        ("state", 0o555, "/state/decisions: cannot be written to: Permission denied"),
+    ],
+)
+def test_a_mounted_folder_that_lacks_something_ends_it_with_one_line(
+    image: Image, world: Shipped, wrong: str, mode: int | None, words: str
+) -> None:
+    path = world.home / wrong
+    if mode is None:
+        path.unlink()
+    else:
+        path.chmod(mode)
+    said = ran(image, ["serve"], status=2, volumes=world.volumes())
+    assert words in json.loads(said)["message"]
+
+
+def test_it_is_ready_soon_after_its_start(
+    image: Image, world: Shipped, capsys: pytest.CaptureFixture[str]
+) -> None:
     seconds: list[float] = []
     with running(image, world) as contained:
         contained.ready()
-        # So often, as the machine may have other things to do.
-        while min(seconds, default=MOST_SECONDS + 1) > MOST_SECONDS and len(seconds) < 20:
+        for _ in range(7):
             contained.container.stop(timeout=20)
             seconds.append(seconds_to_ready(contained))
-    assert min(seconds) <= MOST_SECONDS, seconds
+    # A machine that has more to do than it has cores takes so many times as long.
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    median = statistics.median(seconds)
+    with capsys.disabled():
+        print(
+            f" ready {median:.2f} s after the start (at best {min(seconds):.2f}; {busy:.1f} processes a core) ",
+            end="",
+        )
+    assert median <= MOST_SECONDS * busy, seconds
 
 
 def test_it_scores_an_event_and_logs_the_decision_for_whoever_has_a_key(image: Image, world: Shipped) -> None:
@@ -177,6 +212,17 @@ def test_a_bundle_that_was_tampered_with_is_refused_and_the_old_one_goes_on(
         assert (
             refused["version"] == "2" and "model.onnx: is not the file that was signed" in refused["reason"]
         )
+        assert client.post("/v1/score", payment(1)).body["version"] == "1"
+
+
+def test_a_bundle_that_another_key_has_signed_is_refused_and_the_old_one_goes_on(
+    image: Image, world: Shipped, tmp_path: Path
+) -> None:
+    with running(image, world) as contained:
+        client = contained.ready()
+        world.deploy("2", World(tmp_path / "stranger").bundle("second", seed=3))
+        refused = client.wait_for("refused", ...)
+        assert refused["version"] == "2" and "was signed with another key" in refused["reason"]
         assert client.post("/v1/score", payment(1)).body["version"] == "1"
 
 

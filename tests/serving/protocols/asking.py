@@ -1,4 +1,4 @@
-"""Requests of the Open Inference Protocol: tensors in JSON, and in bytes behind it."""
+"""What protocols are asked: rows of features, and tensors of the Open Inference Protocol, in JSON and in bytes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import msgspec
 
 from tests.serving.example import FEATURES
 
-__all__ = ["INFER", "LENGTH", "WIDTH", "columns", "features", "framed"]
+__all__ = ["INFER", "LENGTH", "ROWS", "WIDTH", "columns", "features", "framed"]
 
 WIDTH = len(FEATURES.names)
+ROWS = [[0.5 * n + m for m in range(WIDTH)] for n in range(3)]
 INFER = "/v2/models/example/infer"
 LENGTH = "Inference-Header-Content-Length"
 TYPES = {

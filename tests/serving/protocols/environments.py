@@ -1,4 +1,4 @@
-"""Environments for clients whose pins and the platform's do not meet."""
+"""An environment for clients whose pins and the platform's do not meet."""
 
 from __future__ import annotations
 
@@ -18,23 +18,14 @@ CLIENTS = HERE / "clients"
 _QUIET = {"SAGEMAKER_SUPPRESS_V2_WARNING": "1", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
 
 
-def installed(folder: Path, lock: str) -> Path:
-    """The interpreter of an environment made in `folder` of a file in `lock/`."""
+def installed(folder: Path) -> Path:
+    """The interpreter of an environment that has them all, made in `folder`."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert uv is not None
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], timeout=60, check=True)
     python = folder / "bin" / "python"
-    install = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        python,
-        "--require-hashes",
-        "-r",
-        HERE / "lock" / lock,
-    ]
+    lock = HERE / "lock" / "clients.txt"
+    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock]
     subprocess.run(install, timeout=280, check=True)
     return python
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.serving.example import FEATURES, Server, World, payment, payments
+from tests.serving.example import FEATURES, Server, payment, payments
+from tests.serving.protocols.asking import ROWS
 
 NAMES = FEATURES.names
-ROWS = [[0.5 * n + m for m in range(len(NAMES))] for n in range(3)]
 EVENTS = payments(range(3))
 COLUMNS = list(EVENTS[0])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    world = World(tmp_path_factory.mktemp("azure"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield server
 
 
 @pytest.mark.parametrize(

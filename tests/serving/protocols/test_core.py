@@ -13,7 +13,7 @@ import pytest
 from mlops.errors import ConflictError, InputError
 from mlops.records import read_decisions
 from serving.http import Problem, Request, Response, json_response
-from serving.protocols.core import Row, answered, from_table
+from serving.protocols.core import Row, answered, begin, from_table
 from serving.scoring_routes import MAX_EVENTS, MAX_ROWS
 from tests.serving.example import FEATURES, NUMBERS, World, payment, payments
 from tests.serving.protocols.worker import Worker, working
@@ -34,7 +34,8 @@ def ask(worker: Worker, *rows: Row) -> Any:
     """The results as JSON has them."""
 
     async def answer() -> Any:
-        given = answered(worker.state, Request("POST", "/", b"", {}, b""), list(rows), json_response)
+        request, started = Request("POST", "/", b"", {}, b""), begin(worker.state)
+        given = answered(worker.state, request, list(rows), json_response, started)
         response = given if isinstance(given, Response) else await given
         return msgspec.json.decode(response.body)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,15 @@ import pytest
 from mlops.records import read_decisions
 from tests.serving.example import Server, World, payments
 from tests.serving.protocols.asking import WIDTH, columns
-from tests.serving.protocols.environments import CLIENTS, installed, said_by
+from tests.serving.protocols.environments import CLIENTS, said_by
 
 pytestmark = pytest.mark.system  # the clients are installed
 
 ROWS = np.random.default_rng(5).uniform(0, 5, (3, WIDTH)).astype(np.float32)
 EVENTS = payments(range(9000, 9003))
+NONE: dict[str, list[Any]] = {"score": [], "decision": []}
+"""What is answered to no rows."""
 DECISIONS = {"approve", "review", "decline"}
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("clients"), "clients.txt")
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Server]]:
-    world = World(tmp_path_factory.mktemp("served"))
-    world.deploy("1", world.bundle())
-    with world.server() as server:
-        yield world, server
 
 
 def told(python: Path, client: str, server: Server) -> dict[str, Any]:
@@ -57,8 +45,8 @@ def check_outputs(server: Server, name: str, outputs: dict[str, Any]) -> None:
     assert np.array(outputs["score"], np.float32).tolist() == scores
 
 
-def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -> None:
-    world, server = served
+def test_triton_s_client_is_served(shared: tuple[World, Server], python: Path) -> None:
+    world, server = shared
     said = told(python, "triton.py", server)
     assert (said["live"], said["ready"], said["models ready"]) == (True, True, [True, True, False, False])
     assert said["server"]["extensions"] == ["binary_tensor_data"]
@@ -73,7 +61,8 @@ def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -
         assert set(response["outputs"]) == {"score", "decision"} | ids
         assert response.get("id") == ("7" if by_default else None)
         assert response["types"]["score"] == "float32"
-    for name in ("later", "aio", "parameters"):
+    assert [said[f"none {in_bytes}"]["outputs"] for in_bytes in (True, False)] == [NONE, NONE]
+    for name in ("plain", "later", "aio", "parameters"):
         check_outputs(server, name, said[name]["outputs"])
     assert said["aio"]["id"] == "aio"
     assert said["refused"] == {
@@ -83,6 +72,7 @@ def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -
             "400",
             "output 'x': there is none; there are score, decision, event_id, decision_id",
         ],
+        "datatype": ["400", "input 'features': must be FP32 or FP64, not INT64"],
         "class": [
             "400",
             "output 'score': the parameter classification is of an extension that is not spoken",
@@ -96,8 +86,8 @@ def test_triton_s_client_is_served(served: tuple[World, Server], python: Path) -
     assert sorted(logged) == [event["payment"] for event in EVENTS]
 
 
-def test_kserve_s_client_is_served(served: tuple[World, Server], python: Path) -> None:
-    _, server = served
+def test_kserve_s_client_is_served(shared: tuple[World, Server], python: Path) -> None:
+    _, server = shared
     said = told(python, "kserve_rest.py", server)
     assert (said["live"], said["ready"], said["models ready"]) == (True, True, [True, False])
     answered = {name: value for name, value in said.items() if name.startswith(("features", "events"))}
@@ -105,6 +95,8 @@ def test_kserve_s_client_is_served(served: tuple[World, Server], python: Path) -
     for name, response in (answered | {"features, some": said["outputs"]}).items():
         assert (response["id"], response["model_name"]) == ("7", "example")
         check_outputs(server, name, response["outputs"])
+    assert [said[f"none {in_bytes}"]["outputs"] for in_bytes in (True, False)] == [NONE, NONE]
     refused = said["refused"]
+    assert refused["output"].startswith("output 'x': there is none")
     assert refused["model"].startswith("no model 'other' is deployed here; 'example' is, '404 Not Found'")
     assert refused["input"].startswith("input 'features': has the shape [1, 2]")

@@ -18,9 +18,9 @@ from mlops.records import read_decisions
 from mlops.signing import PUBLIC_KEY
 from serving.protocols import mlflow as spoken
 from tests.serving.example import FEATURES, Server, World, payment, payments
+from tests.serving.protocols.asking import ROWS
 
 NAMES = FEATURES.names
-ROWS = [[0.5 * n + m for m in range(len(NAMES))] for n in range(3)]
 
 
 @pytest.fixture

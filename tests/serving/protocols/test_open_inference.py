@@ -1,9 +1,8 @@
-"""The Open Inference Protocol's routes, in this process: what they answer, and what they refuse and how."""
+"""Scoring by the Open Inference Protocol, in this process: features and events in, in JSON and bytes, tensors out."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from mlops.api_keys import create_key
 from mlops.records import read_decisions
 from serving.protocols.binary import DTYPES
 from tests.serving.example import FEATURES, World, payment, payments
@@ -21,19 +19,6 @@ from tests.serving.test_plain import FEATURES as AREA
 from tests.serving.test_plain import RENT
 
 ROWS = np.random.default_rng(3).uniform(0, 5, (4, WIDTH)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Worker]]:
-    world = World(tmp_path_factory.mktemp("v2"))
-    world.deploy("1", world.bundle())
-    with working(world) as worker:
-        yield world, worker
-
-
-@pytest.fixture
-def worker(shared: tuple[World, Worker]) -> Worker:
-    return shared[1]
 
 
 def outputs(body: dict[str, Any]) -> dict[str, Any]:
@@ -50,90 +35,13 @@ def unframed(body: bytes, headers: Any) -> tuple[dict[str, Any], bytes]:
     return msgspec.json.decode(body[:length]), body[length:]
 
 
-def test_the_server_and_the_model_say_what_they_are(worker: Worker) -> None:
-    assert worker.get("/v2") == (
-        200,
-        {"name": "mlops-serving", "version": "1.0", "extensions": ["binary_tensor_data"]},
-    )
-    assert worker.get("/v2/health/live") == (200, {"live": True})
-    for path in ("/v2/models/example", "/v2/models/example/versions/1"):
-        status, said = worker.get(path)
-        assert (status, said["name"], said["versions"], said["platform"]) == (
-            200,
-            "example",
-            ["1"],
-            "onnxruntime_onnx",
-        )
-        first, *rest = said["inputs"]
-        assert (first["name"], first["datatype"], first["shape"]) == ("features", "FP32", [-1, WIDTH])
-        assert {i["name"]: i["datatype"] for i in rest} == {
-            "payment": "INT64",
-            "at": "BYTES",
-            "card": "INT64",
-            "shop": "INT64",
-            "amount": "FP64",
-            "items": "INT64",
-            "abroad": "BOOL",
-            "note": "BYTES",
-        }
-        assert [i["name"] for i in rest if i["parameters"]["nullable"]] == ["items", "abroad", "note"]
-        assert said["outputs"] == [
-            {"name": "score", "datatype": "FP32", "shape": [-1]},
-            {"name": "decision", "datatype": "BYTES", "shape": [-1]},
-            {"name": "event_id", "datatype": "INT64", "shape": [-1]},
-            {"name": "decision_id", "datatype": "BYTES", "shape": [-1]},
-        ]
-
-
-def test_it_is_ready_when_the_service_is(world: World) -> None:
-    paths = {
-        "/v2/health/ready": {},
-        "/v2/models/example/ready": {"name": "example"},
-        "/v2/models/example/versions/1/ready": {"name": "example"},
-    }
-    with working(world) as worker:
-        # A worker without its clockwork does not follow the pointer, which is a reason not to be ready.
-        for path, named in paths.items():
-            assert worker.get(path) == (503, {**named, "ready": False})
-        worker.state.following = worker.loop.create_task(worker.state.follower.follow())
-        for path, named in paths.items():
-            assert worker.get(path) == (200, {**named, "ready": True})
-        worker.state.draining = True
-        assert [worker.get(path)[0] for path in paths] == [503] * 3
-        worker.state.following.cancel()
-
-
-@pytest.mark.parametrize("path", ["", "/ready", "/infer"])
-@pytest.mark.parametrize(
-    ("model", "said"),
-    [
-        ("other", "no model 'other' is deployed here; 'example' is"),
-        ("example/versions/2", "version '2' of 'example' is not deployed; '1' is"),
-        ("other/versions/1", "no model 'other' is deployed here; 'example' is"),
-    ],
-)
-def test_another_model_or_version_is_not_found(worker: Worker, path: str, model: str, said: str) -> None:
-    method = "POST" if path == "/infer" else "GET"
-    response = worker.request(method, f"/v2/models/{model}{path}", b"")
-    assert (response.status, msgspec.json.decode(response.body)) == (404, {"error": said})
-
-
-def test_before_a_model_is_deployed_it_is_said_when_to_ask_again(tmp_path: Any) -> None:
-    with working(World(tmp_path)) as worker:
-        response = worker.request("POST", INFER, {"inputs": []})
-        assert response.status == 503
-        assert "no model is deployed yet" in msgspec.json.decode(response.body)["error"]
-        assert response.headers == {b"retry-after": b"1"}
-        assert worker.get("/v2/health/ready")[0] == 503
-
-
 @pytest.mark.parametrize("path", [INFER, "/v2/models/example/versions/1/infer"])
 @pytest.mark.parametrize("nested", [True, False])
 @pytest.mark.parametrize("datatype", ["FP32", "FP64"])
 def test_features_in_json_get_the_model_s_scores(
-    shared: tuple[World, Worker], path: str, nested: bool, datatype: str
+    at_work: tuple[World, Worker], path: str, nested: bool, datatype: str
 ) -> None:
-    world, worker = shared
+    world, worker = at_work
     before = len(list(read_decisions(world.decisions)))
     data = ROWS.tolist() if nested else ROWS.ravel().tolist()
     asked = {"id": "7", "inputs": [features(data, [4, WIDTH], datatype)], "model_name": "tolerated"}
@@ -183,8 +91,8 @@ def test_features_by_name_are_taken_too(worker: Worker) -> None:
     assert (status, outputs(body)["score"]) == (200, predicted(worker, ROWS))
 
 
-def test_events_are_counted_decided_and_logged(shared: tuple[World, Worker]) -> None:
-    world, worker = shared
+def test_events_are_counted_decided_and_logged(at_work: tuple[World, Worker]) -> None:
+    world, worker = at_work
     events = payments(range(5000, 5003))
     status, body = worker.post(INFER, {"inputs": columns(events)})
     assert status == 200
@@ -258,8 +166,10 @@ def test_outputs_are_those_that_are_asked_for_and_each_as_it_is_asked_for(worker
 
 
 def test_no_rows_have_no_results(worker: Worker) -> None:
-    status, body = worker.post(INFER, {"inputs": [features([], [0, WIDTH])]})
-    assert (status, outputs(body)) == (200, {"score": [], "decision": []})
+    in_bytes = {"parameters": {"binary_data_size": 0}, "data": None}  # null as KServe's client sends it
+    for none in (features([], [0, WIDTH]), features([], [0, WIDTH]) | in_bytes):
+        status, body = worker.post(INFER, {"inputs": [none]})
+        assert (status, outputs(body)) == (200, {"score": [], "decision": []})
     given = {"name": "payment", "datatype": "INT64", "shape": [0], "data": []}
     status, body = worker.post(INFER, {"inputs": [given], "outputs": [{"name": "decision_id"}]})
     assert (status, outputs(body)) == (200, {"decision_id": []})
@@ -272,41 +182,12 @@ def test_an_event_that_contradicts_another_is_409(worker: Worker) -> None:
     assert "another event came before" in body["error"]
 
 
-def test_nothing_is_counted_where_an_output_is_refused(shared: tuple[World, Worker]) -> None:
-    world, worker = shared
+def test_nothing_is_counted_where_an_output_is_refused(at_work: tuple[World, Worker]) -> None:
+    world, worker = at_work
     before = len(list(read_decisions(world.decisions)))
     inputs = columns([payment(5500)])
     assert worker.post(INFER, {"inputs": inputs, "outputs": [{"name": "x"}]})[0] == 400
     assert len(list(read_decisions(world.decisions))) == before
-
-
-def test_a_key_is_asked_for_but_for_health(world: World) -> None:
-    key = {"Authorization": f"Bearer {create_key(world.home / 'keys.json', 'till', ['score'])}"}
-    with working(world, keys=world.home / "keys.json") as worker:
-        for method, path in (("POST", INFER), ("GET", "/v2/models/example")):
-            refused = worker.request(method, path)
-            assert (refused.status, list(msgspec.json.decode(refused.body))) == (401, ["error"])
-            assert refused.headers is not None and b"www-authenticate" in refused.headers
-        assert worker.request("POST", INFER, {"inputs": [features(ROWS.tolist())]}, key).status == 200
-        assert worker.get("/v2/models/example/ready")[0] == 503  # it has no clockwork
-
-
-@pytest.mark.parametrize(
-    "path", ["/v2/", "/v2/models", "/v2/models/", "/v2/models//infer", "/v2/models/{/infer/x"]
-)
-def test_other_paths_are_not_found(worker: Worker, path: str) -> None:
-    assert worker.get(path)[0] == 404
-
-
-def test_a_name_may_look_like_a_part_of_a_path(worker: Worker) -> None:
-    for name in ("{", "{name}", "versions", "ready"):
-        assert "no model" in worker.get(f"/v2/models/{name}")[1]["error"]
-
-
-def test_a_method_that_is_not_there_is_said(worker: Worker) -> None:
-    response = worker.request("GET", INFER)
-    assert (response.status, response.headers) == (405, {b"allow": b"POST"})
-    assert msgspec.json.decode(response.body) == {"error": "GET is not allowed here"}
 
 
 def test_an_event_that_comes_again_after_a_swap_has_the_version_that_answered_it(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,18 +12,9 @@ from hypothesis import strategies as st
 
 from serving.protocols.binary import DTYPES
 from serving.scoring_routes import MAX_ROWS
-from tests.serving.example import FEATURES, World, payment
+from tests.serving.example import FEATURES, payment
 from tests.serving.protocols.asking import INFER, LENGTH, WIDTH, columns, features, framed
-from tests.serving.protocols.worker import Worker, working
-
-
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    world = World(tmp_path_factory.mktemp("v2"))
-    world.deploy("1", world.bundle())
-    with working(world) as worker:
-        yield worker
-
+from tests.serving.protocols.worker import Worker
 
 ONE = features([[1.0] * WIDTH])
 SIZE = {"binary_data_size": 4 * WIDTH}
@@ -99,6 +89,56 @@ def test_what_does_not_fit_is_said_and_is_400(worker: Worker, request_: Any, sai
     body = msgspec.json.decode(response.body)
     assert (response.status, response.type, list(body)) == (400, b"application/json", ["error"])
     assert said in body["error"]
+
+
+def doubled(request: Any, member: str) -> bytes:
+    """The request as JSON, in which the last of these members stands once more."""
+    head, named, rest = json.dumps(request).rpartition(f'"{member}": ')
+    _, end = json.JSONDecoder().raw_decode(rest)
+    return f"{head}{named}{rest[:end]}, {named}{rest}".encode()
+
+
+@pytest.mark.parametrize(
+    ("member", "request_"),
+    [
+        ("id", {"id": "7", "inputs": [ONE]}),
+        ("inputs", {"inputs": [ONE]}),
+        ("shape", {"inputs": [ONE]}),
+        ("data", {"inputs": [ONE]}),
+        ("data", {"inputs": columns([payment(1)])}),
+        ("note", {"inputs": [ONE], "parameters": {"note": 1}}),
+        (
+            "binary_data",
+            {"inputs": [ONE], "outputs": [{"name": "score", "parameters": {"binary_data": True}}]},
+        ),
+        ("model_name", {"model_name": "example", "inputs": [ONE]}),
+        ("unlisted", {"unlisted": {"a": 1}, "inputs": [ONE]}),
+    ],
+)
+def test_a_member_that_is_there_twice_is_refused(worker: Worker, member: str, request_: Any) -> None:
+    assert worker.request("POST", INFER, request_).status in (200, 409)
+    response = worker.request("POST", INFER, doubled(request_, member))
+    assert response.status == 400
+    assert msgspec.json.decode(response.body) == {"error": f"{member}: is there twice; leave one out"}
+
+
+def test_a_member_that_is_written_in_two_ways_is_there_twice(worker: Worker) -> None:
+    body = msgspec.json.encode({"inputs": [ONE]}).replace(b'"shape":', b'"shap\\u0065":[1,1],"shape":')
+    response = worker.request("POST", INFER, body)
+    assert msgspec.json.decode(response.body) == {"error": "shape: is there twice; leave one out"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"inputs": columns([payment(2, at="2024-03-05T10:00:00Z")]), "more": {"id": ["x", {"id": '"'}]}},
+        {"id": 'the "seventh"', "inputs": [ONE], "outputs": None, "parameters": {"a": {"b": ["c", None]}}},
+        {"model_name": None, "inputs": [ONE], "outputs": [{"name": "score", "parameters": None}]},
+    ],
+)
+def test_what_is_there_once_is_taken_however_it_is_written(worker: Worker, request_: Any) -> None:
+    assert worker.request("POST", INFER, request_).status == 200
+    assert worker.request("POST", INFER, json.dumps(request_, indent=1).encode()).status == 200
 
 
 @pytest.mark.parametrize(

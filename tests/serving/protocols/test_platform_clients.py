@@ -12,20 +12,17 @@ import pytest
 from serving.app import ROUTES
 from serving.platforms import KEY_TEXT
 from tests.serving.example import FEATURES, ROOT, Server, World, payments
-from tests.serving.protocols.environments import CLIENTS, installed, said_by
+from tests.serving.protocols.asking import ROWS
+from tests.serving.protocols.environments import CLIENTS, said_by
 
 pytestmark = pytest.mark.system  # the clients are installed
 
-ROWS = [[0.5 * n + m for m in range(len(FEATURES.names))] for n in range(3)]
 EVENTS = payments(range(7000, 7003))
 ASKED = {"rows": ROWS, "events": EVENTS}
 ENDPOINT = "/v1/projects/p/locations/europe-west4/endpoints/17:predict"
+VERTEX = ROOT / "infra" / "vertex" / "deploy.py"
+GIVEN = ("--project", "p", "--location", "europe-west4", "--image", "registry/fraud@sha256:0", "--print")
 PATHS = {(route.method, route.path) for route in ROUTES}
-
-
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("platforms"), "platforms.txt")
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +59,7 @@ def test_vertex_s_client_reads_what_it_is_answered(python: Path, server: Server)
 
 
 def test_vertex_s_client_has_every_field_of_what_is_deployed(python: Path) -> None:
-    given = ("--project", "p", "--location", "europe-west4", "--image", "registry/fraud@sha256:0", "--print")
-    upload, create, deploy = said_by(python, ROOT / "infra" / "vertex" / "deploy.py", *given)
+    upload, create, deploy = said_by(python, VERTEX, *GIVEN)
     container = upload["model"]["container_spec"]
     assert ("POST", container["predict_route"]) in PATHS
     assert ("GET", container["health_route"]) in PATHS
@@ -71,8 +67,16 @@ def test_vertex_s_client_has_every_field_of_what_is_deployed(python: Path) -> No
     assert container["env"] == [{"name": "MLOPS_SERVING_TRUST_NETWORK", "value": "true"}]
     assert create["endpoint"]["display_name"] == "fraud"
     assert deploy["deployed_model"]["dedicated_resources"]["max_replica_count"] == 1
-    shared = said_by(python, ROOT / "infra" / "vertex" / "deploy.py", *given, "--store", "redis://r:6379")
-    assert shared[2]["deployed_model"]["dedicated_resources"]["max_replica_count"] == 4
+
+
+def test_vertex_s_replicas_share_a_store_whose_password_is_not_printed(
+    python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_STORE", "rediss://fraud:s3cret@r:6379")
+    upload, _, deploy = said_by(python, VERTEX, *GIVEN)
+    told = {item["name"]: item["value"] for item in upload["model"]["container_spec"]["env"]}
+    assert told["MLOPS_STORE"] == "$MLOPS_STORE"
+    assert deploy["deployed_model"]["dedicated_resources"]["max_replica_count"] == 4
 
 
 def test_azure_s_sdk_reads_its_files_and_the_routes_are_there(python: Path) -> None:
@@ -89,6 +93,16 @@ def test_azure_s_sdk_reads_its_files_and_the_routes_are_there(python: Path) -> N
     assert f"environment_variables.{KEY_TEXT}=" in (ROOT / "infra/azureml/deployment.yml").read_text()
 
 
+def test_azure_s_sdk_leaves_the_store_s_secret_in_the_key_vault(python: Path) -> None:
+    secret = "${{keyvault:https://VAULT.vault.azure.net/secrets/NAME/VERSION}}"
+    documented = (ROOT / "docs" / "protocols.md").read_text()
+    assert f"environment_variables.MLOPS_STORE='{secret}'" in documented
+    name = "environment_variables.MLOPS_STORE"
+    said = said_by(python, CLIENTS / "azure_ml.py", ROOT / "infra" / "azureml", name, secret)
+    told = said["deployment"]["properties"]["environmentVariables"]
+    assert told == {"MLOPS_STORE": secret, "MLOPS_SERVING_TRUST_NETWORK": "true"}
+
+
 def test_azure_s_sdk_would_have_told_of_a_field_that_it_does_not_know(python: Path, tmp_path: Path) -> None:
     for path in (ROOT / "infra" / "azureml").iterdir():
         text = path.read_text().replace("readiness_probe:", "readyness_probe:")
@@ -97,18 +111,13 @@ def test_azure_s_sdk_would_have_told_of_a_field_that_it_does_not_know(python: Pa
         said_by(python, CLIENTS / "azure_ml.py", tmp_path)
 
 
-@pytest.fixture(scope="module")
-def kserve(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return installed(tmp_path_factory.mktemp("kserve"), "clients.txt")
-
-
-def test_kserve_s_models_have_every_field_of_its_files(kserve: Path) -> None:
+def test_kserve_s_models_have_every_field_of_its_files(python: Path) -> None:
     files = sorted((ROOT / "infra" / "kserve").glob("*.yaml"))
     assert len(files) == 2
-    assert said_by(kserve, CLIENTS / "kserve_models.py", *files) == []
+    assert said_by(python, CLIENTS / "kserve_models.py", *files) == []
 
 
-def test_kserve_s_models_would_have_told_of_what_does_not_fit(kserve: Path, tmp_path: Path) -> None:
+def test_kserve_s_models_would_have_told_of_what_does_not_fit(python: Path, tmp_path: Path) -> None:
     text = (ROOT / "infra" / "kserve" / "serving-runtime.yaml").read_text()
     for right, wrong in (
         ("protocolVersions:", "protocols:"),
@@ -118,6 +127,6 @@ def test_kserve_s_models_would_have_told_of_what_does_not_fit(kserve: Path, tmp_
         assert right in text
         text = text.replace(right, wrong)
     (tmp_path / "runtime.yaml").write_text(text)
-    said = "\n".join(said_by(kserve, CLIENTS / "kserve_models.py", tmp_path / "runtime.yaml"))
+    said = "\n".join(said_by(python, CLIENTS / "kserve_models.py", tmp_path / "runtime.yaml"))
     for field in ("spec.protocols: is unknown", "ports[0].port: is unknown", "runAsUser"):
         assert field in said

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serving.example import FEATURES, World, payment
-from tests.serving.protocols.worker import Worker, working
+from tests.serving.example import FEATURES, payment
+from tests.serving.protocols.worker import Worker
 
 NAMES = (*payment(1), *FEATURES.names, "", "columns", "data")
 CELLS = st.one_of(
@@ -40,14 +38,6 @@ TYPES = st.one_of(
 )
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    world = World(tmp_path_factory.mktemp("fuzz"))
-    world.deploy("1", world.bundle())
-    with working(world) as worker:
-        yield worker
-
-
 def check(worker: Worker, path: str, body: bytes, headers: dict[str, str]) -> None:
     response = worker.request("POST", path, body, headers)
     assert response.status in (200, 406, 409, 415, 422), (response.status, response.body, body)
@@ -56,13 +46,13 @@ def check(worker: Worker, path: str, body: bytes, headers: dict[str, str]) -> No
         assert msgspec.json.decode(response.body)["detail"]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None)
 @given(body=BODY, path=st.sampled_from(["/invocations", "/predict", "/score"]))
 def test_any_json_is_answered_or_refused(worker: Worker, body: Any, path: str) -> None:
     check(worker, path, json.dumps(body).encode(), {})
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None)
 @given(
     lines=st.one_of(LINES.map(str.encode), st.binary(max_size=40)), accept=st.sampled_from(["", "text/csv"])
 )
@@ -70,7 +60,7 @@ def test_any_csv_is_answered_or_refused(worker: Worker, lines: bytes, accept: st
     check(worker, "/invocations", lines, {"content-type": "text/csv", "accept": accept})
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None)
 @given(type_=TYPES, accept=TYPES)
 def test_any_header_is_answered_or_refused(worker: Worker, type_: str, accept: str) -> None:
     check(worker, "/invocations", b"1,2", {"content-type": type_, "accept": accept})

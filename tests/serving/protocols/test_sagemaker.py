@@ -10,9 +10,9 @@ import pytest
 
 from mlops.records import read_decisions
 from tests.serving.example import FEATURES, Server, World, payment, payments
+from tests.serving.protocols.asking import ROWS
 
 NAMES = FEATURES.names
-ROWS = [[0.5 * n + m for m in range(len(NAMES))] for n in range(3)]
 CSV = {"content-type": "text/csv"}
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from serving.protocols.vertex import aliases
-from tests.serving.example import FEATURES, Server, World, payment, payments
+from tests.serving.example import Server, World, payment, payments
+from tests.serving.protocols.asking import ROWS
 
-ROWS = [[0.5 * n + m for m in range(len(FEATURES.names))] for n in range(3)]
 DEFAULT = "/v1/endpoints/17/deployedModels/42"
 """What both routes are where a model was uploaded without any (with `:predict`, and without)."""
 
@@ -52,6 +52,9 @@ def test_a_route_that_the_service_has_is_left_as_it_is(world: World) -> None:
     with world.server(env=os.environ | asked) as server:
         assert server.get("/readyz").body["status"] == "ready"
         assert server.post("/v1/score", payment(1)).body["event_id"] == 1
+        refused = server.post("/v1/score", {"instances": [payment(2)]})
+        assert (refused.status, refused.body["field"]) == (422, "payment")
+        assert server.post("/predict", {"instances": [payment(2)]}).status == 200
 
 
 def test_without_its_variables_there_are_no_other_paths() -> None:

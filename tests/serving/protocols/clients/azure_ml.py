@@ -1,6 +1,6 @@
 """Read the files of infra/azureml with Azure Machine Learning's own SDK; print what it sends the service.
 
-Args: the folder.
+Args: the folder, and what is set in the deployment as by `az … --set`: names, each with its value behind it.
 """
 
 import json
@@ -14,7 +14,10 @@ logging.disable(logging.WARNING)
 folder = Path(sys.argv[1])
 endpoint = load_online_endpoint(folder / "endpoint.yml")
 environment = load_environment(folder / "environment.yml")
-deployment = load_online_deployment(folder / "deployment.yml")
+deployment = load_online_deployment(
+    folder / "deployment.yml",
+    params_override=[{name: value} for name, value in zip(sys.argv[2::2], sys.argv[3::2], strict=True)],
+)
 print(
     json.dumps(
         {

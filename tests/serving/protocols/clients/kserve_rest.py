@@ -57,7 +57,13 @@ async def main(url: str, asked: dict[str, Any]) -> dict[str, Any]:
         outputs = [RequestedOutput("score", {"binary_data": True}), RequestedOutput("decision")]
         sent = request(asked["features"], True, request_outputs=outputs)
         told["outputs"] = read(await client.infer(url, sent, model_name=NAME))
+        width = len(asked["features"][0]["data"][0])
+        none = [{"name": "features", "datatype": "FP32", "data": np.empty((0, width))}]
+        for in_bytes in (True, False):
+            told[f"none {in_bytes}"] = read(await client.infer(url, request(none, in_bytes), model_name=NAME))
+        unknown = request(asked["features"], True, request_outputs=[RequestedOutput("x")])
         told["refused"] = {
+            "output": await refused(client.infer(url, unknown, model_name=NAME)),
             "model": await refused(client.infer(url, request(asked["features"], True), model_name="other")),
             "input": await refused(client.infer(url, request(asked["misfit"], False), model_name=NAME)),
         }

@@ -68,6 +68,11 @@ def main(url: str, asked: dict[str, Any]) -> dict[str, Any]:
                 result = client.infer(NAME, inputs, model_version="1", outputs=outputs)
                 told[f"{kind} {in_bytes} {binary}"] = read(result)
     features = tensors(http, asked["features"], True)
+    none = http.InferInput("features", [0, len(asked["features"][0]["data"][0])], "FP32")
+    for in_bytes in (True, False):
+        none.set_data_from_numpy(np.empty(none.shape(), np.float32), binary_data=in_bytes)
+        told[f"none {in_bytes}"] = read(client.infer(NAME, [none]))
+    told["plain"] = read(client.infer(NAME, features, response_compression_algorithm="gzip"))
     told["later"] = read(client.async_infer(NAME, features).get_result())
     told["aio"] = asyncio.run(asynchronously(url, asked["features"]))
     told["parameters"] = read(
@@ -77,6 +82,9 @@ def main(url: str, asked: dict[str, Any]) -> dict[str, Any]:
         "model": refused(client.infer, "other", features),
         "version": refused(client.infer, NAME, features, model_version="2"),
         "output": refused(client.infer, NAME, features, outputs=[http.InferRequestedOutput("x")]),
+        "datatype": refused(
+            client.infer, NAME, tensors(http, [asked["features"][0] | {"datatype": "INT64"}], False)
+        ),
         "class": refused(
             client.infer, NAME, features, outputs=[http.InferRequestedOutput("score", class_count=2)]
         ),
