@@ -14,6 +14,7 @@ import pytest
 
 from mlops.contract import load_use_case
 from mlops.settings import Settings
+from mlops.signing import PRIVATE_KEY
 from mlops.storage import read_json
 from mlops.tables import read_feature_table
 from monitoring.results import MonitorResult
@@ -127,6 +128,7 @@ def test_kubeflow_run_again_trains_nothing_anew_deploys_nothing_and_monitors_wha
     assert sent.failed == 0 and sent.events > 500
     runs = registry.history(settings)
     aside = settings.bundles.rename(home / "aside")  # what the cache answers with lies in its artifacts
+    (settings.keys / PRIVATE_KEY).unlink()  # only training gets it
 
     ran = by_kubeflow(home, month, "monitor=true", "monitor_as_of=2018-05-02")
 
@@ -146,6 +148,9 @@ def test_kubeflow_run_again_trains_nothing_anew_deploys_nothing_and_monitors_wha
     concluded = json.loads(ran.stdout)
     assert concluded["monitored"] == f"2018-04-25 to {DAY}"
     assert concluded["release"] == "the gate refused all 2 candidates"
+    assert before.champion is not None
+    lifecycle.fill_store(settings, before.champion[0])
+    assert lifecycle.promote(settings, before.champion[0]).champion.version == before.champion[0]
 
 
 def test_the_command_line_runs_the_steps_of_the_lifecycle_themselves() -> None:
