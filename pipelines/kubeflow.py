@@ -13,7 +13,7 @@ what it holds; those that are long know themselves what they have done already.
 from pathlib import Path
 from typing import Any
 
-from kfp import compiler, dsl  # type: ignore[import-untyped]
+from kfp import compiler, dsl
 
 from mlops.storage import replace_file
 from pipelines import kubeflow_components as components

@@ -38,7 +38,7 @@ from training.results import TrainResult
 from training.tasks.classification import ClassificationEvaluation
 
 if TYPE_CHECKING:
-    from kfp.dsl import (  # type: ignore[import-untyped]
+    from kfp.dsl import (
         HTML,
         Artifact,
         ClassificationMetrics,

@@ -7,8 +7,8 @@ imported, and so are no strings.
 
 from typing import Any
 
-from kfp import dsl  # type: ignore[import-untyped]
-from kfp.dsl import (  # type: ignore[import-untyped]
+from kfp import dsl
+from kfp.dsl import (
     HTML,
     Artifact,
     ClassificationMetrics,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from kfp import kubernetes  # type: ignore[import-untyped]
+from kfp import kubernetes
 
 from mlops.errors import ConfigError
 from pipelines.kubeflow_components import IMAGE

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 import yaml
-from kfp import Client, local  # type: ignore[import-untyped]
-from kfp_server_api.exceptions import ApiException  # type: ignore[import-untyped]
+from kfp import Client, local
+from kfp_server_api.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from mlops.errors import ConfigError, MlopsError, SetupError
