@@ -2,7 +2,7 @@
 
 A report tells only of tests that were chosen. Which ones there are is read from the test files themselves, so that one
 that was deselected, renamed or deleted is missed instead of forgotten. Tests that a file makes while it is imported
-(Hypothesis' state machines) are not seen in it; parameters are counted as they ran.
+(Hypothesis' state machines) are not seen in it. Of a test's parameters those that ran are counted.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ def named_tests(root: Path, selector: str) -> tuple[Named, ...]:
 
     Raises:
         ConfigError: there is no such test.
+        InputError: a file cannot be parsed.
     """
     place, *inner = selector.split("::")
     path = root / place
@@ -124,7 +125,10 @@ def named_tests(root: Path, selector: str) -> tuple[Named, ...]:
 
 def _tests_in(file: Path, place: str) -> Iterator[Named]:
     """Every test function of a file, also those in classes, as pytest would collect them."""
-    tree = ast.parse(file.read_bytes(), place)
+    try:
+        tree = ast.parse(file.read_bytes(), place)
+    except SyntaxError as error:
+        raise InputError(f"is no Python: {error.msg}", where=f"{place}:{error.lineno}") from None
     module = place.removesuffix(".py").replace("/", ".")
     yield from _within(tree.body, place, module, _module_marks(tree))
 

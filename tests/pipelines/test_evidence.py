@@ -131,3 +131,9 @@ def test_a_file_that_is_no_report_is_named(tmp_path: Path, text: str) -> None:
 def _report(path: Path, child: str, time: str = "2026-01-01T00:00:00+00:00") -> None:
     case = f'<testcase classname="tests.test_good.TestThings" name="test_inside">{child}</testcase>'
     path.write_text(f'<testsuites><testsuite timestamp="{time}">{case}</testsuite></testsuites>')
+
+
+def test_a_test_file_that_is_broken_is_named(tmp_path: Path) -> None:
+    (tmp_path / "test_cut.py").write_text("def test_one():\n    (\n")
+    with pytest.raises(InputError, match=r"test_cut\.py:2: is no Python"):
+        named_tests(tmp_path, "test_cut.py")
