@@ -12,7 +12,7 @@ TARGET ?= serving
 BASE ?= origin/main
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-system prove bench images up down lint audit format lock wheelhouse doctor clean coverage docs hooks model-report retrain publish index sign deploy smoke roll-back nightly nightly-tell
+.PHONY: help setup demo serve test test-system prove bench images up down lint audit format lock wheelhouse doctor clean coverage docs evidence hooks model-report retrain publish index sign deploy smoke roll-back nightly nightly-tell
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,9 @@ coverage: setup ## the tests of the first tier with their coverage; writes runs/
 
 docs: setup ## the documents: links lead somewhere, generated pages are current
 	@$(BIN)/python -m pytest tests/docs $(ARGS)
+
+evidence: setup ## write docs/qualifications.md from the tests' reports in runs/tests (ARGS=--check: compare)
+	@$(BIN)/python docs/qualifications.py $(ARGS)
 
 lint: setup ## ruff, mypy, zizmor on the workflows, and whether the lock files are current
 	@echo "ruff check"; $(BIN)/ruff check
