@@ -12,12 +12,9 @@ it was: see `pipelines.prefect_results`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 from prefect import Flow, flow
@@ -25,28 +22,24 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Completed
-from prefect.task_runners import ProcessPoolTaskRunner
 
 from mlops.contract import Effort
-from mlops.errors import BundleError, MlopsError
+from mlops.errors import MlopsError
 from mlops.quiet import telemetry_off
 from mlops.settings import Settings
-from mlops.signature import verify
-from mlops.signing import PUBLIC_KEY
 from mlops.storage import one_writer
 from pipelines import spark
-from pipelines.lifecycle import Release, candidates, conclude, default_training_day, those_trained
+from pipelines.lifecycle import candidates, conclude, default_training_day
 from pipelines.prefect_tasks import step
+from pipelines.prefect_training import compete
 from pipelines.retrain import first_training_day, regular_request
 from pipelines.watching import live_tables
-from training.results import TrainResult
 
 __all__ = ["RETRAIN_DUE", "features", "home_resource", "lifecycle", "monitor", "retrain"]
 
 RETRAIN_DUE = "mlops.drift.retrain-due"
 _BEGUN_AT_MOST = 5  # what kills a run so often would kill it again
 _DAY_S = 24 * 3600
-_processes: ProcessPoolTaskRunner = ProcessPoolTaskRunner(max_workers=2)  # of trainings, one thread each
 
 
 def home_resource(settings: Settings) -> str:
@@ -73,10 +66,10 @@ def _home() -> Iterator[Settings]:
             spark.stop()
 
 
-def _conclude(_: Flow[..., Any], run: FlowRun, state: State[Any]) -> None:
-    """Say in the home how a run ended."""
+def _conclude(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Say in the home how a run ended. One that crashed has not: it is begun again."""
     error = "" if state.is_completed() else state.message or ""
-    conclude(Settings.from_env(), run=run.name, state=state.type.value, error=error)
+    conclude(Settings.from_env(), run=flow_run.name, state=state.type.value, error=error)
 
 
 @flow(timeout_seconds=_DAY_S, persist_result=False)
@@ -101,7 +94,7 @@ def monitor(as_of: date | None = None, against: date | None = None) -> None:
             emit_event(RETRAIN_DUE, {"prefect.resource.id": home_resource(settings)}, payload=payload)
 
 
-@flow(task_runner=_processes, timeout_seconds=_DAY_S, persist_result=False)
+@flow(timeout_seconds=_DAY_S, persist_result=False)
 def retrain(as_of: date | None = None, regularly: bool = False, seed: int = 0) -> State[None]:
     """Act on monitoring's request if one is due, or `regularly` without: train on what was served, judge, register."""
     with _home() as settings:
@@ -114,19 +107,17 @@ def retrain(as_of: date | None = None, regularly: bool = False, seed: int = 0) -
         step(settings, "compute_live_features")(settings, date.fromisoformat(request.train_from))
         names, first_day = candidates(settings), first_training_day(settings, request)
         table = live_tables(settings).features
-        release = _compete(settings, names, first_day, table=table, seed=seed)
+        release = compete(settings, names, first_day, table=table, seed=seed)
         if due is not None:
             step(settings, "close_request")(settings.monitoring)
         return Completed(message=release.sentence)
 
 
 @flow(
-    task_runner=_processes,
     timeout_seconds=_DAY_S,
     persist_result=False,
     on_completion=[_conclude],
     on_failure=[_conclude],
-    on_crashed=[_conclude],
 )
 def lifecycle(
     events: str,
@@ -143,49 +134,8 @@ def lifecycle(
         step(settings, "update_features")(settings)
         first_day = train_from or default_training_day(settings)
         names = candidates(settings, effort=effort, only=only or ())
-        release = _compete(settings, names, first_day, seed=seed, effort=effort)
+        release = compete(settings, names, first_day, seed=seed, effort=effort)
         if release.version is not None:
             step(settings, "fill_store")(settings, release.version)
             step(settings, "promote")(settings, release.version)
         return Completed(message=release.sentence)
-
-
-def _compete(
-    settings: Settings,
-    names: Sequence[str],
-    first_day: date | None,
-    *,
-    table: Path | None = None,
-    seed: int = 0,
-    effort: Effort = "quick",
-) -> Release:
-    """Train candidates side by side, hold each against the gate, enter all into the registry, and show it."""
-    spark.stop()  # its memory is theirs now
-    details: dict[str, Any] = {"table": table, "seed": seed, "effort": effort}
-    train, judge = step(settings, "train_one"), step(settings, "judge")
-    try:
-        begun = {name: train.submit(settings, name, first_day, **details) for name in names}
-        results = those_trained({name: future.result for name, future in begun.items()})
-        gone = [result.name for result in results if not _is_there(settings, result)]
-        if gone:  # another training of the same days has taken its place
-            anew = train.with_options(refresh_cache=True)
-            begun |= {name: anew.submit(settings, name, first_day, **details) for name in gone}
-            results = those_trained({result.name: begun[result.name].result for result in results})
-        judged = [judge.submit(settings, result, table=table) for result in results]
-        verdicts = [future.result() for future in judged]
-    except BrokenProcessPool:
-        raise SystemExit("a process of a training was killed") from None  # so the run counts as crashed
-    release: Release = step(settings, "register")(settings, list(results), verdicts)
-    step(settings, "show_candidates")(settings, list(results))
-    step(settings, "show_gate")(release)
-    return release
-
-
-def _is_there(settings: Settings, result: TrainResult) -> bool:
-    """Whether the bundle and the scores that were kept of a training still lie where it put them."""
-    try:
-        bundle = verify(result.bundle, settings.keys / PUBLIC_KEY).digest
-        scores = hashlib.sha256(result.evaluation.read_bytes()).hexdigest()
-    except (BundleError, FileNotFoundError):
-        return False
-    return (bundle, scores) == (result.digest, result.evaluation_digest)

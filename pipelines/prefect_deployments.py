@@ -19,14 +19,13 @@ from uuid import UUID
 
 import msgspec
 from prefect import Flow
-from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.events import EventTrigger
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, RunDeployment
-from prefect.events.schemas.automations import Posture
+from prefect.events.schemas.automations import AutomationCore, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron
@@ -42,6 +41,7 @@ from pipelines.prefect_server import named_server, prepare
 __all__ = ["Deployed", "Plan", "deploy", "work"]
 
 HEARTBEAT_S = 30
+_PAUSE = timedelta(seconds=15)
 _ENDED = ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "TimedOut")
 
 
@@ -164,7 +164,7 @@ def _tag(plan: Plan) -> str:
     return f"{plan.pool}-flow"
 
 
-def _automations(settings: Settings, plan: Plan, retraining: UUID) -> list[Automation]:
+def _automations(settings: Settings, plan: Plan, retraining: UUID) -> list[AutomationCore]:
     runs = {
         "match": ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
         "match_related": ResourceSpecification(
@@ -198,17 +198,24 @@ def _automations(settings: Settings, plan: Plan, retraining: UUID) -> list[Autom
         ),
         _automation(
             f"{plan.pool}: begin a crashed run again",
-            EventTrigger(expect={"prefect.flow-run.Crashed"}, posture=Posture.Reactive, threshold=1, **runs),
+            EventTrigger(  # not at once: its process may not be gone yet, and would have it crash once more
+                after={"prefect.flow-run.Crashed"},
+                expect={f"prefect.flow-run.{state}" for state in ("Scheduled", "AwaitingRetry", "Pending")},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=_PAUSE,
+                **runs,
+            ),
             ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="it had crashed"),
         ),
     ]
 
 
-def _automation(name: str, trigger: EventTrigger, action: ActionTypes) -> Automation:
-    return Automation(name=name, trigger=trigger, actions=[action])
+def _automation(name: str, trigger: EventTrigger, action: ActionTypes) -> AutomationCore:
+    return AutomationCore(name=name, trigger=trigger, actions=[action])
 
 
-def _make_automation(client: SyncPrefectClient, automation: Automation) -> UUID:
+def _make_automation(client: SyncPrefectClient, automation: AutomationCore) -> UUID:
     """Create it, or have the one of its name be as it is."""
     known = client.read_automations_by_name(automation.name)
     if not known:

@@ -2,12 +2,17 @@
 
 A step is run once in a flow run: begun again, after it was killed or a step had failed, the run takes up where it was,
 and what it judged and decided stays. A training is run once ever, as long as nothing has changed that it follows from.
+What it follows from is determined once in a run, too: a run that goes on with other code, as that of a new image, does
+not train, and register, the same candidate twice.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,9 +21,10 @@ from prefect.serializers import Serializer
 from pydantic import Field
 
 import mlops.errors
-from mlops.contract import load_use_case
+from mlops.contract import Effort, load_use_case
 from mlops.deployment import Deployment
 from mlops.errors import InputError, MlopsError
+from mlops.settings import Settings
 from mlops.tables import read_feature_table
 from monitoring.results import MonitorResult, RetrainRequest
 from pipelines.backfill import BackfillResult
@@ -35,7 +41,7 @@ from training.results import TrainResult
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
-__all__ = ["JsonResults", "OncePerRun", "OncePerTraining"]
+__all__ = ["JsonResults", "OncePerRun", "Under", "training_keys"]
 
 _KINDS: dict[str, type[msgspec.Struct]] = {
     kind.__name__: kind
@@ -133,8 +139,11 @@ class OncePerRun(CachePolicy):
         return f"{run}/{task_ctx.task.name}-{_digest(inputs)}" if run else None
 
 
-class OncePerTraining(CachePolicy):
-    """The same training: of the same features, definitions, policy, code and packages, with the same seed."""
+@dataclass
+class Under(CachePolicy):
+    """Whatever was kept under this name."""
+
+    name: str = ""
 
     def compute_key(
         self,
@@ -143,17 +152,47 @@ class OncePerTraining(CachePolicy):
         flow_parameters: dict[str, Any],
         **kwargs: Any,
     ) -> str | None:
-        """The name that the result is kept under."""
-        settings, name = inputs["settings"], inputs["candidate"]
-        use_case = load_use_case(settings.usecase)
-        table = inputs["table"] or current(settings.features, settings.features_uri)
-        made_of = {
-            **{name: value for name, value in inputs.items() if name != "table"},
-            "features": read_feature_table(table).fingerprint,
-            "use case": use_case,
-            "code": code_digest(settings.usecase, use_case.candidate(name)),
-        }
-        return f"trained/{name}-{_digest(made_of)}"
+        """The name."""
+        return self.name
+
+
+def training_keys(
+    settings: Settings,
+    candidates: Sequence[str],
+    first_day: date | None,
+    *,
+    table: Path | None,
+    seed: int,
+    effort: Effort,
+) -> dict[str, str]:
+    """The name for what comes of each candidate's training, which another has if anything differs that it follows from.
+
+    That is the features, their definitions, the policy, the code, the packages, the seed, and all that is asked for.
+
+    Raises:
+        ConfigError: no such candidate.
+        InputError: there is no feature table.
+    """
+    use_case = load_use_case(settings.usecase)
+    features = read_feature_table(table or current(settings.features, settings.features_uri)).fingerprint
+    return {
+        name: "trained/{}-{}".format(
+            name,
+            _digest(
+                {
+                    "settings": settings,
+                    "candidate": name,
+                    "first day": first_day,
+                    "seed": seed,
+                    "effort": effort,
+                    "features": features,
+                    "use case": use_case,
+                    "code": code_digest(settings.usecase, use_case.candidate(name)),
+                }
+            ),
+        )
+        for name in candidates
+    }
 
 
 def _digest(value: Any) -> str:

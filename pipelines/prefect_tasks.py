@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from prefect import task
-from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task, exponential_backoff
 
@@ -17,7 +16,7 @@ from mlops.settings import Settings
 from monitoring.rules import close_request
 from pipelines import lifecycle, retrain, watching
 from pipelines import prefect_artifacts as artifacts
-from pipelines.prefect_results import JsonResults, OncePerRun, OncePerTraining
+from pipelines.prefect_results import JsonResults, OncePerRun, training_keys
 from pipelines.workers import end_with_parent
 
 __all__ = ["RETRIES", "TASKS", "step"]
@@ -40,9 +39,7 @@ def _in_process(*_: Any) -> None:
         os.environ.setdefault(name, "1")
 
 
-def _task(
-    fn: Callable[..., Any], *, hours: float, name: str = "", kept: CachePolicy | None = None, label: str = ""
-) -> Task[..., Any]:
+def _task(fn: Callable[..., Any], *, hours: float, name: str = "", label: str = "") -> Task[..., Any]:
     return task(
         fn,
         name=name or fn.__name__,
@@ -52,7 +49,7 @@ def _task(
         retry_jitter_factor=0.5,
         retry_condition_fn=_may_pass,
         timeout_seconds=timedelta(hours=hours).total_seconds(),
-        cache_policy=kept or OncePerRun(),
+        cache_policy=OncePerRun(),
         persist_result=True,
         result_serializer=JsonResults(),
         on_running=[_in_process],
@@ -62,7 +59,8 @@ def _task(
 TASKS: dict[str, Task[..., Any]] = {
     "ingest": _task(lifecycle.ingest, hours=4),
     "update_features": _task(lifecycle.update_features, hours=4),
-    "train_one": _task(lifecycle.train_one, hours=8, kept=OncePerTraining(), label="train {candidate}"),
+    "training_keys": _task(training_keys, hours=0.1),
+    "train_one": _task(lifecycle.train_one, hours=8, label="train {candidate}"),
     "judge": _task(lifecycle.judge, hours=1, label="judge {result.name}"),
     "register": _task(lifecycle.register, hours=0.5),
     "fill_store": _task(lifecycle.fill_store, hours=4),
