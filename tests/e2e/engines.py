@@ -79,10 +79,16 @@ def by_kubeflow(home: Path, events: Path, *more: str) -> subprocess.CompletedPro
     return command(home, "kubeflow", "run", *pairs, "--json")
 
 
+def by_prefect(home: Path, events: Path) -> subprocess.CompletedProcess[str]:
+    """As a flow on Prefect's embedded server."""
+    return command(home, "prefect", "run", "--events", events)
+
+
 # The engines, each with what runs the whole lifecycle on a new home; the command line is what the others are held to.
 ENGINES: dict[str, Callable[[Path, Path], subprocess.CompletedProcess[str]]] = {
     "command line": by_command_line,
     "kubeflow": by_kubeflow,
+    "prefect": by_prefect,
 }
 
 

@@ -21,6 +21,7 @@ from monitoring.results import MonitorResult
 from pipelines import kubeflow_components, lifecycle
 from pipelines.conclusion import CONCLUSION, Conclusion
 from pipelines.ports import free_port
+from pipelines.prefect_tasks import TASKS
 from pipelines.replay import Recording, replay
 from pipelines.server import running_server
 from tests.e2e.engines import ENGINES, Outcome, by_kubeflow, deliver, outcome
@@ -177,6 +178,21 @@ def test_kubeflows_components_run_the_steps_of_the_lifecycle_themselves() -> Non
         if isinstance(node.func, ast.Attribute)
     ]
     assert len(steps) >= len(names) and set(steps) <= set(lifecycle.__all__)
+
+
+def test_prefects_tasks_are_the_steps_of_the_lifecycle_themselves() -> None:
+    """What else there is of tasks: tests/pipelines/test_prefect.py."""
+    steps = {name: task.fn for name, task in TASKS.items() if name in lifecycle.__all__}
+    assert steps == {name: getattr(lifecycle, name) for name in steps}
+    assert steps.keys() >= {
+        "ingest",
+        "update_features",
+        "train_one",
+        "judge",
+        "register",
+        "fill_store",
+        "promote",
+    }
 
 
 def _artifacts(task: Path) -> dict[str, Any]:
