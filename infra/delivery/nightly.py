@@ -30,7 +30,7 @@ NEWEST = "docker.io/library/debian:bookworm-slim"
 STEPS: Mapping[str, Sequence[str]] = {
     "lock": ("make", "lock", "UPGRADE=1"),
     "setup": ("make", "setup"),
-    "audit": ("infra/supply/audit",),
+    "audit": ("make", "audit"),
     "test": ("make", "test"),
     "images": ("infra/docker/build", "serving", "--pull", "--build-arg", f"DEBIAN={NEWEST}"),
 }
