@@ -67,8 +67,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.silence_s < 2 * HEARTBEAT_S:
             raise ConfigError(
-                f"{self.silence_s} s is soon passed", where="silence", todo=f"at least {2 * HEARTBEAT_S}"
+                f"{self.silence_s} s is soon passed", where="--silence", todo=f"at least {2 * HEARTBEAT_S}"
             )
+        for where, cron in (
+            ("features", self.features),
+            ("monitor", self.monitor),
+            ("retrain", self.retrain),
+        ):
+            if not _is_clock(cron):
+                raise ConfigError(
+                    f"{cron!r} is no schedule", where=f"--{where}", todo="five fields, as 10 1 * * *"
+                )
+
+
+def _is_clock(cron: str) -> bool:
+    try:
+        Cron(cron)
+    except ValueError:
+        return False
+    return len(cron.split()) == 5  # Prefect takes seconds as a sixth, and last
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):

@@ -204,6 +204,12 @@ def test_silence_is_longer_than_the_time_between_two_heartbeats() -> None:
         Plan(events="s3://raw-events", silence_s=59)
 
 
+@pytest.mark.parametrize("cron", ["nonsense", "0 10 1 * * *", "61 1 * * *", ""])
+def test_a_schedule_has_the_five_fields_of_cron(cron: str) -> None:
+    with pytest.raises(ConfigError, match="is no schedule"):
+        Plan(events="s3://raw-events", retrain=cron)
+
+
 def test_a_run_that_was_killed_too_often_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.flow_run, "run_count", 6, raising=False)
     with pytest.raises(MlopsError, match="was begun 5 times, and killed each time"):

@@ -76,6 +76,13 @@ def test_without_a_server_the_command_says_what_to_set(tmp_path: Path, server: H
     assert unreachable.stderr.startswith("mlops: http://127.0.0.1:9/api: Prefect does not answer")
 
 
+def test_what_a_flow_is_refused_is_told_in_one_line(tmp_path: Path, server: House) -> None:
+    done = server.command(tmp_path / "home", "prefect", "run", "--events", tmp_path / "nowhere")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"mlops: {tmp_path / 'nowhere'}: ")
+
+
 def test_a_home_lives_by_its_flows(server: House, tmp_path: Path) -> None:
     """From a delivery to a champion; nothing is done twice; monitoring's request starts the retraining."""
     home, (month, day) = tmp_path / "home", deliver(tmp_path / "events")
