@@ -2,7 +2,8 @@
 
     .venv/bin/python -m infra.spark.application --image registry/mlops-spark@sha256:… --executors 8
 
-It is `mlops features`, as it is anywhere: the driver reads the settings, the executors see the home.
+It is `mlops features --full`, as it is anywhere: the driver reads the settings, the executors see the home. What comes
+in afterwards needs no executors: the daily `mlops features` computes that in its own process.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def rendered(settings: Settings, options: Options) -> list[dict[str, Any]]:
         "image": options.image,
         "imagePullPolicy": "IfNotPresent",
         "mainApplicationFile": "local:///opt/mlops/bin/mlops.py",
-        "arguments": ["features"],
+        "arguments": ["features", "--full"],
         "restartPolicy": {  # to run it again changes nothing
             "type": "OnFailure",
             "onFailureRetries": 2,

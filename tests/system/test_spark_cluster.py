@@ -170,6 +170,7 @@ def test_a_worker_is_killed_during_the_job_and_the_feature_table_is_the_same(
         "spark.cores.max": "2",
         "spark.scheduler.minRegisteredResourcesRatio": "1",
         "spark.executor.memory": "600m",
+        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.default.parallelism": "8",
         "spark.ui.enabled": "true",
         "spark.ui.port": str(port),
