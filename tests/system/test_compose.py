@@ -8,7 +8,10 @@ import signal
 import socket
 import stat
 import subprocess
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +284,67 @@ def test_the_proxy_answers_for_absent_servers_in_the_servers_own_words(tmp_path:
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert answer.json()["detail"] == "no server answers"
+
+
+@contextmanager
+def servers(folder: Path, statuses: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
+    """The proxy before two servers that answer with these statuses, by path, and 200 elsewhere.
+
+    Yields:
+        The proxy's URL, and the paths that the two were asked for.
+    """
+    asked: list[str] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(self.path)
+            self.send_response(statuses.get(self.path, 200))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(2):
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+            server.daemon_threads = True  # kept connections outlive the test
+            server.block_on_close = False
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            ports.append(server.server_port)
+        command, port, _, popen = stack.enter_context(nginx_in(ports))
+        stack.enter_context(program(command, folder / "log", number=signal.SIGQUIT, **popen))
+        until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, "the proxy answers")
+        yield f"http://127.0.0.1:{port}", asked
+
+
+def test_a_server_that_has_enough_to_do_is_not_taken_for_one_that_is_gone(tmp_path: Path) -> None:
+    with servers(tmp_path, {"/v1/score": 503}) as (url, asked):
+        for _ in range(20):  # of one customer, who has too many under way
+            assert httpx.post(f"{url}/v1/score", json={}).status_code == 503
+        assert asked == ["/v1/score"] * 20, "the other server was asked on top"
+        for _ in range(20):
+            assert httpx.get(f"{url}/v1/model").status_code == 200
+
+
+def test_the_proxy_lets_through_what_senders_need_and_nothing_else(tmp_path: Path) -> None:
+    needed = ["/v1/score", "/v1/predict", "/v1/labels", "/v1/decisions/1", "/v1/model", "/openapi.json"]
+    needed += ["/v2/models/example", "/v2/models/example/infer", "/v2/models/example/versions/1/infer"]
+    inside = ["/", "/docs", "/metrics", "/livez", "/readyz", "/v1/admin/reload", "/v1/scores", "/v2"]
+    inside += ["/v2/health/live", "/v2/health/ready", "/v2/modelsandmore", "/v2/repository/index"]
+    inside += ["/ping", "/health", "/version", "/invocations", "/predict", "/score"]
+    with servers(tmp_path, {}) as (url, asked):
+        assert [path for path in needed + inside if httpx.get(url + path).status_code != 404] == needed
+        assert asked == needed
+        assert httpx.post(f"{url}/v1/score", content=bytes(2 * 2**20 + 1)).status_code == 413
+        assert httpx.post(f"{url}/v1/score", content=bytes(2 * 2**20)).status_code == 200
 
 
 def test_promtool_finds_prometheus_s_configuration_and_rules_sound(
