@@ -27,6 +27,13 @@ IMAGE = {
 
 
 @pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT"])
+@pytest.mark.parametrize("value", ["http", "0", "-1", "8080\n"])
+def test_a_port_that_is_none_is_told_by_the_variable_that_holds_it(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: .*is not a port"):
+        environment({name: value})
+
+
+@pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT"])
 def test_the_platform_s_port_wins_over_the_image_s(name: str) -> None:
     assert options_of(["--no-keys", "--host", "127.0.0.1"], environment(IMAGE | {name: "9999"})).port == 9999
     assert options_of(["--no-keys", "--host", "127.0.0.1"], environment(IMAGE | {name: ""})).port == 8080
