@@ -6,7 +6,6 @@ tests/prove/test_pipeline_image.py builds the whole.
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -14,27 +13,18 @@ from cyclonedx.validation.json import JsonStrictValidator
 from docker.models.images import Image
 
 from infra.supply.sbom import sbom
-from tests.system.containers import build, copied, ran
+from tests.system.containers import LARGE, copied, pipeline_on_spark, ran
 from tests.system.image_files import files, installed, left_over, rights, tools
 
 pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(900)]
 
-LARGE = {
-    *("tensorflow-cpu", "tensorflow", "keras", "libclang", "xgboost-cpu", "xgboost", "sympy"),
-    *("evidently", "plotly", "statsmodels", "faker", "matplotlib", "fonttools"),
-}
 WORLD = ["--set", "customers=50", "--set", "terminals=20", "--set", "days=30"]
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """The image of the same file, from what is left of the lock."""
-    tree = copied(tmp_path_factory.mktemp("tree"))
-    lock = tree / "infra" / "lock" / "pipeline.txt"
-    entries = re.split(r"^(?=\S)", lock.read_text(), flags=re.MULTILINE)
-    lock.write_text("".join(entry for entry in entries if entry.partition("==")[0] not in LARGE))
-    (tree / "infra" / "lock" / "torch.txt").write_text("")
-    return build(tree, "pipeline", "mlops-pipeline-spark")
+    return pipeline_on_spark(copied(tmp_path_factory.mktemp("tree")))
 
 
 @pytest.mark.parametrize("user", [None, "1000650000:0"])
