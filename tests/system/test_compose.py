@@ -209,7 +209,7 @@ def test_a_secret_that_is_weak_is_refused_in_one_line_and_not_told(tmp_path: Pat
         ran = prepared(tmp_path, **{name: value})
         assert ran.returncode == 1 and ran.stdout == ""
         (line,) = ran.stderr.splitlines()
-        assert why in line and "make-secrets" in line
+        assert why in line and "take its line out of infra/.env and run infra/compose/make-secrets" in line
         # Of two that are the same it is the second that is named.
         assert line.startswith(f"compose: {name} ") or value == another
         assert not value.strip() or value not in line
@@ -243,6 +243,69 @@ def test_secrets_are_drawn_once_for_their_owner_and_are_good_enough(tmp_path: Pa
     keys.write_text("those that were made since")
     assert prepared(tmp_path, **drawn).returncode == 0
     assert keys.read_text() == "those that were made since"
+
+
+def test_a_secret_that_is_missing_is_added_and_the_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "compose").mkdir()
+    script = shutil.copy(INFRA / "compose" / "make-secrets", tmp_path / "compose")
+    file = tmp_path / ".env"
+    own = "PROXY_PORT=8081\nexport REDIS_PASSWORD = mine\n# S3_ACCESS_KEY=a remark"
+    file.write_text(own)
+    file.chmod(0o600)
+    ran = subprocess.run([script], timeout=30, check=True, capture_output=True, text=True)
+    said = set(ran.stdout.partition(";")[0].split()) & set(SECRETS)
+    assert said == set(SECRETS) - {"REDIS_PASSWORD"}
+    lines = file.read_text().removeprefix(f"{own}\n").splitlines()
+    assert {line.partition("=")[0] for line in lines} == said
+    assert file.stat().st_mode & 0o777 == 0o600 and not (tmp_path / ".env.new").exists()
+
+
+def test_a_secret_that_is_empty_is_not_left_to_compose_which_would_send_back_here(tmp_path: Path) -> None:
+    (tmp_path / "compose").mkdir()
+    script = shutil.copy(INFRA / "compose" / "make-secrets", tmp_path / "compose")
+    file = tmp_path / ".env"
+    file.write_text("S3_SECRET_KEY=\n")
+    file.chmod(0o600)
+    ran = subprocess.run([script], timeout=30, check=False, capture_output=True, text=True)
+    assert (
+        ran.returncode == 1 and "S3_SECRET_KEY is empty" in ran.stderr and "take the line out" in ran.stderr
+    )
+    assert file.read_text() == "S3_SECRET_KEY=\n"
+
+
+@pytest.mark.parametrize("version", ["", "1.29.2", "2.23.3", "v2.3.0"])
+def test_without_a_compose_that_is_new_enough_one_line_says_which_is_needed(
+    tmp_path: Path, version: str
+) -> None:
+    ran = with_docker(tmp_path, version)
+    assert ran.returncode == 1 and len(ran.stderr.splitlines()) == 1
+    assert "Compose 2.24 or newer" in ran.stderr and (version or "none") in ran.stderr
+
+
+@pytest.mark.parametrize("version", ["2.24.0", "v2.39.1", "2.100.0", "5.0.1", "10.1.0"])
+def test_a_compose_that_is_new_enough_is_given_this_file_and_the_words(tmp_path: Path, version: str) -> None:
+    ran = with_docker(tmp_path, version)
+    _, _, file, *words = ran.stdout.split()
+    assert Path(file).samefile(INFRA / "compose.yaml") and words == ["up", "--detach"]
+
+
+def with_docker(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
+    """`infra/compose/run up --detach` beside a docker whose plugin is of this version, or that has none."""
+    docker = folder / "docker"
+    docker.write_text(
+        '#!/bin/sh\ncase "$*" in\n'
+        f"    'compose version --short') {f'echo {version}' if version else 'exit 1'} ;;\n"
+        '    *) echo "$@" ;;\nesac\n'
+    )
+    docker.chmod(0o755)
+    return subprocess.run(
+        [INFRA / "compose" / "run", "up", "--detach"],
+        env={"PATH": f"{folder}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def test_nginx_finds_the_proxy_s_configuration_sound() -> None:
