@@ -45,11 +45,10 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
             raise ConfigError(
                 f"{env[name][:80]!r} is not a path", where=name, todo="name one such as /predict"
             )
-    for name in _PORTS:
-        if env.get(name):
-            if not _PORT.fullmatch(env[name]):
-                raise ConfigError(f"{env[name][:80]!r} is not a port", where=name)
-            said[f"{PREFIX}PORT"] = env[name]
+    if name := next(filter(env.get, _PORTS), ""):
+        if not _PORT.fullmatch(env[name]):
+            raise ConfigError(f"{env[name][:80]!r} is not a port", where=name)
+        said[f"{PREFIX}PORT"] = env[name]
     if env.get(_MODELS):
         said[f"{PREFIX}POINTER"] = str(_pointer(Path(env[_MODELS])))
     if env.get(KEY_TEXT):
