@@ -23,6 +23,7 @@ from serving.openapi_parts import (
 from serving.openapi_platforms import platform_paths, platform_schemas
 from serving.openapi_problems import REQUEST_ID, problem_responses
 from serving.openapi_schemas import schemas_of
+from serving.protocols.core import MAX_BODY_BYTES
 
 __all__ = ["document"]
 
@@ -79,14 +80,18 @@ def document(
         info["x-model"] = {"name": bundle.manifest.name, "version": version, "task": bundle.schema.task}
     schemas = schemas_of(bundle, version, max_rows=max_rows)
     schemas |= platform_schemas(schemas) | inference_schemas()
+    limits = (
+        f"A request has at most {max_events:,} events, or {max_rows:,} rows of features, in at most "
+        f"{min(MAX_BODY_BYTES, max_body_bytes):,} bytes."
+    )
     return {
         "openapi": "3.1.0",
         "info": info,
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": _paths(schemas, max_events, max_labels, max_reasons)
-        | inference_paths(bundle, version, schemas, max_events, max_rows)
-        | platform_paths(schemas, max_events, max_rows),
+        | inference_paths(bundle, version, schemas, limits)
+        | platform_paths(schemas, max_events, max_rows, limits),
         "components": {
             "schemas": schemas,
             "responses": problem_responses(max_body_bytes) | inference_responses(),

@@ -120,6 +120,7 @@ def test_it_has_every_status_that_the_service_refuses_with() -> None:
 def test_lists_on_platforms_routes_may_be_as_long_as_on_the_service_s_own() -> None:
     limits = {"max_events": 7, "max_labels": 5, "max_rows": 9, "max_reasons": 3, "max_body_bytes": 2**23}
     whole = document(None, "", **limits)
+    said = "at most 7 events, or 9 rows of features, in at most 2,097,152 bytes"
 
     def lists(value: Any) -> Iterator[tuple[str, int]]:
         """What a schema has lists of, and of how many."""
@@ -133,8 +134,10 @@ def test_lists_on_platforms_routes_may_be_as_long_as_on_the_service_s_own() -> N
     for path in ("/invocations", "/predict", "/score"):
         operation = whole["paths"][path]["post"]
         assert set(lists(operation["requestBody"])) == {("Event", 7), ("Features", 9)}, path
-        assert "at most 7 events, or 9 rows" in operation["description"]
-    assert "at most 7 events, or 9 rows" in whole["paths"]["/v2/models/{name}/infer"]["post"]["description"]
+        assert said in operation["description"]
+    assert said in whole["paths"]["/v2/models/{name}/infer"]["post"]["description"]
+    lower = document(None, "", **limits | {"max_body_bytes": 2**20})
+    assert "in at most 1,048,576 bytes" in lower["paths"]["/score"]["post"]["description"]
 
 
 def test_its_examples_fit_its_schemas(bundle: Bundle) -> None:
