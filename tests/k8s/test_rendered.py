@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def test_all_pods_meet_the_restricted_profile_and_get_no_token(overlay: str) -> 
             assert (
                 not container["image"].endswith(":latest") and ":" in container["image"]
             ) or overlay == "base"
+
+
+def test_production_names_every_image_by_digest() -> None:
+    images = {c["image"] for _, pod in pods(render("overlays/production")) for c in containers(pod)}
+    assert len(images) == 2 and all(re.search(r"@sha256:[0-9a-f]{64}$", image) for image in images)
 
 
 def references(pod: Resource) -> set[tuple[str, str]]:

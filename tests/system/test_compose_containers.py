@@ -98,13 +98,14 @@ def test_prometheus_sees_both_servers(stack: Stack, world: Shipped) -> None:
 
 
 def test_servers_are_made_anew_one_after_the_other_and_no_request_fails(stack: Stack, world: Shipped) -> None:
-    url = stack.url("PROXY_PORT", "")
+    url, key = stack.url("PROXY_PORT", ""), world.home / "key"
+    key.write_text(world.key)
     assert status_of(f"{url}/v1/model") == 401
     assert status_of(f"{url}/v1/model", {"X-API-Key": world.key}) == 200
     assert status_of(f"{url}/metrics", {"X-API-Key": world.key}) == 404
     load = subprocess.Popen(
         [
-            *(sys.executable, str(ROOT / "k8s" / "load.py"), url, "--key", world.key, "--first", "1"),
+            *(sys.executable, str(ROOT / "k8s" / "load.py"), url, "--key-file", str(key), "--first", "1"),
             *("--event", json.dumps(payment(1)), "--id", "payment", "--seconds", "600"),
         ],
         stdout=subprocess.PIPE,
