@@ -235,10 +235,13 @@ def seconds_to_ready(contained: Contained) -> float:
 
 
 def ran(image: Image, command: list[str], *, status: int = 0, **options: Any) -> str:
-    """What a command said that ended with `status`, in a container without rights whose root cannot be written."""
+    """What a command said that ended with `status`, in a container without rights whose root cannot be written.
+
+    /tmp is mounted as Docker does it, whatever the engine: nothing can be run from there, unless options say so.
+    """
     client = engine()
     container = client.containers.run(
-        image.id, command, detach=True, tmpfs={"/tmp": ""}, **HARDENED | options
+        image.id, command, detach=True, tmpfs={"/tmp": "noexec,nosuid,nodev"}, **HARDENED | options
     )
     try:
         ended = container.wait(timeout=600)["StatusCode"]
