@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
         stop: ends it before its time.
     """
     stop = stop or threading.Event()
-    parser = argparse.ArgumentParser(prog="load.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="load.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("url", help="of the service, such as http://serving")
     parser.add_argument("--event", required=True, help="an event as JSON; its id is counted up")
     parser.add_argument("--id", required=True, help="the column of the event's id")
@@ -47,7 +47,10 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
     parser.add_argument("--seconds", type=float, default=60.0, help="(60; Ctrl-C or SIGTERM ends it before)")
     parser.add_argument("--connections", type=int, default=4, help="(4)")
     said = parser.parse_args(arguments)
-    key = said.key_file.read_text().strip() if said.key_file else ""
+    try:
+        key = said.key_file.read_text().strip() if said.key_file else ""
+    except OSError as error:
+        parser.error(f"--key-file: {error}")
     counts: Counter[str] = Counter()
     threads = [
         threading.Thread(target=_send, args=(said, key, n, counts, stop)) for n in range(said.connections)

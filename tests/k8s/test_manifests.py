@@ -218,6 +218,10 @@ def test_the_load_may_spread_over_customers(tmp_path: Path, capsys: pytest.Captu
         with pytest.raises(SystemExit):
             load_main([url, "--event", event, "--id", "payment", "--vary", wrong])
     assert "--vary" in capsys.readouterr().err
+    for wrong in (["--key", "mlk_secret"], ["--key-file", str(tmp_path / "none")]):
+        with pytest.raises(SystemExit):
+            load_main([url, "--event", event, "--id", "payment", *wrong])
+        assert "--key" in capsys.readouterr().err
 
 
 def test_the_load_counts_what_was_answered_and_what_was_not(
