@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from msgspec.structs import replace
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mlops.bundle import Bundle, Schema, open_bundle
@@ -89,6 +90,18 @@ def test_it_is_one_before_a_model_is_deployed() -> None:
     OpenAPIV31SpecValidator(generic).validate()
     assert set(generic["paths"]) == {route.path for route in ROUTES}
     assert "properties" not in generic["components"]["schemas"]["Event"]
+
+
+def test_a_stranger_s_is_one_that_names_neither_model_nor_version(bundle: Bundle) -> None:
+    other = replace(bundle, manifest=replace(bundle.manifest, name="kestrel"))
+    limits = {"max_events": 1, "max_labels": 1, "max_rows": 1, "max_reasons": 1, "max_body_bytes": 2**20}
+    told = msgspec.json.encode(document(other, "417", **limits)).decode()
+    assert all(text in told for text in ("kestrel", "417", other.digest))
+    hidden = document(other, "417", named=False, **limits)
+    OpenAPIV31SpecValidator(hidden).validate()
+    for text in ("kestrel", '"417"', other.digest):
+        assert text not in msgspec.json.encode(hidden).decode()
+    assert hidden["components"]["schemas"]["Event"] == described(bundle)["components"]["schemas"]["Event"]
 
 
 def test_it_has_the_routes_of_the_service_and_no_others() -> None:
