@@ -46,10 +46,10 @@ images: ## build the images mlops-serving and mlops-pipeline with Docker or podm
 
 up: ## start the production-like stack with Docker Compose (docs/compose.md)
 	@infra/compose/make-secrets
-	@docker compose -f infra/compose.yaml up --detach
+	@infra/compose/run up --detach
 
 down: ## stop it; volumes stay
-	@docker compose -f infra/compose.yaml down
+	@infra/compose/run down
 
 coverage: setup ## the tests of the first tier with their coverage; writes runs/coverage, fails below the floor
 	@$(BIN)/coverage erase

@@ -1,6 +1,7 @@
 """Sends one event after another, from several connections, and says what became of them: to run beside a rollout.
 
-It is one file without packages, so that `python3 - URL … < load.py` runs it wherever there is a Python.
+It is one file without packages, so that `python3 - URL … < load.py` runs it wherever there is a Python. An API key with
+the scope `score` stands in a file: others on the machine could read an argument.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 __all__ = ["main"]
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
         stop: ends it before its time.
     """
     stop = stop or threading.Event()
-    parser = argparse.ArgumentParser(prog="load.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="load.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("url", help="of the service, such as http://serving")
     parser.add_argument("--event", required=True, help="an event as JSON; its id is counted up")
     parser.add_argument("--id", required=True, help="the column of the event's id")
@@ -41,12 +43,18 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
         default=[],
         help="a column that takes numbers below COUNT in turn: events of one customer wait for one another",
     )
-    parser.add_argument("--key", default="", help="an API key with the scope score")
+    parser.add_argument("--key-file", type=Path, help="an API key with the scope score stands in it")
     parser.add_argument("--seconds", type=float, default=60.0, help="(60; Ctrl-C or SIGTERM ends it before)")
     parser.add_argument("--connections", type=int, default=4, help="(4)")
     said = parser.parse_args(arguments)
+    try:
+        key = said.key_file.read_text().strip() if said.key_file else ""
+    except OSError as error:
+        parser.error(f"--key-file: {error}")
     counts: Counter[str] = Counter()
-    threads = [threading.Thread(target=_send, args=(said, n, counts, stop)) for n in range(said.connections)]
+    threads = [
+        threading.Thread(target=_send, args=(said, key, n, counts, stop)) for n in range(said.connections)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -67,10 +75,12 @@ def _column(text: str) -> tuple[str, int]:
     return name, int(count)
 
 
-def _send(said: argparse.Namespace, offset: int, counts: Counter[str], stop: threading.Event) -> None:
+def _send(
+    said: argparse.Namespace, key: str, offset: int, counts: Counter[str], stop: threading.Event
+) -> None:
     """A client as most are: it keeps its connection, and opens another where the answer says that this one ends."""
     address = urlsplit(said.url).netloc
-    headers = {"Content-Type": "application/json"} | ({"X-API-Key": said.key} if said.key else {})
+    headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
     event, number, until = json.loads(said.event), said.first + offset, time.monotonic() + said.seconds
     connection = http.client.HTTPConnection(address, timeout=30)
     while time.monotonic() < until and not stop.is_set():

@@ -44,6 +44,12 @@ def ensure_keys(folder: Path, *, make: bool = True) -> None:
     """
     private, public = folder / PRIVATE_KEY, folder / PUBLIC_KEY
     if not make or public.exists():  # looked for first, as a private key that is being made comes before it
+        if not private.exists() and not public.exists():
+            raise ConfigError(
+                "no key pair to sign bundles with",
+                where=folder,
+                todo="bring the one that they were signed with so far; for the first: mlops keys pair FOLDER",
+            )
         for path in (private, public):
             if not path.exists():
                 raise ConfigError(

@@ -1,4 +1,4 @@
-"""Commands that make, list and revoke the API keys of the scoring service."""
+"""Commands that make, list and revoke the API keys of the scoring service, and make the pair that signs bundles."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from mlops.api_keys import API_KEYS, SCOPES, Scope, create_key, load_keys, revoke_key
 from mlops.errors import ConfigError
 from mlops.settings import Settings
+from mlops.signing import PRIVATE_KEY, PUBLIC_KEY, ensure_keys
 from pipelines.command_line import show
 from pipelines.options import DATE, PATH, as_json
 
@@ -34,7 +35,7 @@ def _file(settings: Settings, path: Path | None) -> Path:
 
 @click.group()
 def keys() -> None:
-    """API keys of the scoring service: a running server follows the file within a second."""
+    """API keys of the scoring service, whose file a running server follows; the pair of keys that signs bundles."""
 
 
 @keys.command()
@@ -102,3 +103,22 @@ def revoke(settings: Settings, name: str, path: Path | None) -> None:
     file = _file(settings, path)
     revoke_key(file, name)
     print(f"key {name} is revoked: it is no longer in {file}")
+
+
+@keys.command()
+@click.argument("folder", type=PATH)
+def pair(folder: Path) -> None:
+    """Make the pair of keys in FOLDER that signs bundles and verifies them; one that is there stays.
+
+    A home's own is made by its first training. This one is for where training is given its keys (MLOPS_SIGNING_KEY).
+    """
+    there = (folder / PRIVATE_KEY).exists()
+    try:
+        ensure_keys(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written: {error.strerror}", where=folder, todo="name another folder"
+        ) from error
+    print(f"{folder}: {'the pair is there, and stays' if there else 'made a pair'}")
+    print(f"{folder / PRIVATE_KEY}: for training alone, which is told the folder with MLOPS_SIGNING_KEY")
+    print(f"{folder / PUBLIC_KEY}: for everybody who serves")

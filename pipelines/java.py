@@ -172,7 +172,7 @@ def _launcher(java: JavaHome) -> Path:
     raise SetupError(
         "no folder in which a launcher for Java can be written and run",
         where=", ".join(str(folder) for folder in _cache_folders()),
-        todo="set TMPDIR to one, or JAVA_HOME to a complete Java",
+        todo="set TMPDIR to one (in a container: --tmpfs /tmp:exec), or JAVA_HOME to a complete Java",
     )
 
 

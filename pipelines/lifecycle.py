@@ -39,7 +39,7 @@ from training import gate, registry
 from training.gate import Verdict
 from training.results import TrainResult, TrainSpec
 from training.tracking import prepare_tracking
-from training.train import train_candidate
+from training.train import keys_to_sign_with, train_candidate
 
 __all__ = [
     "RELEASE",
@@ -213,12 +213,13 @@ def train(
         only: train these candidates, whatever effort they are for.
 
     Raises:
-        ConfigError: no such candidate.
+        ConfigError: no such candidate, or no key pair to sign with.
         InputError: the home's features were computed from other events than it holds now.
         MlopsError: none can be trained; that of the first candidate.
     """
     table = _trainable(settings, table)
     names = candidates(settings, effort=effort, only=only)
+    keys_to_sign_with(settings)  # before workers start, which takes a while
     prepare_tracking(settings, load_use_case(settings.usecase).name)
     training = {
         name: pool.submit(train_candidate, _spec(settings, name, first_day, table, seed, effort))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -20,7 +18,7 @@ from mlops.records import LabelRecord
 from mlops.schema import Column
 from serving.codes import MAX_ID_BYTES, encode_id
 
-__all__ = ["Event", "EventReader", "check_members", "decode_json", "read_json", "time_text", "time_us"]
+__all__ = ["Event", "EventReader", "time_text", "time_us"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -43,63 +41,6 @@ class Event(msgspec.Struct, frozen=True):
     time_us: int
     values: dict[str, Any]
     at: str = ""
-
-
-def decode_json(body: bytes) -> Any:
-    """The value in a request's body.
-
-    `NaN`, `Infinity` and numbers beyond a double are let through, so that the field which has one can be named.
-
-    Raises:
-        InputError: not JSON.
-    """
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return read_json(body)
-
-
-def check_members(body: bytes, raw: Any) -> None:
-    """Refuse a member that an object has twice, of which JSON's readers take one or the other.
-
-    Args:
-        raw: what `body` was decoded to: an object, or a list of them, as far as it is looked at.
-
-    Raises:
-        InputError: it names the member.
-    """
-    texts = 0
-    for item in raw if type(raw) is list else (raw,):
-        if type(item) is dict:
-            texts += len(item) + [*map(type, item.values())].count(str)
-    if body.count(b'"') == 2 * texts:
-        return  # all quotation marks are those of members that are there
-    found = read_json(body, _Members)
-    for place, item in enumerate(found if type(found) is list else (found,)):
-        names = [name for name, _ in item] if type(item) is _Members else []
-        if len(set(names)) < len(names):
-            twice = next(name for number, name in enumerate(names) if name in names[:number])
-            at = f"[{place}]." if type(found) is list else ""
-            raise InputError("is there twice", where=f"{at}{twice[:80]}", todo="leave one out")
-
-
-class _Members(list[tuple[str, Any]]):
-    """Of an object, as they stand there."""
-
-
-def read_json(body: bytes, members: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """The value, decoded by who says best what is wrong with it."""
-    try:
-        return json.loads(body.decode(), object_pairs_hook=members)
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at character {error.pos}"
-    except UnicodeDecodeError as error:
-        reason = f"it is not UTF-8 at byte {error.start}"
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except ValueError:  # Python's own bound, as reading a number takes the square of its digits
-        reason = f"a number has more than {sys.get_int_max_str_digits()} digits"
-    raise InputError(f"the body is not JSON: {reason}")
 
 
 def time_us(text: Any) -> int:

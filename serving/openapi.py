@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from mlops.bundle import Bundle
 from serving.json_schema import JsonSchema
 from serving.openapi_inference import inference_paths, inference_responses, inference_schemas
@@ -23,6 +25,7 @@ from serving.openapi_parts import (
 from serving.openapi_platforms import platform_paths, platform_schemas
 from serving.openapi_problems import REQUEST_ID, problem_responses
 from serving.openapi_schemas import schemas_of
+from serving.protocols.core import MAX_BODY_BYTES
 
 __all__ = ["document"]
 
@@ -44,6 +47,7 @@ _TAGS = {
     "operation": "For monitoring and for operators.",
     "pages": "For people.",
 }
+_SOME = "0" * 64
 _FIND = {
     "decision": {
         "operationId": "decision",
@@ -57,6 +61,7 @@ def document(
     bundle: Bundle | None = None,
     version: str = "",
     *,
+    named: bool = True,
     max_events: int,
     max_labels: int,
     max_rows: int,
@@ -67,26 +72,36 @@ def document(
 
     Without a bundle the routes are the same, and what depends on the event schema is any object. The limits are those
     of one request.
+
+    Args:
+        named: whether it says which model, and which version of it, that is; examples have others if not.
     """
+    shown = bundle if named else None
     info: dict[str, Any] = {
-        "title": f"Scoring service: {bundle.manifest.name}" if bundle else "Scoring service",
+        "title": f"Scoring service: {shown.manifest.name}" if shown else "Scoring service",
         "version": _API_VERSION,
         "summary": "Scores, decisions and reasons for raw events.",
         "description": _ABOUT,
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     }
-    if bundle:
-        info["x-model"] = {"name": bundle.manifest.name, "version": version, "task": bundle.schema.task}
+    if shown:
+        info["x-model"] = {"name": shown.manifest.name, "version": version, "task": shown.schema.task}
+    elif bundle:
+        bundle, version = replace(bundle, digest=_SOME, manifest=replace(bundle.manifest, name="model")), "1"
     schemas = schemas_of(bundle, version, max_rows=max_rows)
     schemas |= platform_schemas(schemas) | inference_schemas()
+    limits = (
+        f"A request has at most {max_events:,} events, or {max_rows:,} rows of features, in at most "
+        f"{min(MAX_BODY_BYTES, max_body_bytes):,} bytes."
+    )
     return {
         "openapi": "3.1.0",
         "info": info,
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": _paths(schemas, max_events, max_labels, max_reasons)
-        | inference_paths(bundle, version, schemas, max_events, max_rows)
-        | platform_paths(schemas, max_events, max_rows),
+        | inference_paths(bundle, version, schemas, limits)
+        | platform_paths(schemas, max_events, max_rows, limits),
         "components": {
             "schemas": schemas,
             "responses": problem_responses(max_body_bytes) | inference_responses(),

@@ -22,7 +22,7 @@ scored as by `POST /v1/predict`. Outputs are [n]; those of ids are there for eve
 An input whose parameters have `binary_data_size` stands in so many bytes behind the JSON, of which `{_LENGTH}`
 says the length; `binary_data_output`, or `binary_data` of one output, asks for bytes likewise."""
 _NO_PATH = ("408", "413", "431")
-"""What is answered before the path is known, and so as a problem document."""
+"""What is answered before the path is known, and so as a problem document; 413 also after."""
 _DATATYPES = [*DTYPES, "BYTES"]
 
 
@@ -87,17 +87,23 @@ def inference_responses() -> dict[str, JsonSchema]:
             "description": "Refused, and why. What does not fit is 400, another event under an id 409.",
             "headers": REQUEST_ID,
             "content": content("application/json", ref("InferenceError"), examples),
-        }
+        },
+        "InferenceTooLarge": {
+            "description": "The body is too large: for this route, or, as a problem document says, for any.",
+            "headers": REQUEST_ID,
+            "content": content("application/json", ref("InferenceError"), {})
+            | content("application/problem+json", ref("Problem"), {}),
+        },
     }
 
 
 def inference_paths(
-    bundle: Bundle | None, version: str, schemas: dict[str, JsonSchema], max_events: int, max_rows: int
+    bundle: Bundle | None, version: str, schemas: dict[str, JsonSchema], limits: str
 ) -> dict[str, dict[str, JsonSchema]]:
-    """The paths. Their examples are the event and the features that the other routes have."""
+    """The paths. Their examples are the event and the features that the other routes have; `limits` are told."""
     model = _parameter("name", "The model's name.", bundle.manifest.name if bundle else "fraud")
     versions = _parameter("version", "The version that is deployed.", version or "1")
-    about = f"{_ABOUT}\n\nA request has at most {max_events:,} events, or {max_rows:,} rows of features."
+    about = f"{_ABOUT}\n\n{limits}"
     named, numbered = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
     paths = {
         "/v2": _get("inferenceServer", "The server, and the protocol's extensions that it speaks", "Server"),
@@ -108,7 +114,7 @@ def inference_paths(
         told = "The model's inputs and outputs" + (", if it is this version" if of else "")
         paths[path] = _get(f"inference{of}Model", told, "Model", parameters, "score")
         told = "Whether this is deployed, and the server ready"
-        paths[f"{path}/ready"] = _ready(f"inference{of}ModelReady", told, parameters)
+        paths[f"{path}/ready"] = _ready(f"inference{of}ModelReady", told, parameters, "score")
         paths[f"{path}/infer"] = {"post": _infer(f"infer{of}", about, bundle, schemas, parameters)}
     return paths
 
@@ -154,7 +160,7 @@ def _infer(
         ),
     )
     answer["200"]["headers"] = REQUEST_ID | {_LENGTH: {k: _IN_BYTES[k] for k in ("description", "schema")}}
-    return _refusing(
+    described = _refusing(
         operation(
             id_,
             "Score tensors",
@@ -173,6 +179,8 @@ def _infer(
             answer=answer,
         )
     )
+    described["responses"]["413"] = {"$ref": "#/components/responses/InferenceTooLarge"}
+    return described
 
 
 _TAG = "open inference"
@@ -194,8 +202,10 @@ def _get(
     }
 
 
-def _ready(id_: str, summary: str, parameters: list[JsonSchema] | None = None) -> JsonSchema:
-    described = _get(id_, summary, "Ready", parameters)
+def _ready(
+    id_: str, summary: str, parameters: list[JsonSchema] | None = None, scope: Scope | None = None
+) -> JsonSchema:
+    described = _get(id_, summary, "Ready", parameters, scope)
     not_ready = {"anyOf": [ref("InferenceReady"), ref("InferenceError")]}
     described["get"]["responses"]["503"] = {
         **ok("Not ready.", content("application/json", not_ready, {}))["200"]

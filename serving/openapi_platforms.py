@@ -56,9 +56,9 @@ def platform_schemas(schemas: dict[str, JsonSchema]) -> dict[str, JsonSchema]:
 
 
 def platform_paths(
-    schemas: dict[str, JsonSchema], max_events: int, max_rows: int
+    schemas: dict[str, JsonSchema], max_events: int, max_rows: int, limits: str
 ) -> dict[str, dict[str, JsonSchema]]:
-    """The paths. Their examples are the event and the features that the other routes have."""
+    """The paths. Their examples are the event and the features that the other routes have; `limits` are told."""
     event = example(schemas["Event"])
     features = example(schemas["Rows"], {}).get("features") or None
     answered = example(schemas["Answer"])
@@ -68,7 +68,7 @@ def platform_paths(
         "features": ("To features", {"predictions": [0.0123]}),
     }
     rows: JsonSchema = {"anyOf": [list_of(ref("Event"), max_events), list_of(ref("Features"), max_rows)]}
-    about = f"{_ROWS} A request has at most {max_events:,} events, or {max_rows:,} rows of features."
+    about = f"{_ROWS} {limits}"
     table: Any = {"columns": list(event), "data": [list(event.values())]} if event else None
     return {
         "/invocations": {

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from serving.by_hand import hints
-from serving.http import Request, Response, Route
+from serving.http import Problem, Request, Response, Route
 from serving.openapi import document
 from serving.scoring_routes import MAX_EVENTS, MAX_LABELS, MAX_REASONS, MAX_ROWS
 from serving.state import State
@@ -24,36 +24,39 @@ __all__ = ["ROUTES"]
 _FOLDER = Path(__file__).with_name("pages")
 _INCLUDED = re.compile(r"/\* ([a-z]+\.(?:css|js)(?: [a-z]+\.(?:css|js))*) \*/")
 _INLINE = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
-_last: dict[tuple[str, str], bytes] = {}
-"""The document as it was last written, by the bundle's digest and version."""
+_last: dict[bool, tuple[tuple[str, str], bytes]] = {}
+"""The document as it was last written, by the bundle's digest and version; for strangers and for others."""
 
 
 def openapi(state: State, request: Request) -> Response:
-    """The OpenAPI document of the model that answers."""
+    """The OpenAPI document of the model that answers; where keys are asked for, a stranger's does not name it."""
     service = state.follower.service
     bundle = service.scorer.bundle if service else None
     version = service.scorer.version if service else ""
+    named = _is_known(state, request)
     key = (bundle.digest if bundle else "", version)
-    written = _last.get(key)
-    if written is None:
-        described = document(
-            bundle,
-            version,
-            max_events=MAX_EVENTS,
-            max_labels=MAX_LABELS,
-            max_rows=MAX_ROWS,
-            max_reasons=MAX_REASONS,
-            max_body_bytes=state.options.max_body_bytes,
-        )
-        whole = True
-        if service:
-            told = hints(service, asks_for_keys=state.options.keys is not None)
-            described["info"]["x-by-hand"] = told
-            whole = bool(told["known"]) or told["asks_for_key"] or not told["keys"]
-        written = msgspec.json.encode(described)
-        _last.clear()
-        if whole:  # else the store has nothing yet, and may have more the next time
-            _last[key] = written
+    last, written = _last.get(named, (None, b""))
+    if last == key:
+        return Response(written)
+    described = document(
+        bundle,
+        version,
+        named=named,
+        max_events=MAX_EVENTS,
+        max_labels=MAX_LABELS,
+        max_rows=MAX_ROWS,
+        max_reasons=MAX_REASONS,
+        max_body_bytes=state.options.max_body_bytes,
+    )
+    whole = True
+    if service:
+        told = hints(service, asks_for_keys=state.options.keys is not None)
+        described["info"]["x-by-hand"] = told
+        whole = bool(told["known"]) or told["asks_for_key"] or not told["keys"]
+    written = msgspec.json.encode(described)
+    _last.pop(named, None)
+    if whole:  # else the store has nothing yet, and may have more the next time
+        _last[named] = (key, written)
     return Response(written)
 
 
@@ -65,6 +68,15 @@ def docs(state: State, request: Request) -> Response:
 def index(state: State, request: Request) -> Response:
     """Score an event by hand."""
     return _INDEX
+
+
+def _is_known(state: State, request: Request) -> bool:
+    """Whether it came with a key, where one is asked for."""
+    try:
+        state.access.admit(request.headers)
+    except Problem:
+        return False
+    return True
 
 
 def _page(name: str) -> Response:

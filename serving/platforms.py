@@ -17,11 +17,12 @@ KEY_TEXT = f"{PREFIX}PUBLIC_KEY_PEM"
 key must not come with the bundle: who could replace the one could then replace the other.
 """
 
-_PORTS = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT")
+_PORTS = ("SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT")  # the first that is there, as infra/docker/healthy looks
 _MODELS = "AZUREML_MODEL_DIR"
 _ARTIFACTS = "AIP_STORAGE_URI"
 _PATHS = ("AIP_PREDICT_ROUTE", "AIP_HEALTH_ROUTE")
 _POINTER = "current.json"
+_PORT = re.compile(r"[1-9]\d{0,4}")
 _PATH = re.compile(r"/[!-$&->@-~]*")  # as a request has it: nothing to decode, and no query
 
 
@@ -30,7 +31,7 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         ConfigError: `KEY_TEXT` holds no public key; or Vertex AI says that a bundle is to be fetched, which would not
-            be the one that is served, or names a route that is no path.
+            be the one that is served, or names a route that is no path; or a port is none.
     """
     said = dict(env)
     if env.get(_ARTIFACTS):
@@ -44,9 +45,10 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
             raise ConfigError(
                 f"{env[name][:80]!r} is not a path", where=name, todo="name one such as /predict"
             )
-    for name in _PORTS:
-        if env.get(name):
-            said[f"{PREFIX}PORT"] = env[name]
+    if name := next(filter(env.get, _PORTS), ""):
+        if not _PORT.fullmatch(env[name]):
+            raise ConfigError(f"{env[name][:80]!r} is not a port", where=name)
+        said[f"{PREFIX}PORT"] = env[name]
     if env.get(_MODELS):
         said[f"{PREFIX}POINTER"] = str(_pointer(Path(env[_MODELS])))
     if env.get(KEY_TEXT):

@@ -17,9 +17,10 @@ import numpy as np
 from mlops.errors import InputError
 from serving.answers import AnswerWithFeatures
 from serving.batcher import full
-from serving.events import Event, EventReader, check_members, decode_json, time_text, time_us
+from serving.events import Event, EventReader, time_text, time_us
 from serving.http import Problem, Request, Response, Route, json_response
 from serving.instruments import STAGES
+from serving.members import check_members, decode_json
 from serving.scorer import Scorer
 from serving.service import Service
 from serving.state import State
@@ -116,12 +117,12 @@ def predict(state: State, request: Request) -> Response:
     """Rows of features → their scores, from the model alone: nothing is counted and nothing is logged."""
     scorer = service_of(state).scorer
     rows = _read_rows(request.body)
-    check_members(request.body, {"features": rows})
     width = len(scorer.features.names)
     if len(rows) > MAX_ROWS:
         raise InputError(
             f"{len(rows)} rows in one request", todo=f"send at most {MAX_ROWS}", where="features"
         )
+    check_members(request.body, {"features": rows})
     for place, row in enumerate(rows):
         if len(row) != width:
             raise InputError(f"has {len(row)} features, and the model {width}", where=f"features[{place}]")

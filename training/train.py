@@ -15,6 +15,7 @@ from mlops.errors import InputError
 from mlops.model import Model
 from mlops.policy import Split
 from mlops.reasons import choose_reference
+from mlops.settings import Settings
 from mlops.shapley import Explainer
 from mlops.signing import ensure_keys
 from training import tracking
@@ -30,7 +31,7 @@ from training.tasks import task_for
 from training.trainers import Place, trainer_for
 from training.tune import tune
 
-__all__ = ["train_candidate"]
+__all__ = ["keys_to_sign_with", "train_candidate"]
 
 EXPLAINED_ROWS = 256  # of the test events, for the global importance
 
@@ -58,8 +59,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
     policy, task = use_case.policy, task_for(use_case.task)
     data, windows = load_windows(spec.features, use_case, first_day=spec.first_day, features=features)
     task.check_labels(windows.examples.labels)
-    # New keys would leave a champion behind that nobody can verify any more.
-    ensure_keys(spec.settings.keys, make=not (spec.settings.signing_key or spec.settings.pointer.exists()))
+    keys_to_sign_with(spec.settings)
     lineage = lineage_of(features, data.table.fingerprint, spec.seed)
     name = " ".join(filter(None, (candidate.name, spec.first_day)))
     tags = {
@@ -127,6 +127,16 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         result = write_record(trained, spec, run)
         shutil.rmtree(checkpoints, ignore_errors=True)
         return result
+
+
+def keys_to_sign_with(settings: Settings) -> None:
+    """See to it that there is a key pair; one is made only where a home signs its first bundle with its own.
+
+    Raises:
+        ConfigError: there is none, or what is there is no pair.
+    """
+    # New keys would leave a champion behind that nobody can verify any more.
+    ensure_keys(settings.keys, make=not (settings.signing_key or settings.pointer.exists()))
 
 
 def _fit(

@@ -177,4 +177,6 @@ if __name__ == "__main__":
     LIST.write_text("".join(f"{package} {expression}\n" for package, expression in licences.items()))
     for package, expression in refused(licences).items():
         print(f"{package}: {expression} is not allowed", file=sys.stderr)
+    if not refused(licences):
+        print(f"{len(licences)} packages, each under licences that are allowed: {LIST.relative_to(ROOT)}")
     sys.exit(bool(refused(licences)))

@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.supply.licences import ROOT, listed
+from mlops.errors import ConfigError
 
 __all__ = ["IMAGES", "sbom", "torch_digest"]
 
@@ -55,6 +56,9 @@ def sbom(image: str, status: str = "") -> dict[str, Any]:
     Args:
         image: one of `IMAGES`.
         status: the text of its /var/lib/dpkg/status.
+
+    Raises:
+        ConfigError: the text is given and is not that.
     """
     licences = listed()
     entries = [entry for lock in IMAGES[image] for entry in _entries(lock) if _installed(entry)]
@@ -118,14 +122,22 @@ def torch_digest() -> str:
 def _debian(status: str) -> list[dict[str, Any]]:
     """Debian's packages that are installed, from dpkg's list; `upstream` is the source, whose name advisories use."""
     components = []
-    for paragraph in re.split(r"\n\n+", status.strip()) if status else []:
+    for paragraph in filter(None, re.split(r"\n\n+", status.strip())):
         field = dict(re.findall(r"^([A-Za-z-]+): (.+)$", paragraph, re.MULTILINE))
+        if not {"Package", "Status", "Architecture", "Version"} <= field.keys():
+            raise _no_status("a paragraph without its package, status, architecture or version")
         if field["Status"] != "install ok installed":
             continue
         source = re.sub(r" \((.+)\)", r"@\1", field.get("Source", field["Package"]))
         about = {"arch": field["Architecture"], "distro": "debian-12", "upstream": source}
         components.append(_library("deb", "debian", field["Package"], field["Version"], about))
+    if status and not components:
+        raise _no_status("no package that is installed")
     return components
+
+
+def _no_status(what: str) -> ConfigError:
+    return ConfigError(what, where="standard input", todo="pipe the image's /var/lib/dpkg/status into it")
 
 
 def _library(
@@ -147,7 +159,10 @@ if __name__ == "__main__":
         case [image] if image in IMAGES:
             document = sbom(image)
         case [image, "-"] if image in IMAGES:
-            document = sbom(image, sys.stdin.read())
+            try:
+                document = sbom(image, sys.stdin.buffer.read().decode(errors="replace") or "\n")
+            except ConfigError as error:
+                sys.exit(f"sbom: {error}")
         case _:
             sys.exit(f"usage: python -m infra.supply.sbom {'|'.join(IMAGES)} [-]")
     json.dump(document, sys.stdout, indent=1)

@@ -14,12 +14,12 @@ async function begin() {
   }
   api = answer.body;
   const { title, version, description } = api.info;
-  const model = api.info["x-model"];
+  const model = api.info["x-model"], hints = api.info["x-by-hand"];
   document.title = title;
   byId("title").textContent = title;
-  byId("state").replaceChildren(el("span", {}, `API ${version}, OpenAPI ${api.openapi}`), model ? el("span", {}, `model ${model.name} version ${model.version}`) : el("span", { class: "maybe" }, "no model is deployed yet"));
+  byId("state").replaceChildren(el("span", {}, `API ${version}, OpenAPI ${api.openapi}`), model ? el("span", {}, `model ${model.name} version ${model.version}`) : hints ? "" : el("span", { class: "maybe" }, "no model is deployed yet"));
   byId("about").replaceChildren(...prose(description));
-  byId("access").hidden = api.info["x-by-hand"]?.asks_for_key === false;
+  byId("access").hidden = hints?.asks_for_key === false;
   const operations = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), ...operation })));
   const groups = api.tags.map((tag) => ({ ...tag, operations: operations.filter((operation) => operation.tags.includes(tag.name)) }));
   byId("operations").replaceChildren(...groups.flatMap(({ description: text, operations: members }) => [el("h2", { class: "group" }, text), ...members.map(card)]));

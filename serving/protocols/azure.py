@@ -11,8 +11,8 @@ from collections.abc import Awaitable
 
 from mlops.errors import InputError
 from serving.http import Request, Response, Route
+from serving.members import decoded
 from serving.protocols.core import Row, answered, begin
-from serving.protocols.members import decoded
 from serving.protocols.predictions import as_list, no_parameters
 from serving.protocols.tables import from_columns, from_rows, from_split
 from serving.scoring_routes import service_of
@@ -27,7 +27,7 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     Raises:
         InputError: there is neither or both, a row does not fit, or there are parameters.
     """
-    started = begin(state)
+    started = begin(state, request)
     schema = service_of(state).scorer.bundle.schema
     raw = decoded(request.body)
     if type(raw) is not dict or ("input_data" in raw) == ("data" in raw):

@@ -96,6 +96,8 @@ def _texts(data: bytes, count: int, where: str) -> list[str]:
     texts: list[str] = []
     at = 0
     while at < len(data):
+        if len(texts) == count:
+            raise InputError(f"more than {count} elements of BYTES, and the shape has {count}", where=where)
         begin = at + _LENGTH.size
         at = begin + _LENGTH.unpack_from(data, at)[0] if begin <= len(data) else len(data) + 1
         if at > len(data):

@@ -17,12 +17,18 @@ from msgspec import UNSET, UnsetType
 
 from mlops.bundle import Schema
 from mlops.errors import InputError
-from serving.http import Request, Response
+from serving.http import Problem, Request, Response
 from serving.scorer import Scorer
 from serving.scoring_routes import MAX_ROWS, read_events, service_of
 from serving.state import State
 
-__all__ = ["Result", "Row", "Shape", "answered", "begin", "check_count", "from_table"]
+__all__ = ["MAX_BODY_BYTES", "Result", "Row", "Shape", "answered", "begin", "check_count", "from_table"]
+
+MAX_BODY_BYTES = 2 * 2**20
+"""Of a request: 2 KiB for each of 1,000 rows, such as 150 numbers, or 60 with names.
+
+What rows are is seen when all of them were decoded, and that can take forty times the memory of the body.
+"""
 
 Row = dict[str, Any] | list[Any]
 """Values by name, or features in the model's order; as JSON has them."""
@@ -54,15 +60,17 @@ _EXACT = 2.0**53  # from here on a double cannot tell one whole number from the 
 _result = msgspec.json.Decoder(Result).decode
 
 
-def begin(state: State) -> float:
+def begin(state: State, request: Request) -> float:
     """The time at which the reading of a body begins, by `time.perf_counter`; for `answered`.
 
     Whether a body holds events is seen when it was read. So while the queue is full it is left unread, whatever it has.
 
     Raises:
-        Problem: 503: as many events wait as may.
+        Problem: 503: as many events wait as may; 413: the body is too large.
     """
     state.batcher.check()
+    if len(request.body) > MAX_BODY_BYTES:
+        raise Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes", reason="body")
     return perf_counter()
 
 

@@ -110,7 +110,7 @@ def infer(state: State, request: Request) -> Response | Awaitable[Response]:
         Problem: 404: another model, or version, is deployed; 503: none is, or too many events wait.
     """
     scorer = _scorer(state, request.match)
-    started = begin(state)
+    started = begin(state, request)
     asked, inputs = read(request.body, request.headers.get(HEADER), MAX_ROWS)
     datatypes = _outputs(scorer)
     in_bytes = wanted(asked, datatypes)
@@ -157,7 +157,8 @@ ROUTES = (
     Route(method="GET", path="/v2/health/live", handler=live, scope=None),
     Route(method="GET", path="/v2/health/ready", handler=ready, scope=None),
     *(Route(method="GET", path=path, handler=metadata, scope="score") for path in (_MODEL, _VERSION)),
-    *(Route(method="GET", path=f"{p}/ready", handler=model_ready, scope=None) for p in (_MODEL, _VERSION)),
+    # Whether a name or a version is the one that is deployed is for no stranger to find out.
+    *(Route(method="GET", path=f"{p}/ready", handler=model_ready, scope="score") for p in (_MODEL, _VERSION)),
     *(
         Route(method="POST", path=f"{path}/infer", handler=infer, scope="score", queued=True)
         for path in (_MODEL, _VERSION)

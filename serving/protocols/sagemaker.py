@@ -8,11 +8,10 @@ any other JSON is a row, or a list of rows, and answered in the same shape.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from email.message import Message
 
 from serving.http import Problem, Request, Response, Route
+from serving.members import decoded
 from serving.protocols.core import Row, Shape, answered, begin
-from serving.protocols.members import decoded
 from serving.protocols.mlflow import healthy, is_envelope, rows_of
 from serving.protocols.predictions import as_csv, as_list, as_one, as_predictions
 from serving.protocols.tables import from_csv, from_rows
@@ -22,27 +21,27 @@ from serving.state import State
 __all__ = ["ROUTES"]
 
 _JSON, _CSV = "application/json", "text/csv"
+_MAX_HEADER = 1_024
 
 
 def invocations(state: State, request: Request) -> Response | Awaitable[Response]:
     """Score a table, in JSON or CSV.
 
     Raises:
-        Problem: 415: the body is of another type; 406: only another type is accepted.
+        Problem: 415: the body is of another type; 406: only another type is accepted; 431: what says so is too long.
         InputError: a row does not fit.
     """
-    started = begin(state)
-    csv_wanted = _wants_csv(request.headers.get(b"accept", b"").decode("latin-1"))
+    started = begin(state, request)
+    csv_wanted = _wants_csv(_header(request, "Accept"))
     scorer = service_of(state).scorer
     schema = scorer.bundle.schema
-    told = _message(request.headers.get(b"content-type", b"").decode("latin-1") or _JSON)
-    charset = told.get_content_charset("utf-8")
-    if told.get_content_type() not in (_JSON, _CSV) or charset not in ("utf-8", "us-ascii"):
+    type_, told = _type(_header(request, "Content-Type") or _JSON)
+    if type_ not in (_JSON, _CSV) or told.get("charset", "utf-8").lower() not in ("utf-8", "us-ascii"):
         raise Problem(415, f"the body must be {_JSON} or {_CSV}, in UTF-8")
     shape: Shape = as_predictions
     rows: list[Row]
-    if told.get_content_type() == _CSV:
-        declared = {"present": True, "absent": False}.get(str(told.get_param("header")))
+    if type_ == _CSV:
+        declared = {"present": True, "absent": False}.get(told.get("header", ""))
         rows = from_csv(schema, scorer.features.names, request.body, declared)
     else:
         raw = decoded(request.body)
@@ -61,24 +60,37 @@ ROUTES = (
 )
 
 
+def _header(request: Request, name: str) -> str:
+    said = request.headers.get(name.lower().encode(), b"").decode("latin-1").strip()
+    if len(said) > _MAX_HEADER:
+        raise Problem(431, f"{name} is longer than {_MAX_HEADER} bytes")
+    return said
+
+
+def _type(said: str) -> tuple[str, dict[str, str]]:
+    """A media type and its parameters. None that is looked for has a `;` or a `,` within quotation marks."""
+    type_, *parameters = said.split(";")
+    named = (parameter.partition("=") for parameter in parameters)
+    return type_.strip().lower(), {name.strip().lower(): value.strip(' \t"') for name, _, value in named}
+
+
 def _wants_csv(accept: str) -> bool:
     """Whether CSV is preferred to JSON, which wins a tie (RFC 9110, 12.5.1).
 
     Raises:
         Problem: 406: neither is accepted.
     """
-    if not accept.strip():
+    if not accept:
         return False
     weights = dict.fromkeys((_JSON, _CSV), 0.0)
     best = dict.fromkeys(weights, -1)
     for part in accept.split(","):
-        range_ = _message(part)
-        name = part.partition(";")[0].strip().lower()
+        name, told = _type(part)
         for type_ in weights:
             exactness = (name == "*/*", name == f"{type_.partition('/')[0]}/*", name == type_)
             if any(exactness) and exactness.index(True) >= best[type_]:
                 best[type_] = exactness.index(True)
-                weights[type_] = _weight(str(range_.get_param("q", "1")))
+                weights[type_] = _weight(told.get("q", "1"))
     if not any(weights.values()):
         raise Problem(406, f"the answer can be {_JSON} or {_CSV}, and neither is accepted")
     return weights[_CSV] > weights[_JSON]
@@ -89,10 +101,3 @@ def _weight(text: str) -> float:
         return float(text)
     except ValueError:
         return 1.0
-
-
-def _message(content_type: str) -> Message:
-    """What reads a type and its parameters."""
-    message = Message()
-    message["content-type"] = content_type
-    return message

@@ -13,8 +13,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from mlops.errors import InputError
 from serving.http import Response
+from serving.members import check_once, texts_in
 from serving.protocols.binary import DTYPES, HEADER, Values, decode, encode, head_and_rest
-from serving.protocols.members import check_once, texts_in
 
 __all__ = ["Asked", "Tensor", "answer", "read", "wanted"]
 
@@ -215,7 +215,7 @@ def _from_json(data: Raw, datatype: str, shape: list[int], where: str) -> list[A
         if len(shape) == 2 and _LISTS.match(data):
             rows: list[list[Any]] = _BY_ROW[datatype](data)
             fits = len(rows) == shape[0] and all(len(row) == shape[1] for row in rows)
-            values = [value for row in rows for value in row]
+            values = [value for row in rows for value in row] if fits else []
         else:
             values = _FLAT[datatype](data)
             fits = len(values) == math.prod(shape)

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Mapping
 
 from mlops.errors import InputError
 from serving.http import Request, Response, Route
+from serving.members import decoded
 from serving.protocols.core import answered, begin
-from serving.protocols.members import decoded
 from serving.protocols.predictions import as_predictions, no_parameters
 from serving.protocols.tables import from_rows
 from serving.scoring_routes import service_of
@@ -35,7 +35,7 @@ def predict(state: State, request: Request) -> Response | Awaitable[Response]:
     Raises:
         InputError: there are no instances, one does not fit, or there are parameters.
     """
-    started = begin(state)
+    started = begin(state, request)
     schema = service_of(state).scorer.bundle.schema
     raw = decoded(request.body)
     if type(raw) is not dict or "instances" not in raw:

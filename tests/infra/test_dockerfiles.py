@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.supply.sbom import torch_digest
+from tests.infra.programs import Programs
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "infra" / "docker"
@@ -83,6 +84,22 @@ def test_the_digest_that_the_pipeline_image_wants_of_torch_is_that_of_the_locked
         assert done.returncode == 0, done.stderr
         digests = set(re.findall(r"--hash=sha256:(\w{64})", done.stdout))
     assert torch_digest() in digests
+
+
+@pytest.mark.parametrize("driver", ["docker", "docker-container", "remote"])
+def test_files_times_are_set_where_docker_s_builder_can_and_else_it_is_said_what_is_lost(
+    driver: str, tmp_path: Path
+) -> None:
+    programs = Programs(tmp_path)
+    programs.add("docker", f'[ "$2" != inspect ] || printf "%s\\n" "Name:   b" "Driver:   {driver}" "Nodes:"')
+    ran = programs.run([DOCKER / "build", "serving"], ROOT, CONTAINER_ENGINE="docker", IMAGE="here/it:1")
+    assert ran.returncode == 0, ran.stderr
+    (built,) = [call for call in programs.calls if call.startswith("docker buildx build ")]
+    words = built.split()
+    output = words[words.index("--output") + 1]
+    assert output.removesuffix(",rewrite-timestamp=true") == "type=docker,name=here/it:1"
+    assert output.endswith("rewrite-timestamp=true") == (driver != "docker")
+    assert ("BUILDX_BUILDER" in ran.stderr) == (driver == "docker")
 
 
 def test_what_is_told_of_the_base_is_true_of_the_one_that_a_build_names(tmp_path: Path) -> None:

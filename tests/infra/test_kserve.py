@@ -10,9 +10,9 @@ import kubernetes_validate
 import yaml
 
 from serving.options import options_of
+from serving.supervisor import _MARGIN_S
 
 KSERVE = Path(__file__).resolve().parents[2] / "infra" / "kserve"
-SUPERVISOR_S = 5  # serving.supervisor ends its workers by force so long after drain and grace
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -39,6 +39,25 @@ def test_what_kserve_s_types_bound_is_within_the_bounds() -> None:
     assert predictor["model"]["storageUri"].startswith("s3://")
 
 
+def test_what_the_files_leave_to_who_applies_them_is_made_or_replaced_by_the_documented_commands() -> None:
+    page = (KSERVE.parents[1] / "docs" / "protocols.md").read_text().partition("**KServe**")[2]
+    texts = "".join(
+        (KSERVE / name).read_text() for name in ("serving-runtime.yaml", "inference-service.yaml")
+    )
+    replaced = re.findall(r"s\|([^|]+)\|", page)
+    assert {"registry.example.com/mlops-serving:1", "BUCKET/fraud/VERSION"} == set(replaced)
+    assert all(texts.count(text) == 1 for text in replaced)
+    volumes = RUNTIME["spec"]["volumes"][0]["projected"]["sources"]
+    named = [source[kind]["name"] for source in volumes for kind in source]
+    store = [
+        e["valueFrom"]["secretKeyRef"]["name"]
+        for e in RUNTIME["spec"]["containers"][0]["env"]
+        if "valueFrom" in e
+    ]
+    for name in (*named, *store, SERVICE["spec"]["predictor"]["serviceAccountName"]):
+        assert re.search(rf"create (configmap|secret generic|serviceaccount) {name}\b", page), name
+
+
 def test_the_service_asks_for_what_the_runtime_offers() -> None:
     model, runtime = SERVICE["spec"]["predictor"]["model"], RUNTIME["spec"]
     assert model["runtime"] == RUNTIME["metadata"]["name"]
@@ -56,6 +75,6 @@ def test_a_pod_that_ends_has_time_to_drain_and_no_gateway_is_hung_up_on() -> Non
     }
     env = {f"MLOPS_{name}": value for name, value in image.items()}
     options = options_of([], env | {e["name"]: e["value"] for e in told if "value" in e})
-    ending = options.drain_seconds + options.grace_seconds + SUPERVISOR_S
+    ending = options.drain_seconds + options.grace_seconds + _MARGIN_S
     assert options.drain_seconds >= 10 and predictor["terminationGracePeriodSeconds"] > ending
     assert options.idle_seconds > 3600  # as long as Envoy keeps a connection that says nothing

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from infra.supply.licences import EXCEPTIONS, LOCKS, STATED, listed, locked, pins, refused, spdx
+from infra.supply.licences import EXCEPTIONS, LOCKS, ROOT, STATED, listed, locked, pins, refused, spdx
 from infra.supply.sbom import IMAGES, sbom, torch_digest
 
 # As dpkg writes it: one paragraph a package, folded lines, some removed.
@@ -162,3 +164,30 @@ def test_debian_s_packages_are_those_installed_each_with_the_name_of_its_source(
     ]
     assert ["Debian" in text for text in covers] == [True, False]
     assert document["compositions"][0]["aggregate"] == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (b"", "no package that is installed"),
+        (b"\n\n", "no package that is installed"),
+        (
+            b"Package: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1\n",
+            "no package that",
+        ),
+        (b"cat: /var/lib/dpkg/status: No such file or directory\n", "a paragraph without its package"),
+        (b"Package: half\nStatus: install ok installed\n", "a paragraph without its package"),
+        (b"\xff\xfe\x00", "a paragraph without its package"),
+    ],
+)
+def test_what_is_no_list_of_debian_s_packages_is_refused_in_one_line(given: bytes, said: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "infra.supply.sbom", "serving", "-"],
+        input=given,
+        cwd=ROOT,
+        capture_output=True,
+        timeout=60,
+    )
+    assert ran.returncode == 1 and ran.stdout == b""
+    (line,) = ran.stderr.decode().splitlines()
+    assert said in line and "dpkg/status" in line

@@ -17,11 +17,11 @@ from k8s.load import main as load_main
 from k8s.prometheus_rule import TARGET, rule_text
 from monitoring.rules import REQUEST
 from serving.options import Options, options_of
+from serving.supervisor import _MARGIN_S
 from tests.k8s.manifests import CUSTOM, K8S, load
 from tests.serving.example import World, payment
 
 KUBERNETES = "1.34"
-SUPERVISOR_S = 5  # serving.supervisor ends its workers by force so long after drain and grace
 KUSTOMIZATIONS = sorted(K8S.rglob("kustomization.yaml"))
 WHOLE = sorted(
     str(path.relative_to(K8S))
@@ -96,7 +96,7 @@ def test_a_rollout_waits_for_a_ready_pod_and_gives_an_old_one_time_to_drain() ->
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     ending = container["lifecycle"]["preStop"]["sleep"]["seconds"] + options.drain_seconds
-    assert spec["terminationGracePeriodSeconds"] > ending + options.grace_seconds + SUPERVISOR_S
+    assert spec["terminationGracePeriodSeconds"] > ending + options.grace_seconds + _MARGIN_S
     probe = container["readinessProbe"]
     assert ending > 2 * probe["periodSeconds"] * probe["failureThreshold"]
     assert options.idle_seconds > 3600  # who balances closes an idle connection first
@@ -218,6 +218,10 @@ def test_the_load_may_spread_over_customers(tmp_path: Path, capsys: pytest.Captu
         with pytest.raises(SystemExit):
             load_main([url, "--event", event, "--id", "payment", "--vary", wrong])
     assert "--vary" in capsys.readouterr().err
+    for wrong in (["--key", "mlk_secret"], ["--key-file", str(tmp_path / "none")]):
+        with pytest.raises(SystemExit):
+            load_main([url, "--event", event, "--id", "payment", *wrong])
+        assert "--key" in capsys.readouterr().err
 
 
 def test_the_load_counts_what_was_answered_and_what_was_not(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,11 @@ def test_all_pods_meet_the_restricted_profile_and_get_no_token(overlay: str) -> 
             assert (
                 not container["image"].endswith(":latest") and ":" in container["image"]
             ) or overlay == "base"
+
+
+def test_production_names_every_image_by_digest() -> None:
+    images = {c["image"] for _, pod in pods(render("overlays/production")) for c in containers(pod)}
+    assert len(images) == 2 and all(re.search(r"@sha256:[0-9a-f]{64}$", image) for image in images)
 
 
 def references(pod: Resource) -> set[tuple[str, str]]:
@@ -178,9 +184,25 @@ def test_the_gateway_lets_through_what_senders_need_and_nothing_else() -> None:
         return any(path == prefix or path.startswith(prefix + "/") for prefix in paths)
 
     assert all(
-        passes(p) for p in ("/v1/score", "/v1/predict", "/v1/labels", "/v1/decisions/x-1", "/v1/model")
+        passes(p)
+        for p in (
+            *("/v1/score", "/v1/predict", "/v1/labels", "/v1/decisions/x-1", "/v1/model"),
+            *("/v2/models/fraud/infer", "/v2/models/fraud/versions/1/infer"),
+        )
     )
-    assert not any(passes(p) for p in ("/v1/admin/reload", "/metrics", "/livez", "/readyz", "/docs", "/"))
+    inside = [
+        "/v1/admin/reload",
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/docs",
+        "/",
+        "/ping",
+        "/health",
+        "/version",
+    ]
+    inside += ["/v2", "/v2/health/live", "/v2/health/ready", "/invocations", "/predict", "/score"]
+    assert not any(passes(p) for p in inside)
     (service,) = of_kind(render("overlays/production"), "Service", rule["backendRefs"][0]["name"])
     assert rule["backendRefs"][0]["port"] in [port["port"] for port in service["spec"]["ports"]]
 

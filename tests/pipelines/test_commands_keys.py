@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlops.api_keys import load_keys
+from mlops.signing import PRIVATE_KEY, ensure_keys
 from pipelines.cli import main
 
 
@@ -71,6 +72,30 @@ def test_the_file_may_be_another_the_one_that_the_server_is_told(
     assert mlops("create", "two", "--scope", "score") == 0
     assert [key.name for key in load_keys(home / "a" / "keys.json")] == ["one", "two"]
     assert not (home / "keys").exists()
+
+
+def test_a_pair_to_sign_with_is_made_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = home / "signing"
+    assert mlops("pair", str(folder)) == 0
+    assert "made a pair" in capsys.readouterr().out
+    ensure_keys(folder, make=False)
+    made = (folder / PRIVATE_KEY).read_bytes()
+    assert mlops("pair", str(folder)) == 0
+    said = capsys.readouterr().out
+    assert "is there, and stays" in said and "PRIVATE" not in said
+    assert (folder / PRIVATE_KEY).read_bytes() == made
+    (folder / PRIVATE_KEY).unlink()
+    assert mlops("pair", str(folder)) == 2
+    assert f"{PRIVATE_KEY}: no such key" in capsys.readouterr().err
+
+
+def test_a_pair_that_cannot_be_written_is_refused_in_words(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "file").touch()
+    assert mlops("pair", str(home / "file" / "signing")) == 2
+    err = capsys.readouterr().err
+    assert "cannot be written" in err and len(err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from mlops.contract import load_use_case
-from mlops.errors import InputError
+from mlops.errors import ConfigError, InputError
 from mlops.settings import Settings
 from mlops.storage import one_writer
 from mlops.tables import EventTable, FeatureTable, write_table_meta
@@ -144,3 +145,10 @@ def test_features_of_other_events_are_not_trained_on(settings: Settings) -> None
     write_tables(settings, frauds(), fingerprint="mended", computed_from="one")
     with ThreadPoolExecutor(1) as pool, pytest.raises(InputError, match="other events; run mlops features"):
         train(settings, LAST_DAY, pool=pool)
+
+
+def test_without_keys_to_sign_with_no_worker_is_started(settings: Settings, tmp_path: Path) -> None:
+    named = msgspec.structs.replace(settings, signing_key=str(tmp_path / "named"))
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ConfigError, match="named: no key pair"):
+        train(named, LAST_DAY, pool=pool, table=tmp_path / "not looked for")
+    assert not pool._threads and not named.artifacts.exists()

@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+from msgspec.structs import replace
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mlops.bundle import Bundle, Schema, open_bundle
@@ -91,6 +92,18 @@ def test_it_is_one_before_a_model_is_deployed() -> None:
     assert "properties" not in generic["components"]["schemas"]["Event"]
 
 
+def test_a_stranger_s_is_one_that_names_neither_model_nor_version(bundle: Bundle) -> None:
+    other = replace(bundle, manifest=replace(bundle.manifest, name="kestrel"))
+    limits = {"max_events": 1, "max_labels": 1, "max_rows": 1, "max_reasons": 1, "max_body_bytes": 2**20}
+    told = msgspec.json.encode(document(other, "417", **limits)).decode()
+    assert all(text in told for text in ("kestrel", "417", other.digest))
+    hidden = document(other, "417", named=False, **limits)
+    OpenAPIV31SpecValidator(hidden).validate()
+    for text in ("kestrel", '"417"', other.digest):
+        assert text not in msgspec.json.encode(hidden).decode()
+    assert hidden["components"]["schemas"]["Event"] == described(bundle)["components"]["schemas"]["Event"]
+
+
 def test_it_has_the_routes_of_the_service_and_no_others() -> None:
     paths = described()["paths"]
     said = {(method.upper(), path) for path, methods in paths.items() for method in methods}
@@ -120,6 +133,7 @@ def test_it_has_every_status_that_the_service_refuses_with() -> None:
 def test_lists_on_platforms_routes_may_be_as_long_as_on_the_service_s_own() -> None:
     limits = {"max_events": 7, "max_labels": 5, "max_rows": 9, "max_reasons": 3, "max_body_bytes": 2**23}
     whole = document(None, "", **limits)
+    said = "at most 7 events, or 9 rows of features, in at most 2,097,152 bytes"
 
     def lists(value: Any) -> Iterator[tuple[str, int]]:
         """What a schema has lists of, and of how many."""
@@ -133,8 +147,10 @@ def test_lists_on_platforms_routes_may_be_as_long_as_on_the_service_s_own() -> N
     for path in ("/invocations", "/predict", "/score"):
         operation = whole["paths"][path]["post"]
         assert set(lists(operation["requestBody"])) == {("Event", 7), ("Features", 9)}, path
-        assert "at most 7 events, or 9 rows" in operation["description"]
-    assert "at most 7 events, or 9 rows" in whole["paths"]["/v2/models/{name}/infer"]["post"]["description"]
+        assert said in operation["description"]
+    assert said in whole["paths"]["/v2/models/{name}/infer"]["post"]["description"]
+    lower = document(None, "", **limits | {"max_body_bytes": 2**20})
+    assert "in at most 1,048,576 bytes" in lower["paths"]["/score"]["post"]["description"]
 
 
 def test_its_examples_fit_its_schemas(bundle: Bundle) -> None:

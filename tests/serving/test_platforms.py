@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from mlops.errors import ConfigError
 from mlops.signing import PUBLIC_KEY, ensure_keys, load_public_key
 from serving.options import options_of
 from serving.platforms import KEY_TEXT, environment
-from tests.serving.example import World, payment
+from tests.serving.example import ROOT, World, payment
 
 IMAGE = {
     "MLOPS_SERVING_HOST": "0.0.0.0",
@@ -27,9 +29,35 @@ IMAGE = {
 
 
 @pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT"])
+@pytest.mark.parametrize("value", ["http", "0", "-1", "8080\n"])
+def test_a_port_that_is_none_is_told_by_the_variable_that_holds_it(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: .*is not a port"):
+        environment({name: value})
+
+
+@pytest.mark.parametrize("name", ["SAGEMAKER_BIND_TO_PORT", "AIP_HTTP_PORT"])
 def test_the_platform_s_port_wins_over_the_image_s(name: str) -> None:
     assert options_of(["--no-keys", "--host", "127.0.0.1"], environment(IMAGE | {name: "9999"})).port == 9999
     assert options_of(["--no-keys", "--host", "127.0.0.1"], environment(IMAGE | {name: ""})).port == 8080
+
+
+@pytest.mark.parametrize("said", [{}, {"SAGEMAKER_BIND_TO_PORT": "1"}, {"AIP_HTTP_PORT": "2"}])
+@pytest.mark.parametrize("more", [{}, {"SAGEMAKER_BIND_TO_PORT": "3", "AIP_HTTP_PORT": "4"}])
+def test_the_health_check_asks_at_the_port_that_is_served(
+    tmp_path: Path, said: dict[str, str], more: dict[str, str]
+) -> None:
+    """The check says whom it asked, as the connection is one that only writes that down."""
+    env = IMAGE | more | said
+    (tmp_path / "check.py").write_text(
+        "import http.client, runpy\n"
+        "class Asked(http.client.HTTPConnection):\n"
+        "    def connect(self): raise OSError(f'at {self.port}')\n"
+        "http.client.HTTPConnection = Asked\n"
+        f"runpy.run_path({str(ROOT / 'infra/docker/healthy')!r})\n"
+    )
+    line = [sys.executable, "-IS", str(tmp_path / "check.py")]
+    done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stderr == f"no answer: at {environment(env)['MLOPS_SERVING_PORT']}\n"
 
 
 @pytest.mark.parametrize("folder", ["", "deployments", "shop"])

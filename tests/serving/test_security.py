@@ -17,6 +17,7 @@ import pytest
 
 from mlops.api_keys import create_key, load_keys, revoke_key
 from mlops.records import read_decisions
+from serving.app import ROUTES
 from tests.serving.example import ROOT, World, payment
 from tests.serving.secured import SCORE, Answer, Secured, bearer, family, of_process, serving, until
 
@@ -61,11 +62,28 @@ def test_each_route_asks_for_its_scope_and_each_refusal_is_a_problem_document(
                 )
                 assert refused.headers["www-authenticate"].startswith(challenge)
                 assert refused.body["status"] == status
-        for route in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/"):
+        for route in _free():
             assert server.ask("GET", route).status == 200, route
+        digest = server.ask("GET", "/readyz").body["digest"]
+        described = {
+            who: server.ask("GET", "/openapi.json", **headers)
+            for who, headers in (("stranger", {}), ("scorer", bearer(scorer)), ("guest", bearer(expiring)))
+        }
         counted = server.ask("GET", "/metrics").text
     (auth,) = re.findall(r'^mlops_rejected_total\{reason="auth"\} (\d+)', counted, re.MULTILINE)
     assert int(auth) == 4 * len(routes)
+    for who, answer in described.items():
+        assert (answer.body["info"].get("x-model") is not None) == (who == "scorer")
+        assert (digest in answer.text) == (who == "scorer")
+
+
+def test_the_document_has_all_routes_that_are_free() -> None:
+    (said,) = re.findall(r"Free to all who reach the port: (.*) \|", (ROOT / "docs/security.md").read_text())
+    assert set(re.findall(r"`([^`]+)`", said)) == set(_free())
+
+
+def _free() -> list[str]:
+    return [route.path for route in ROUTES if route.scope is None]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -39,7 +39,11 @@ _NOBODY = "nobody"
 
 
 def config(secrets: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """What Debian's docker-compose makes of the file. It is of 2021, and the line that names the project is newer."""
+    """What Debian's docker-compose makes of the file.
+
+    It is of 2021, and the line that names the project is newer. It stays beside the Compose 2 that starts the stack
+    (tests/system/composed.py) as it needs no engine: Debian 12 has no other, and the newer one runs in a container.
+    """
     text = re.sub(r"^name: .*$", "", (INFRA / "compose.yaml").read_text(), flags=re.MULTILINE)
     return subprocess.run(
         [

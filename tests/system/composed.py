@@ -8,7 +8,6 @@ no stand-in.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import threading
@@ -21,8 +20,7 @@ from docker.models.containers import Container
 
 from tests.serving.example import ROOT
 from tests.system.compose_stack import SECRETS, free_port
-from tests.system.containers import base, build, copied, engine
-from tests.system.test_pipeline_image import LARGE
+from tests.system.containers import base, build, copied, engine, pipeline_on_spark
 
 __all__ = ["ABSENT", "SERVICES", "Stack", "composed"]
 
@@ -128,11 +126,7 @@ def _images(folder: Path) -> None:
     """Our two images, as their own tests build them, and the stand-ins."""
     tree = copied(folder / "tree")
     build(tree, "serving", "mlops-serving")
-    lock = tree / "infra" / "lock" / "pipeline.txt"
-    entries = re.split(r"^(?=\S)", lock.read_text(), flags=re.MULTILINE)
-    lock.write_text("".join(entry for entry in entries if entry.partition("==")[0] not in LARGE))
-    (tree / "infra" / "lock" / "torch.txt").write_text("")
-    build(tree, "pipeline", "mlops-pipeline-spark")
+    pipeline_on_spark(tree)
     context = folder / "context"
     shutil.copytree(HERE, context)
     shutil.copy(Path(sys.executable).parent / "weed", context)

@@ -8,7 +8,10 @@ import signal
 import socket
 import stat
 import subprocess
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +209,7 @@ def test_a_secret_that_is_weak_is_refused_in_one_line_and_not_told(tmp_path: Pat
         ran = prepared(tmp_path, **{name: value})
         assert ran.returncode == 1 and ran.stdout == ""
         (line,) = ran.stderr.splitlines()
-        assert why in line and "make-secrets" in line
+        assert why in line and "take its line out of infra/.env and run infra/compose/make-secrets" in line
         # Of two that are the same it is the second that is named.
         assert line.startswith(f"compose: {name} ") or value == another
         assert not value.strip() or value not in line
@@ -240,6 +243,69 @@ def test_secrets_are_drawn_once_for_their_owner_and_are_good_enough(tmp_path: Pa
     keys.write_text("those that were made since")
     assert prepared(tmp_path, **drawn).returncode == 0
     assert keys.read_text() == "those that were made since"
+
+
+def test_a_secret_that_is_missing_is_added_and_the_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "compose").mkdir()
+    script = shutil.copy(INFRA / "compose" / "make-secrets", tmp_path / "compose")
+    file = tmp_path / ".env"
+    own = "PROXY_PORT=8081\nexport REDIS_PASSWORD = mine\n# S3_ACCESS_KEY=a remark"
+    file.write_text(own)
+    file.chmod(0o600)
+    ran = subprocess.run([script], timeout=30, check=True, capture_output=True, text=True)
+    said = set(ran.stdout.partition(";")[0].split()) & set(SECRETS)
+    assert said == set(SECRETS) - {"REDIS_PASSWORD"}
+    lines = file.read_text().removeprefix(f"{own}\n").splitlines()
+    assert {line.partition("=")[0] for line in lines} == said
+    assert file.stat().st_mode & 0o777 == 0o600 and not (tmp_path / ".env.new").exists()
+
+
+def test_a_secret_that_is_empty_is_not_left_to_compose_which_would_send_back_here(tmp_path: Path) -> None:
+    (tmp_path / "compose").mkdir()
+    script = shutil.copy(INFRA / "compose" / "make-secrets", tmp_path / "compose")
+    file = tmp_path / ".env"
+    file.write_text("S3_SECRET_KEY=\n")
+    file.chmod(0o600)
+    ran = subprocess.run([script], timeout=30, check=False, capture_output=True, text=True)
+    assert (
+        ran.returncode == 1 and "S3_SECRET_KEY is empty" in ran.stderr and "take the line out" in ran.stderr
+    )
+    assert file.read_text() == "S3_SECRET_KEY=\n"
+
+
+@pytest.mark.parametrize("version", ["", "1.29.2", "2.23.3", "v2.3.0"])
+def test_without_a_compose_that_is_new_enough_one_line_says_which_is_needed(
+    tmp_path: Path, version: str
+) -> None:
+    ran = with_docker(tmp_path, version)
+    assert ran.returncode == 1 and len(ran.stderr.splitlines()) == 1
+    assert "Compose 2.24 or newer" in ran.stderr and (version or "none") in ran.stderr
+
+
+@pytest.mark.parametrize("version", ["2.24.0", "v2.39.1", "2.100.0", "5.0.1", "10.1.0"])
+def test_a_compose_that_is_new_enough_is_given_this_file_and_the_words(tmp_path: Path, version: str) -> None:
+    ran = with_docker(tmp_path, version)
+    _, _, file, *words = ran.stdout.split()
+    assert Path(file).samefile(INFRA / "compose.yaml") and words == ["up", "--detach"]
+
+
+def with_docker(folder: Path, version: str) -> subprocess.CompletedProcess[str]:
+    """`infra/compose/run up --detach` beside a docker whose plugin is of this version, or that has none."""
+    docker = folder / "docker"
+    docker.write_text(
+        '#!/bin/sh\ncase "$*" in\n'
+        f"    'compose version --short') {f'echo {version}' if version else 'exit 1'} ;;\n"
+        '    *) echo "$@" ;;\nesac\n'
+    )
+    docker.chmod(0o755)
+    return subprocess.run(
+        [INFRA / "compose" / "run", "up", "--detach"],
+        env={"PATH": f"{folder}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def test_nginx_finds_the_proxy_s_configuration_sound() -> None:
@@ -281,6 +347,67 @@ def test_the_proxy_answers_for_absent_servers_in_the_servers_own_words(tmp_path:
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert answer.json()["detail"] == "no server answers"
+
+
+@contextmanager
+def servers(folder: Path, statuses: Mapping[str, int]) -> Iterator[tuple[str, list[str]]]:
+    """The proxy before two servers that answer with these statuses, by path, and 200 elsewhere.
+
+    Yields:
+        The proxy's URL, and the paths that the two were asked for.
+    """
+    asked: list[str] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(self.path)
+            self.send_response(statuses.get(self.path, 200))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(2):
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answers))
+            server.daemon_threads = True  # kept connections outlive the test
+            server.block_on_close = False
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            ports.append(server.server_port)
+        command, port, _, popen = stack.enter_context(nginx_in(ports))
+        stack.enter_context(program(command, folder / "log", number=signal.SIGQUIT, **popen))
+        until(lambda: status_of(f"http://127.0.0.1:{port}/healthz") == 200, "the proxy answers")
+        yield f"http://127.0.0.1:{port}", asked
+
+
+def test_a_server_that_has_enough_to_do_is_not_taken_for_one_that_is_gone(tmp_path: Path) -> None:
+    with servers(tmp_path, {"/v1/score": 503}) as (url, asked):
+        for _ in range(20):  # of one customer, who has too many under way
+            assert httpx.post(f"{url}/v1/score", json={}).status_code == 503
+        assert asked == ["/v1/score"] * 20, "the other server was asked on top"
+        for _ in range(20):
+            assert httpx.get(f"{url}/v1/model").status_code == 200
+
+
+def test_the_proxy_lets_through_what_senders_need_and_nothing_else(tmp_path: Path) -> None:
+    needed = ["/v1/score", "/v1/predict", "/v1/labels", "/v1/decisions/1", "/v1/model", "/openapi.json"]
+    needed += ["/v2/models/example", "/v2/models/example/infer", "/v2/models/example/versions/1/infer"]
+    inside = ["/", "/docs", "/metrics", "/livez", "/readyz", "/v1/admin/reload", "/v1/scores", "/v2"]
+    inside += ["/v2/health/live", "/v2/health/ready", "/v2/modelsandmore", "/v2/repository/index"]
+    inside += ["/ping", "/health", "/version", "/invocations", "/predict", "/score"]
+    with servers(tmp_path, {}) as (url, asked):
+        assert [path for path in needed + inside if httpx.get(url + path).status_code != 404] == needed
+        assert asked == needed
+        assert httpx.post(f"{url}/v1/score", content=bytes(2 * 2**20 + 1)).status_code == 413
+        assert httpx.post(f"{url}/v1/score", content=bytes(2 * 2**20)).status_code == 200
 
 
 def test_promtool_finds_prometheus_s_configuration_and_rules_sound(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -96,13 +98,14 @@ def test_prometheus_sees_both_servers(stack: Stack, world: Shipped) -> None:
 
 
 def test_servers_are_made_anew_one_after_the_other_and_no_request_fails(stack: Stack, world: Shipped) -> None:
-    url = stack.url("PROXY_PORT", "")
+    url, key = stack.url("PROXY_PORT", ""), world.home / "key"
+    key.write_text(world.key)
     assert status_of(f"{url}/v1/model") == 401
     assert status_of(f"{url}/v1/model", {"X-API-Key": world.key}) == 200
     assert status_of(f"{url}/metrics", {"X-API-Key": world.key}) == 404
     load = subprocess.Popen(
         [
-            *(sys.executable, str(ROOT / "k8s" / "load.py"), url, "--key", world.key, "--first", "1"),
+            *(sys.executable, str(ROOT / "k8s" / "load.py"), url, "--key-file", str(key), "--first", "1"),
             *("--event", json.dumps(payment(1)), "--id", "payment", "--seconds", "600"),
         ],
         stdout=subprocess.PIPE,
@@ -129,6 +132,30 @@ def test_servers_are_made_anew_one_after_the_other_and_no_request_fails(stack: S
     answered = {json.loads(line)["upstream"].split(", ")[-1] for line in lines if '"upstream":"1' in line}
     assert len(answered) >= 2
     assert not any(secret in "\n".join(lines) for secret in (world.key, *SECRETS.values()))
+
+
+def test_strangers_large_requests_keep_nobody_waiting_and_do_not_end_the_proxy(
+    stack: Stack, world: Shipped
+) -> None:
+    """A hundred bodies that never end, three times as much as the proxy has room for."""
+    before = stack.containers()["proxy"]
+    head = b"POST /v1/score HTTP/1.1\r\nHost: here\r\nContent-Length: 2097152\r\n\r\n"
+    with ExitStack() as open_ones:
+        for _ in range(100):
+            where = ("127.0.0.1", int(stack.ports["PROXY_PORT"]))
+            one = open_ones.enter_context(socket.create_connection(where, timeout=10))
+            with suppress(OSError):  # refused, as there is no room
+                one.sendall(head + bytes(2097151))
+        answer = urllib.request.Request(
+            stack.url("PROXY_PORT", "/v1/score"),
+            json.dumps(payment(900_001)).encode(),
+            {"X-API-Key": world.key, "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(answer, timeout=20) as response:
+            assert response.status == 200
+        assert int(stack.said("proxy", "df -k /tmp | awk 'NR == 2 { print $2 }'")) == 64 * 1024
+    after = stack.containers()["proxy"]
+    assert after.attrs["State"]["StartedAt"] == before.attrs["State"]["StartedAt"]
 
 
 def version(url: str, key: str) -> str:

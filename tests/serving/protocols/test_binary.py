@@ -46,6 +46,7 @@ def test_texts_come_after_their_lengths(texts: list[str]) -> None:
         ("BYTES", b"\xff\xff\xff\xffabc", 1, "element 0 of BYTES does not end"),
         ("BYTES", b"\1\0\0\0\xff", 1, "element 0 of BYTES is not UTF-8"),
         ("BYTES", b"", 1, "0 elements of BYTES"),
+        ("BYTES", bytes(4) * 3 + b"\xff", 2, "more than 2 elements of BYTES"),
     ],
 )
 def test_bytes_that_are_not_what_was_said_are_refused(

@@ -34,7 +34,8 @@ def ask(worker: Worker, *rows: Row) -> Any:
     """The results as JSON has them."""
 
     async def answer() -> Any:
-        request, started = Request("POST", "/", b"", {}, b""), begin(worker.state)
+        request = Request("POST", "/", b"", {}, b"")
+        started = begin(worker.state, request)
         given = answered(worker.state, request, list(rows), json_response, started)
         response = given if isinstance(given, Response) else await given
         return msgspec.json.decode(response.body)

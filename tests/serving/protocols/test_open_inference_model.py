@@ -98,7 +98,22 @@ def test_a_key_is_asked_for_but_for_health(world: World) -> None:
             assert (refused.status, list(msgspec.json.decode(refused.body))) == (401, ["error"])
             assert refused.headers is not None and b"www-authenticate" in refused.headers
         assert worker.request("POST", INFER, {"inputs": [features(ROWS)]}, key).status == 200
-        assert worker.get("/v2/models/example/ready")[0] == 503  # it has no clockwork
+        assert (
+            worker.request("GET", "/v2/models/example/ready", b"", key).status == 503
+        )  # it has no clockwork
+        assert worker.get("/v2/health/ready")[0] == 503
+
+
+@pytest.mark.parametrize("path", ["example", "other", "example/versions/1", "example/versions/2"])
+def test_a_stranger_does_not_hear_which_model_and_version_are_deployed(world: World, path: str) -> None:
+    create_key(world.home / "keys.json", "till", ["score"])
+    with working(world, keys=world.home / "keys.json") as worker:
+        for method, end in (("GET", ""), ("GET", "/ready"), ("POST", "/infer")):
+            refused = worker.request(method, f"/v2/models/{path}{end}", b"")
+            assert (refused.status, msgspec.json.decode(refused.body)) == (
+                401,
+                {"error": "no API key: send one as Authorization: Bearer KEY or X-API-Key: KEY"},
+            )
 
 
 @pytest.mark.parametrize(

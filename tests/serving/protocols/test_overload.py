@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import serving.protocols.members as members
+import serving.members as members
 import serving.protocols.open_inference as open_inference
 from serving.app import App
 from serving.instruments import REQUESTS, STAGES
