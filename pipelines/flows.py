@@ -35,7 +35,7 @@ from pipelines.prefect_training import compete
 from pipelines.retrain import first_training_day, regular_request
 from pipelines.watching import live_tables
 
-__all__ = ["RETRAIN_DUE", "features", "home_resource", "lifecycle", "monitor", "retrain"]
+__all__ = ["RETRAIN_DUE", "day_of_run", "features", "home_resource", "lifecycle", "monitor", "retrain"]
 
 RETRAIN_DUE = "mlops.drift.retrain-due"
 _BEGUN_AT_MOST = 5  # what kills a run so often would kill it again
@@ -45,6 +45,12 @@ _DAY_S = 24 * 3600
 def home_resource(settings: Settings) -> str:
     """What events call this home."""
     return f"mlops.home.{settings.home}"
+
+
+def day_of_run() -> date:
+    """The day (UTC) that the run is for: it was to start then, also where it is late, or begun again after midnight."""
+    start: datetime = flow_run.scheduled_start_time
+    return start.astimezone(UTC).date()
 
 
 @contextmanager
@@ -82,9 +88,9 @@ def features(events: str, as_of: date | None = None, force: bool = False) -> Non
 
 @flow(timeout_seconds=_DAY_S, persist_result=False)
 def monitor(as_of: date | None = None, against: date | None = None) -> None:
-    """Look at the week before `as_of`, which is today unless given; say so where a request to train again is due."""
+    """Look at the week before `as_of`, by default the run's day; say so where a request to train again is due."""
     with _home() as settings:
-        today = as_of or datetime.now(UTC).date()
+        today = as_of or day_of_run()
         look = step(settings, "monitor")(settings, as_of=today, against=against)
         step(settings, "write_reports")(settings)
         step(settings, "show_look")(settings, look)
@@ -98,7 +104,7 @@ def monitor(as_of: date | None = None, against: date | None = None) -> None:
 def retrain(as_of: date | None = None, regularly: bool = False, seed: int = 0) -> State[None]:
     """Act on monitoring's request if one is due, or `regularly` without: train on what was served, judge, register."""
     with _home() as settings:
-        today = as_of or datetime.now(UTC).date()
+        today = as_of or day_of_run()
         due = step(settings, "due_request")(settings, today)
         request = due or (regular_request(settings, today) if regularly else None)
         if request is None:

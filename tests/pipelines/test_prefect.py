@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -214,3 +214,9 @@ def test_a_run_that_was_killed_too_often_is_given_up(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(flows.flow_run, "run_count", 6, raising=False)
     with pytest.raises(MlopsError, match="was begun 5 times, and killed each time"):
         flows.features.fn("s3://raw-events")
+
+
+def test_a_run_that_is_late_is_still_for_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2018, 7, 2, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    monkeypatch.setattr(flows.flow_run, "scheduled_start_time", moment, raising=False)
+    assert flows.day_of_run() == date(2018, 7, 1)
