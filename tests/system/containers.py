@@ -248,10 +248,8 @@ def ran(image: Image, command: list[str], *, status: int = 0, **options: Any) ->
 
     /tmp is mounted as Docker does it, whatever the engine: nothing can be run from there, unless options say so.
     """
-    client = engine()
-    container = client.containers.run(
-        image.id, command, detach=True, tmpfs={"/tmp": "noexec,nosuid,nodev"}, **HARDENED | options
-    )
+    told = {"tmpfs": {"/tmp": "noexec,nosuid,nodev"}, **HARDENED} | options
+    container = engine().containers.run(image.id, command, detach=True, **told)
     try:
         ended = container.wait(timeout=600)["StatusCode"]
         said: str = container.logs().decode()
