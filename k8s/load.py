@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 __all__ = ["main"]
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
     stop = stop or threading.Event()
     parser = argparse.ArgumentParser(prog="load.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("url", help="of the service, such as http://serving")
-    parser.add_argument("--event", required=True, help="an event as JSON; its id is counted up")
+    parser.add_argument("--event", required=True, type=_event, help="an event as JSON; its id is counted up")
     parser.add_argument("--id", required=True, help="the column of the event's id")
     parser.add_argument(
         "--first", type=int, default=int(time.time() * 1000), help="the first id (the time in ms)"
@@ -63,15 +64,30 @@ def main(arguments: Sequence[str] | None = None, stop: threading.Event | None = 
     return 0 if set(counts) == {"200"} else 1
 
 
+def _event(text: str) -> dict[str, Any]:
+    """An object of JSON.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        event = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"is no JSON: {error}") from None
+    if not isinstance(event, dict):
+        raise argparse.ArgumentTypeError("is no object of JSON, as an event is one: {...}")
+    return event
+
+
 def _column(text: str) -> tuple[str, int]:
     """`customer_id=500` as name and number.
 
     Raises:
-        ValueError: it is not written so.
+        ArgumentTypeError: it is not written so.
     """
     name, _, count = text.partition("=")
-    if not name or int(count) < 1:
-        raise ValueError(text)
+    if not name or not count.isdecimal() or int(count) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not COLUMN=COUNT, such as customer_id=500")
     return name, int(count)
 
 
@@ -81,7 +97,7 @@ def _send(
     """A client as most are: it keeps its connection, and opens another where the answer says that this one ends."""
     address = urlsplit(said.url).netloc
     headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
-    event, number, until = json.loads(said.event), said.first + offset, time.monotonic() + said.seconds
+    event, number, until = said.event, said.first + offset, time.monotonic() + said.seconds
     connection = http.client.HTTPConnection(address, timeout=30)
     while time.monotonic() < until and not stop.is_set():
         try:

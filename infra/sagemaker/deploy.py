@@ -1,7 +1,7 @@
 """Puts what a home has promoted on a SageMaker endpoint: one Model a bundle, an endpoint configuration, the endpoint.
 
-    python infra/sagemaker/deploy.py --name fraud --image ACCOUNT.dkr.ecr.REGION.amazonaws.com/mlops-serving:1 \\
-        --role arn:aws:iam::ACCOUNT:role/sagemaker --bucket BUCKET --home runs/main
+    .venv/bin/python infra/sagemaker/deploy.py --name fraud --role arn:aws:iam::ACCOUNT:role/sagemaker \\
+        --image ACCOUNT.dkr.ecr.REGION.amazonaws.com/mlops-serving:1 --bucket BUCKET --home runs/main
 
 The URI of a Redis that instances share is read from $MLOPS_STORE, as it may hold a password.
 
@@ -199,6 +199,13 @@ def _percent(text: str) -> int:
     return value
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
 def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     """The options, of this process where no line is given."""
     parser = argparse.ArgumentParser(
@@ -214,7 +221,7 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
     add("--challenger", type=Path, help="a home whose champion gets a share of the requests, as a variant")
     add("--share", type=_share, default=0.1, help="of the requests (0.1)")
     add("--instance-type", default="ml.c7i.large", help="(ml.c7i.large)")
-    add("--instances", type=int, default=1, help="of each variant (1)")
+    add("--instances", type=_count, default=1, help="of each variant (1)")
     add("--subnets", nargs="+", default=[], help="of the VPC that the containers are in")
     add("--security-groups", nargs="+", default=[], help="of the containers there")
     add("--kms-key", default="", help="that encrypts the instances' disks and what is captured")

@@ -1,14 +1,14 @@
 """Uploads the image as a model of Vertex AI and deploys it, in the API's own terms.
 
-    python infra/vertex/deploy.py --project P --location europe-west4 --image REGION-docker.pkg.dev/P/…@sha256:…
-    python infra/vertex/deploy.py … --print    # only shows the requests
+    CLIENT/bin/python infra/vertex/deploy.py --project P --location europe-west4 --image …@sha256:…
+    CLIENT/bin/python infra/vertex/deploy.py … --print    # only shows the requests
 
 The model's id follows from what it is made of, the endpoint's is its name: run again, it changes nothing. Once the
 model answers, what the endpoint had before is undeployed, as it would go on costing.
 
 The URI of a Redis that replicas share is read from $MLOPS_STORE, as it may hold a password. The script wants
-`google-cloud-aiplatform`, which is not among the platform's packages. Rendered only: a test has Google's own client
-check the requests; none was ever sent to Google.
+`google-cloud-aiplatform`, which is not among the platform's packages: CLIENT is an environment of its own. Rendered
+only: a test has Google's own client check the requests; none was ever sent to Google.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ import argparse
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from google.api_core.exceptions import NotFound
-from google.cloud import aiplatform_v1 as vertex
+try:
+    from google.api_core.exceptions import GoogleAPIError, NotFound
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import aiplatform_v1 as vertex
+except ImportError:
+    vertex = None  # options are explained, and refused, without it
 
 NAME = "fraud"
 PORT = 8080
@@ -98,10 +103,29 @@ def deploy(given: argparse.Namespace, store: str, models: Any, endpoints: Any) -
     return where
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Deploy; or print the three requests of a first time, without the store's URI."""
-    given = _arguments(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Deploy; or print the three requests of a first time, without the store's URI.
+
+    Returns the exit code: 0, 1 where the client is missing, 2 where Google refused.
+    """
     store = os.environ.get(STORE, "")
+    given = _arguments(arguments, store)
+    if vertex is None:
+        print(
+            "vertex: google-cloud-aiplatform is not here; install it into an environment of its own, and run this"
+            " with that one's Python (docs/protocols.md)",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        _deploy_or_print(given, store)
+    except (GoogleAuthError, GoogleAPIError) as error:
+        print(f"Google: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _deploy_or_print(given: argparse.Namespace, store: str) -> None:
     if given.print:
         upload = upload_of(given, f"${STORE}" if store else "")
         place = _parent(given)
@@ -131,11 +155,23 @@ def _parent(given: argparse.Namespace) -> str:
 
 def _replicas(given: argparse.Namespace, store: str) -> int:
     """One, unless they share a store: each would count events of its own."""
-    replicas: int = given.replicas if store else 1
-    return replicas
+    return given.replicas or (4 if store else 1)
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _by_digest(text: str) -> str:
+    if "@sha256:" not in text:
+        raise argparse.ArgumentTypeError("names no digest (…@sha256:…): a tag may be another image tomorrow")
+    return text
+
+
+def _arguments(arguments: Sequence[str] | None, store: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Upload the image as a model of Vertex AI and deploy it.",
         epilog=f"${STORE}: URI of a Redis that all replicas reach",
@@ -143,16 +179,23 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--project", required=True)
     add("--location", required=True)
-    add("--image", required=True, help="made of infra/vertex/Dockerfile, by its digest")
+    add("--image", required=True, type=_by_digest, help="made of infra/vertex/Dockerfile, by its digest")
     add(
         "--replicas",
-        type=int,
-        default=4,
-        help=f"at most, with a Redis in ${STORE}; where the image is deployed already, it keeps its own (4)",
+        type=_count,
+        help=f"at most (4 with a Redis in ${STORE}, else 1); where the image is deployed already, it keeps its own",
     )
     add("--print", action="store_true", help="only show the requests")
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if store and not store.startswith(("redis://", "rediss://")):
+        parser.error(f"${STORE} is no Redis that replicas could share: rediss://…, or unset it")
+    if _replicas(given, store) > 1 and not store:
+        parser.error(
+            f"--replicas {given.replicas}: each would count only the events that it saw itself; name a Redis that all"
+            f" reach in ${STORE}, or take one"
+        )
+    return given
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

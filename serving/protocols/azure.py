@@ -31,7 +31,12 @@ def score(state: State, request: Request) -> Response | Awaitable[Response]:
     schema = service_of(state).scorer.bundle.schema
     raw = decoded(request.body)
     if type(raw) is not dict or ("input_data" in raw) == ("data" in raw):
-        raise InputError("is missing", where="input_data", todo='send {"input_data": …}, or {"data": […]}')
+        both = type(raw) is dict and "data" in raw
+        raise InputError(
+            "came with data, which says the same" if both else "is missing",
+            where="input_data",
+            todo='send {"input_data": …}, or {"data": […]}',
+        )
     no_parameters(raw.get("params"), "params")
     rows: list[Row]
     if "data" in raw:

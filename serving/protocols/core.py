@@ -162,7 +162,11 @@ def _are_events(scorer: Scorer, rows: Sequence[Row]) -> bool:
     kinds = [is_event(row) for row in rows]
     for place, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
         if type(row) is not dict and type(row) is not list:
-            raise InputError("must be an object or a list", where=f"[{place}]")
+            raise InputError(
+                "is no row",
+                where=f"[{place}]",
+                todo="send a list of rows, each an object or a list of features",
+            )
         if kind != kinds[0]:
             said = ("an event", "features") if kind else ("features", "events")
             raise InputError(

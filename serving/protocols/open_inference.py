@@ -215,7 +215,7 @@ def _rows(inputs: Mapping[str, Tensor]) -> list[dict[str, Any]]:
     count = next(iter(inputs.values())).shape[0]
     for name, given in inputs.items():
         if given.shape not in ([count], [count, 1]):
-            fitting = f"[{count}] or [{count}, 1], as the first input has"
+            fitting = f"[{count}] or [{count}, 1]; only {FEATURES!r} has all features"
             raise InputError(f"has the shape {given.shape}, and not {fitting}", where=f"input {name[:80]!r}")
     columns = [g.values.tolist() if isinstance(g.values, np.ndarray) else g.values for g in inputs.values()]
     return [dict(zip(inputs, row, strict=True)) for row in zip(*columns, strict=True)]

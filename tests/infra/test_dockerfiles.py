@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,8 @@ def test_what_is_told_of_the_base_is_true_of_the_one_that_a_build_names(tmp_path
     assert other["source"] == "https://example.com/code"
     other = told("--build-arg=DEBIAN=example.com/debian@sha256:00")
     assert (other["base.name"], other["base.digest"]) == ("example.com/debian", "sha256:00")
+
+
+def test_a_worker_that_reads_the_command_s_file_does_not_run_the_command() -> None:
+    """As multiprocessing has each worker of a training do."""
+    assert "main" in runpy.run_path(str(ROOT / "infra" / "docker" / "mlops"), run_name="__mp_main__")

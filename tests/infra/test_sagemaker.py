@@ -258,6 +258,15 @@ def test_what_does_not_go_together_is_refused_before_anything_is_sent(
     assert "s3cret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("count", ["0", "-3", "many"])
+def test_a_number_of_instances_that_cannot_be_is_refused_before_anything_is_sent(
+    script: ModuleType, world: World, count: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        script.arguments(line(world, f"--instances={count}"))
+    assert ended.value.code == 2 and "--instances" in capsys.readouterr().err
+
+
 def test_the_store_is_read_from_the_environment_and_shown_nowhere(
     account: boto3.Session, world: World
 ) -> None:

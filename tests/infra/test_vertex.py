@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,17 @@ def test_run_again_it_changes_nothing_and_another_image_takes_the_place_of_the_f
         [second, ["upload", "deploy", "undeploy"]],
         [first, ["deploy", "undeploy"]],  # its model is there still
     ]
+
+
+def test_without_google_s_credentials_it_ends_in_one_line(tmp_path: Path) -> None:
+    given = ("--project", "p", "--location", "europe-west4", "--image", "registry/it@sha256:1")
+    ran = subprocess.run(
+        [installed(tmp_path / "clients"), SCRIPT, *given],
+        env={"PATH": os.environ["PATH"], "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "none.json")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 2
+    (line,) = [line for line in ran.stderr.splitlines() if "Warning" not in line and not line.startswith(" ")]
+    assert line.startswith("Google: ") and "none.json" in line

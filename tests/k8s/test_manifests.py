@@ -217,7 +217,11 @@ def test_the_load_may_spread_over_customers(tmp_path: Path, capsys: pytest.Captu
     for wrong in ("card", "card=none", "card=0", "=3"):
         with pytest.raises(SystemExit):
             load_main([url, "--event", event, "--id", "payment", "--vary", wrong])
-    assert "--vary" in capsys.readouterr().err
+        assert "is not COLUMN=COUNT, such as customer_id=500" in capsys.readouterr().err
+    for wrong in ("{", "", "[1]", "1"):
+        with pytest.raises(SystemExit) as ended:
+            load_main([url, "--event", wrong, "--id", "payment"])
+        assert ended.value.code == 2 and "--event: is no " in capsys.readouterr().err
     for wrong in (["--key", "mlk_secret"], ["--key-file", str(tmp_path / "none")]):
         with pytest.raises(SystemExit):
             load_main([url, "--event", event, "--id", "payment", *wrong])

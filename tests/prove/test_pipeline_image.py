@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.supply.sbom import sbom
-from tests.system.containers import build, copied, ran
+from tests.system.containers import build, copied, ran, scratch
 from tests.system.image_files import installed
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600)]
@@ -23,4 +23,4 @@ def test_every_framework_and_spark_start_in_it(tmp_path: Path) -> None:
     assert "torch 2.13.0+cpu" in named and installed(image) == named
     assert "imported" in ran(image, ["python3", "-c", FRAMEWORKS])
     steps = "mlops simulate --set customers=50 --set days=30 /tmp/events; mlops ingest --events /tmp/events"
-    assert '"unlabelled":0' in ran(image, ["sh", "-ec", f"{steps}; mlops features --json"])
+    assert '"unlabelled":0' in ran(image, ["sh", "-ec", f"{steps}; mlops features --json"], tmpfs=scratch())

@@ -19,7 +19,8 @@ from mlops.records import LabelRecord
 from mlops.schema import Column
 from serving.codes import encode_id
 from serving.entries import EntryEncoder
-from serving.events import Event, EventReader, decode_json, time_us
+from serving.events import Event, EventReader, time_us
+from serving.members import decode_json
 from serving.plan import StorePlan
 from tests.serving.example import EVENTS, FEATURES, NUMBERS, TEXTS
 

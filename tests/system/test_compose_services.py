@@ -148,6 +148,8 @@ def test_two_servers_behind_the_proxy_are_rolled_without_a_failed_request(
 
         (tmp_path / "key").write_text(f"{key}\n")
         line = [sys.executable, str(LOAD), url, "--event", body.decode(), "--id", "payment"]
+        # Events of one card or shop wait for one another.
+        line += ["--vary", "card=503", "--vary", "shop=401"]
         line += ["--key-file", str(tmp_path / "key"), "--connections", "3", "--first", "1", "--seconds"]
         load = subprocess.Popen([*line, "600"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:

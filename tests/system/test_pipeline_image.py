@@ -6,7 +6,6 @@ tests/prove/test_pipeline_image.py builds the whole.
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -14,8 +13,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from docker.models.images import Image
 
 from infra.supply.sbom import sbom
-from tests.serving.example import ROOT
-from tests.system.containers import LARGE, copied, pipeline_on_spark, ran
+from tests.system.containers import LARGE, copied, pipeline_on_spark, ran, scratch
 from tests.system.image_files import files, installed, left_over, rights, tools
 
 pytestmark = [pytest.mark.system, pytest.mark.containers, pytest.mark.timeout(900)]
@@ -29,21 +27,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return pipeline_on_spark(copied(tmp_path_factory.mktemp("tree")))
 
 
-def mounted() -> dict[str, str]:
-    """Where docs/images.md lets it write: Java's libraries and a launcher are run from there, which Docker forbids
-    unless it is told."""
-    pipeline = (ROOT / "docs" / "images.md").read_text().partition("## Pipeline")[2]
-    (found,) = re.findall(r"--tmpfs (\S+)", pipeline)
-    folder, _, options = found.partition(":")
-    return {folder: options or "noexec"}
-
-
 @pytest.mark.parametrize("user", [None, "1000650000:0"])
 def test_features_are_computed_on_spark_without_rights_on_a_root_that_cannot_be_written(
     image: Image, user: str | None
 ) -> None:
     steps = f"mlops simulate {' '.join(WORLD)} /tmp/events; mlops ingest --events /tmp/events; mlops features --json"
-    said = ran(image, ["sh", "-ec", f"id -u; {steps}"], user=user, tmpfs=mounted())
+    said = ran(image, ["sh", "-ec", f"id -u; {steps}"], user=user, tmpfs=scratch())
     assert said.splitlines()[0] == (user or "10001").partition(":")[0]
     assert '"unlabelled":0' in said and "Traceback" not in said
 
