@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from mlops.errors import ConfigError, MlopsError, SetupError
 from mlops.settings import Settings
 from mlops.storage import read_json
 from pipelines.conclusion import CONCLUSION, Conclusion
+from pipelines.environment import in_environment
 from pipelines.kubeflow import NAME, build
 from pipelines.kubeflow_pods import Options
 
@@ -71,7 +71,7 @@ def run_here(settings: Settings, arguments: Mapping[str, Any], options: Options)
     root = settings.home / "kubeflow"
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), enable_caching=True)
     # Its lines are progress; and after tasks side by side it leaves the standard output indented.
-    with _environment(settings), redirect_stdout(sys.stderr), warnings.catch_warnings():
+    with in_environment(settings), redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that images and resources are not looked at here
         try:
             build(options)(**arguments)
@@ -80,19 +80,6 @@ def run_here(settings: Settings, arguments: Mapping[str, Any], options: Options)
                 "a task failed", where=NAME, todo="what it says stands above, in the lines of its task"
             ) from None
     return read_json(settings.home / CONCLUSION, Conclusion)
-
-
-@contextmanager
-def _environment(settings: Settings) -> Iterator[None]:
-    """The settings as the tasks' environment: what a ConfigMap and secrets are on a cluster."""
-    before = dict(os.environ)
-    values = msgspec.to_builtins(settings, enc_hook=str)
-    os.environ.update({f"MLOPS_{name.upper()}": value for name, value in values.items()})
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def schedule(

@@ -42,7 +42,9 @@ def checkout(tmp_path: Path) -> Path:
             if path.is_file():
                 (folder / name / path.name).write_bytes(path.read_bytes())
                 (folder / name / path.name).chmod(path.stat().st_mode)
-    (folder / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    (folder / "mlops").mkdir()
+    for name in ("pyproject.toml", "mlops/errors.py"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
     return folder
 
 
