@@ -41,17 +41,30 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, month: Path) -> Path:
     return home
 
 
+@pytest.mark.system
+def test_killed_in_training_and_with_its_worker_it_comes_to_the_same(
+    server: House, month: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    _kill_and_compare(server, month, undisturbed, tmp_path, ["train_one"], "register")
+
+
+@pytest.mark.prove
 @pytest.mark.parametrize(
     ("processes", "worker"),
     [
-        pytest.param(["train_one"], "register", marks=pytest.mark.system),
-        pytest.param([*POINTS][:4], [*POINTS][4], marks=pytest.mark.prove),
-        pytest.param([*POINTS][4:], [*POINTS][2], marks=pytest.mark.prove),
-        *(pytest.param([], step, marks=pytest.mark.prove) for step in POINTS if step not in ("train_one", "register")),
+        ([*POINTS][:4], [*POINTS][4]),
+        ([*POINTS][4:], [*POINTS][2]),
+        *(([], step) for step in POINTS if step not in ("train_one", "register")),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else value,
-)  # fmt: skip
-def test_killed_in_the_middle_of_steps_it_comes_to_the_same(
+)
+def test_killed_in_any_step_it_comes_to_the_same(
+    server: House, month: Path, undisturbed: Path, tmp_path: Path, processes: list[str], worker: str
+) -> None:
+    _kill_and_compare(server, month, undisturbed, tmp_path, processes, worker)
+
+
+def _kill_and_compare(
     server: House, month: Path, undisturbed: Path, tmp_path: Path, processes: list[str], worker: str
 ) -> None:
     """The process of the flow, or of a training, is killed in some steps; and all there is, the worker too, in one."""
