@@ -18,7 +18,7 @@ SCRIPT = HERE / "databricks_types.py"
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lock = HERE / "lock" / "databricks-bundles.txt"
-    return installed(tmp_path_factory.mktemp("databricks") / "venv", str(lock))
+    return installed(tmp_path_factory.mktemp("databricks") / "venv", lock)
 
 
 def test_every_resource_is_what_databricks_own_types_make_of_it(python: Path) -> None:

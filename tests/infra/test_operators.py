@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from infra import manifests
 from infra.spark import application
 from infra.trainer import train_job
 from mlops.settings import Settings
+from tests.serving.protocols.environments import installed, said_by
 from training.__main__ import spec_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,20 +143,10 @@ def test_hadolint_has_nothing_to_say_of_the_image() -> None:
 @pytest.mark.system
 def test_the_projects_own_models_know_every_field(tmp_path: Path) -> None:
     """The models that are made from the Go types of which the CRDs are made, too; not the CRDs' own rules."""
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run(
-        [uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "e"], timeout=60, check=True
-    )
-    python = tmp_path / "e" / "bin" / "python"
-    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes"]
-    subprocess.run([*install, "-r", OPERATORS / "lock.txt"], timeout=280, check=True)
+    python = installed(tmp_path / "environment", OPERATORS / "lock.txt")
 
     def findings(resources: list[Resource]) -> list[str]:
-        check = [python, OPERATORS / "check.py"]
-        ran = subprocess.run(
-            check, input=json.dumps(resources), capture_output=True, text=True, timeout=120, check=True
-        )
-        return list(json.loads(ran.stdout))
+        return list(said_by(python, OPERATORS / "check.py", send=resources))
 
     everything = [
         application.rendered(SETTINGS, application.Options()),

@@ -1,4 +1,4 @@
-"""An environment for clients whose pins and the platform's do not meet."""
+"""Environments for packages whose pins, or licences, and the platform's do not meet."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["CLIENTS", "installed", "said_by"]
 
 HERE = Path(__file__).parent
 CLIENTS = HERE / "clients"
+_LOCK = HERE / "lock" / "clients.txt"
 _QUIET = {"SAGEMAKER_SUPPRESS_V2_WARNING": "1", "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
 
 
-def installed(folder: Path) -> Path:
-    """The interpreter of an environment that has them all, made in `folder`."""
+def installed(folder: Path, lock: Path = _LOCK) -> Path:
+    """The interpreter of an environment made in `folder`, with what `lock` holds: platforms' clients, unless given."""
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     assert uv is not None
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], timeout=60, check=True)
     python = folder / "bin" / "python"
-    lock = HERE / "lock" / "clients.txt"
     install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock]
     subprocess.run(install, timeout=280, check=True)
     return python
