@@ -28,6 +28,7 @@ def prepare(home: Path, environment: MutableMapping[str, str], **settings: str) 
     home.mkdir(parents=True, exist_ok=True)
     telemetry_off(environment)
     environment["PREFECT_HOME"] = str(home)  # profiles elsewhere may lead to other servers
+    environment["PREFECT_RESULTS_LOCAL_STORAGE_PATH"] = str(home / "storage")  # which does not follow it
     for name, value in settings.items():
         environment.setdefault(name, value)
 
