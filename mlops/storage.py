@@ -190,9 +190,10 @@ def local_path(uri: str, *, base: Path) -> Path:
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
+    """Write `value` as indented JSON, atomically; paths as text."""
     with replace_file(target) as temporary:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        encoded = msgspec.json.encode(value, enc_hook=_path_as_text)
+        temporary.write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
 
 
 def read_json(path: Path, type_: type[T]) -> T:
@@ -202,8 +203,20 @@ def read_json(path: Path, type_: type[T]) -> T:
         InputError: the file is missing, or does not hold what it should.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
+        return msgspec.json.decode(path.read_bytes(), type=type_, dec_hook=_path_of_text)
     except FileNotFoundError:
         raise InputError("no such file", where=path) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not a valid {type_.__name__}: {error}", where=path) from None
+
+
+def _path_as_text(value: Any) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
+
+
+def _path_of_text(type_: type, value: Any) -> Any:
+    if issubclass(type_, Path):
+        return type_(value)  # what cannot be one is refused as any value of a wrong type
+    raise NotImplementedError(f"{type_.__name__} has no form in JSON")

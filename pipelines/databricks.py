@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from mlops.contract import Effort
 from mlops.errors import ConfigError, InputError
@@ -41,7 +38,7 @@ def train(
     """
     first_day = _day(train_from, "train_from") if train_from else lifecycle.default_training_day(settings)
     result = lifecycle.train_one(settings, candidate, first_day, effort=effort)
-    write_json(_results(settings, run) / f"{candidate}.json", msgspec.to_builtins(result, enc_hook=str))
+    write_json(_results(settings, run) / f"{candidate}.json", result)
     return result
 
 
@@ -54,9 +51,7 @@ def gate(settings: Settings, *, run: str) -> lifecycle.Release:
     found = sorted(_results(settings, run).glob("*.json"))
     if not found:
         raise InputError("no candidate was trained", where=_results(settings, run))
-    results = [
-        msgspec.convert(read_json(path, dict[str, Any]), TrainResult, dec_hook=_restored) for path in found
-    ]
+    results = [read_json(path, TrainResult) for path in found]
     verdicts = [lifecycle.judge(settings, result) for result in results]
     return lifecycle.register(settings, results, verdicts)
 
@@ -84,8 +79,3 @@ def _day(text: str, where: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"{text!r} is not a date", where=where, todo="write it as 2018-07-25") from None
-
-
-def _restored(type_: type, value: Any) -> Any:
-    """What JSON has no type for: paths."""
-    return type_(value)

@@ -105,7 +105,7 @@ def effort(text: str) -> Effort:
 
 def keep_result(artifact: Artifact, result: Any) -> None:
     """A step's result, as JSON."""
-    write_json(Path(artifact.path), msgspec.to_builtins(result, enc_hook=str))  # paths as text
+    write_json(Path(artifact.path), result)
 
 
 def keep_events(artifact: Dataset, settings: Settings) -> None:
@@ -145,7 +145,7 @@ def keep_trained(
     folder = Path(model.path)
     shutil.copytree(result.bundle, folder / BUNDLE, dirs_exist_ok=True)  # a first try may have left it
     shutil.copyfile(result.evaluation, folder / EVALUATION)
-    write_json(folder / RESULT, msgspec.to_builtins(result, enc_hook=str))
+    write_json(folder / RESULT, result)
     model.framework = result.framework
     model.metadata.update(candidate=result.name, digest=result.digest, run_id=result.run_id)
     _keep_figures(figures, result.figures.metrics())
@@ -173,9 +173,7 @@ def trained(model: Model) -> TrainResult:
         InputError: the artifact is none of `keep_trained`.
     """
     folder = Path(model.path)
-    result: TrainResult = msgspec.convert(
-        read_json(folder / RESULT, dict[str, Any]), TrainResult, dec_hook=lambda kind, value: kind(value)
-    )
+    result = read_json(folder / RESULT, TrainResult)
     return msgspec.structs.replace(result, bundle=folder / BUNDLE, evaluation=folder / EVALUATION)
 
 

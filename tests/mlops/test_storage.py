@@ -192,6 +192,18 @@ def test_what_is_not_the_json_asked_for_is_told_in_a_line(tmp_path: Path) -> Non
         read_json(tmp_path / "file", Point)
 
 
+class Place(msgspec.Struct):
+    path: Path
+
+
+def test_a_path_comes_back_from_json_as_one(tmp_path: Path) -> None:
+    write_json(tmp_path / "file", Place(tmp_path / "a b"))
+    assert read_json(tmp_path / "file", Place) == Place(tmp_path / "a b")
+    (tmp_path / "file").write_text('{"path": 5}')
+    with pytest.raises(InputError, match=r"file: not a valid Place: .*\$\.path"):
+        read_json(tmp_path / "file", Place)
+
+
 @pytest.mark.parametrize("uri", ["http://[::1", "file://[::1", "s3://bucket/x", "file:///tmp/%00"])
 def test_what_names_no_path_is_said_to_name_none(uri: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
