@@ -22,7 +22,7 @@ def pinned(overlay: Path, out: Path, references: Sequence[str]) -> dict[str, obj
     """The kustomization: `overlay` as seen from the folder `out`, and each of its images by digest.
 
     Raises:
-        SystemExit: a reference is not by digest, or an image of the overlay has none.
+        SystemExit: there is no such overlay, a reference is not by digest, or an image of the overlay has none.
     """
     digests: dict[str, tuple[str, str]] = {}
     for text in references:
@@ -31,9 +31,11 @@ def pinned(overlay: Path, out: Path, references: Sequence[str]) -> dict[str, obj
             sys.exit(f"pin: not a reference by digest: {text!r}")
         digests[found["name"].rpartition("/")[2]] = (found["name"], found["digest"])
     # What the overlay calls its images, in the one layout that files of ours have.
-    renamed = re.findall(
-        r"^  - name: (\S+)\n    newName: (\S+)", (overlay / "kustomization.yaml").read_text(), re.MULTILINE
-    )
+    try:
+        text = (overlay / "kustomization.yaml").read_text()
+    except OSError as error:
+        sys.exit(f"pin: OVERLAY is no folder of a kustomization: {error}")
+    renamed = re.findall(r"^  - name: (\S+)\n    newName: (\S+)", text, re.MULTILINE)
     if not renamed or (missing := sorted({name for name, _ in renamed} - digests.keys())):
         sys.exit(f"pin: {overlay}: no reference for {', '.join(missing) if renamed else 'any image'}")
     return {

@@ -22,12 +22,13 @@ WORK = Path("runs/nightly")
 BRANCH, FILE = "status", "nightly.md"
 TITLE = "The nightly build with the newest packages is red"
 KEPT = 60  # days in the list
+LIMIT = 60_000  # of GitHub's 65,536 characters in an issue
 HEAD = "# Nightly status\n\nWith the newest packages and base images; the last day first.\n"
 
 
 def main() -> int:
     """Publish and tell; 0 if both could be done, whatever the night was like."""
-    repository = os.environ["GH_REPO"]
+    repository = os.environ.get("GH_REPO") or sys.exit("tell: GH_REPO is not set: owner/name")
     try:
         status = json.loads((WORK / "status.json").read_text())
         day, green, page = status["day"], bool(status["green"]), (WORK / "status.md").read_text()
@@ -35,7 +36,9 @@ def main() -> int:
         day, green = datetime.now(UTC).date().isoformat(), False
         page = f"# {day}: red\n\nThe night left no page behind: it was cut off, or never started.\n"
     _publish(repository, day, green, page)
-    _tell(green, page)
+    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+    cut = page if len(page) <= LIMIT else page[:LIMIT].rpartition("\n")[0]
+    _tell(green, f"{cut}\n\nThe whole page: {server}/{repository}/blob/{BRANCH}/nightly/{day}.md\n")
     return 0
 
 
@@ -82,7 +85,10 @@ def _tell(green: bool, page: str) -> None:
 
 def _gh(*words: str, check: bool = True, said: str | None = None) -> str | None:
     """What `gh` answers; None where it fails and may."""
-    ran = subprocess.run(["gh", *words], input=said, capture_output=True, text=True)
+    try:
+        ran = subprocess.run(["gh", *words], input=said, capture_output=True, text=True)
+    except FileNotFoundError:
+        sys.exit("tell: gh is not installed")
     if ran.returncode and check:
         sys.exit(f"tell: gh {' '.join(words)}: {ran.stderr.strip()}")
     return None if ran.returncode else ran.stdout

@@ -2,8 +2,8 @@
 
     .venv/bin/python -m infra.supply.licences      # writes infra/supply/licences.txt, says what is not allowed
 
-What a package does not say in its metadata, and of what the environment lacks, as it is for another platform, stands in
-STATED: read from the licence's text.
+What a package does not say in its metadata, and of what an environment lacks, as it is for another platform or Python,
+stands in STATED: read from the licence's text.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["ALLOWED", "EXCEPTIONS", "LIST", "LOCKS", "STATED", "listed", "locked
 
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("licences.txt")
-LOCKS = ("all", "build", "pipeline", "serving", "torch")
+LOCKS = ("all", "build", "pipeline", "serving", "supply", "torch")
 _SPDX = get_spdx_licensing()
 
 ALLOWED = {
@@ -70,13 +70,16 @@ STATED = {
     "async-timeout": "Apache-2.0",
     "huey": "MIT",
     "namex": "Apache-2.0",
+    "pendulum": "MIT",
     "pywin32": "PSF-2.0",
     "sigstore-models": "MIT",
     "skops": "MIT",
     "tensorflow": "Apache-2.0",
+    "tensorflow-cpu": "Apache-2.0",
     "waitress": "ZPL-2.1",
     "whenever": "MIT",
     "xgboost": "Apache-2.0",
+    "xgboost-cpu": "Apache-2.0",
 }
 
 _CLASSIFIERS = {

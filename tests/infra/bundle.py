@@ -53,7 +53,9 @@ def resolved(bundle: dict[str, Any], target: str, part: Any = None) -> Any:
     Raises:
         LookupError: a reference leads nowhere.
     """
-    own = bundle["targets"][target].get("variables", {})
+    said = bundle["targets"][target]
+    own = said.get("variables", {})
+    resources = _merged(bundle["resources"], said.get("resources", {}))
 
     def value_of(path: str) -> Any:
         first, *rest = path.split(".")
@@ -63,7 +65,7 @@ def resolved(bundle: dict[str, Any], target: str, part: Any = None) -> Any:
             value = own.get(name, declared["default"] if "default" in declared else GIVEN[name])
         elif first == "resources":
             kind, key, field = rest
-            made = bundle["resources"][kind][key]
+            made = resources[kind][key]
             value = (1 if kind == "jobs" else key) if field == "id" else made[field]
         else:
             value = {"bundle.name": bundle["bundle"]["name"], "bundle.target": target}[path]
@@ -80,7 +82,15 @@ def resolved(bundle: dict[str, Any], target: str, part: Any = None) -> Any:
             return value_of(found[1])
         return _REFERENCE.sub(lambda match: str(value_of(match[1])), value)
 
-    return whole(bundle["resources"] if part is None else part)
+    return whole(resources if part is None else part)
+
+
+def _merged(one: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(one[key], value) if isinstance(value, dict) and key in one else value
+        for key, value in more.items()
+    }
+    return one | both
 
 
 def upstream(job: dict[str, Any], key: str) -> set[str]:

@@ -88,7 +88,7 @@ def test_every_locked_package_is_looked_up_and_a_vulnerability_fails_until_it_is
     said = capsys.readouterr().out
     assert "audit: numpy" in said and "CVE-numpy, GHSA-numpy, mended in 99.1" in said and "torch" not in said
     assert {pin for lock in LOCKS for pin in pins(lock)} <= database.asked
-    assert ("torch", "2.13.0") in database.asked
+    assert set(pins("torch")) <= database.asked
 
     both = written(file, entry("CVE-torch"), entry("GHSA-numpy", "numpy"))
     assert main(["--database", database.url, *both]) == 0

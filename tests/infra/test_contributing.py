@@ -14,6 +14,19 @@ from tests.infra.workflows import make_targets
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+# What decides which code and packages are built, tested, signed and deployed.
+DECIDES = {
+    *(
+        "/.ci/",
+        "/.github/",
+        "/.pre-commit-config.yaml",
+        "/Makefile",
+        "/infra/compile-locks",
+        "/infra/delivery/",
+    ),
+    *("/infra/docker/", "/infra/lock/", "/infra/setup", "/infra/supply/", "/infra/system-packages"),
+    *("/pyproject.toml", "/renovate.json", "/tests/infra/actionlint/"),
+}
 DEVCONTAINER = ROOT / ".devcontainer"
 
 
@@ -36,6 +49,7 @@ def test_what_make_lint_runs_a_hook_runs_too() -> None:
     assert {"ruff", "mypy", "zizmor"} <= {name for name, _ in programs}
     for pair in programs:
         assert (pair[0] or pair[1]) in entries
+    assert "hadolint" in entries and "-k actionlint" in entries
 
 
 def test_renovate_leaves_the_compiled_locks_alone_and_finds_each_container_file() -> None:
@@ -51,6 +65,23 @@ def test_renovate_leaves_the_compiled_locks_alone_and_finds_each_container_file(
     (held,) = [name for name in listed if re.search(tool["managerFilePatterns"][0].strip("/"), name)]
     expression = tool["matchStrings"][0].replace("(?<", "(?P<")
     assert re.findall(expression, (ROOT / held).read_text()) == [("pip-audit", "2.10.1")]
+
+
+def test_renovate_does_not_wait_for_a_digest_to_be_old_as_nothing_says_how_old_one_is() -> None:
+    """A digest has no time of release, and what has none never gets to an age."""
+    told = json.loads((ROOT / "renovate.json").read_text())
+    assert told["minimumReleaseAge"] == "7 days"
+    (waived,) = [rule for rule in told["packageRules"] if "minimumReleaseAge" in rule]
+    assert waived["minimumReleaseAge"] is None and waived["matchUpdateTypes"] == ["digest"]
+    (base,) = re.findall(r"^ARG DEBIAN=([^:]+):", (DEVCONTAINER / "Dockerfile").read_text(), re.MULTILINE)
+    assert waived["matchPackageNames"] == [base]
+
+
+def test_renovate_looks_where_the_tests_keep_a_lock() -> None:
+    """`config:recommended` leaves all folders out that are called tests."""
+    told = json.loads((ROOT / "renovate.json").read_text())
+    assert not [pattern for pattern in told["ignorePaths"] if "test" in pattern]
+    assert list((ROOT / "tests").glob("**/package-lock.json"))
 
 
 def test_the_dev_container_stands_on_the_images_base_and_sets_up_by_make() -> None:
@@ -77,6 +108,8 @@ def test_each_folder_of_the_project_has_an_owner_and_each_owned_path_is_there() 
         if line and not line.startswith("#")
     ]
     assert lines[0][0] == "*"
+    guarded = {path for path, *owners in lines if "@OWNER/security" in owners}
+    assert guarded >= DECIDES
     for path, *owners in lines:
         assert owners and all(re.fullmatch(r"@[\w-]+/[\w-]+", owner) for owner in owners)
         assert path == "*" or (ROOT / path.strip("/")).exists(), path

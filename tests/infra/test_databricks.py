@@ -29,7 +29,6 @@ OF_PARAMETERS = {
     "against": "2026-01-01",
     "events": "/Volumes/main/mlops/landing",
     "train_from": "",
-    "effort": "quick",
     "promote": "true",
 }
 
@@ -84,7 +83,7 @@ def test_every_job_is_what_the_jobs_interface_takes(target: str) -> None:
 def test_each_candidate_has_the_cluster_of_the_target() -> None:
     job = resolved(WHOLE, "prod")["jobs"]["training"]
     clusters = [task["new_cluster"] for task in job["tasks"] if "new_cluster" in task]
-    assert len(clusters) == 3 and {cluster["num_workers"] for cluster in clusters} == {0}
+    assert len(clusters) == 4 and {cluster["num_workers"] for cluster in clusters} == {0}
     assert clusters[0]["spark_env_vars"]["MLOPS_HOME"] == "/Volumes/main/mlops/home"
 
 
@@ -115,6 +114,44 @@ def test_nobody_is_granted_the_volume_with_the_signing_key() -> None:
     made = WHOLE["resources"]
     assert "grants" not in made["volumes"]["home"]
     assert [grant["privileges"] for grant in made["schemas"]["mlops"]["grants"]] == [["USE_SCHEMA"]]
+
+
+def test_nothing_that_lies_anywhere_is_destroyed_by_a_deployment() -> None:
+    """A name or a schema that changes would make the volume anew, without the key that signs."""
+    made = WHOLE["resources"]
+    kept = [
+        resource for kind in ("schemas", "volumes", "registered_models") for resource in made[kind].values()
+    ]
+    assert len(kept) == 4
+    assert all(resource["lifecycle"] == {"prevent_destroy": True} for resource in kept)
+
+
+def test_whom_the_jobs_run_as_may_make_clusters_by_the_policy() -> None:
+    for target in ("staging", "prod"):
+        made = resolved(WHOLE, target)["cluster_policies"]["jobs"]
+        (permission,) = made["permissions"]
+        principal = WHOLE["targets"][target]["run_as"]["service_principal_name"]
+        assert principal == "${var.service_principal}"
+        assert permission == {"level": "CAN_USE", "service_principal_name": GIVEN["service_principal"]}
+    assert "permissions" not in resolved(WHOLE, "dev")["cluster_policies"]["jobs"]  # it names nobody there
+
+
+def test_each_target_has_secrets_of_its_own() -> None:
+    """So what is tried out enters another record than what production answers by."""
+    clusters = [resolved(WHOLE, target)["jobs"]["features"]["job_clusters"][0] for target in TARGETS]
+    given = [cluster["new_cluster"]["spark_env_vars"] for cluster in clusters]
+    for name in ("MLOPS_TRACKING_URI", "MLOPS_STORE"):
+        assert len({variables[name] for variables in given}) == len(TARGETS)
+
+
+def test_the_page_s_steps_are_of_this_bundle() -> None:
+    page = (BUNDLE.parents[1] / "docs" / "databricks.md").read_text()
+    scope = resolved(WHOLE, "dev", WHOLE["variables"]["secret_scope"]["default"]).removesuffix("-dev")
+    assert f"put-acl {scope}-$target" in page
+    assert set(re.findall(r"BUNDLE_VAR_(\w+)=", page)) == GIVEN.keys()
+    assert set(re.findall(r"databricks bundle run (\w+)", page)) <= JOBS.keys()
+    for copied in re.findall(r"cp -r \S+ dbfs:(\S+)", page):
+        assert copied.startswith("$volumes/")  # a schema's name begins with the user's in development
 
 
 def test_every_setting_of_the_clusters_is_one_of_the_platform() -> None:
@@ -194,7 +231,7 @@ def test_a_jobs_tasks_wait_for_tasks_that_are_there_and_never_in_a_circle(name: 
     ("name", "order"),
     [
         ("features", ["ingest", "features", "check"]),
-        ("training", ["train_mlp_torch", "gate", "allowed", "promotion"]),
+        ("training", ["plan", "train_mlp_torch", "gate", "allowed", "promotion"]),
         ("retraining", ["retrain", "allowed", "promotion"]),
         ("promotion", ["standing", "admitted", "deploy", "publish"]),
         ("monitoring", ["monitor", "request", "due", "retraining"]),
@@ -206,12 +243,13 @@ def test_a_jobs_tasks_are_in_the_lifecycles_order(name: str, order: list[str]) -
         assert set(order[:n]) <= upstream(job, key)
 
 
-def test_the_candidates_train_side_by_side_each_on_a_cluster_of_its_own() -> None:
+def test_the_candidates_train_side_by_side_by_one_plan_each_on_a_cluster_of_its_own() -> None:
     job = JOBS["training"]
     training = [task for task in job["tasks"] if task["task_key"].startswith("train_")]
     named = [task["notebook_task"]["base_parameters"]["candidate"] for task in training]
     assert tuple(named) == candidates(Settings())
-    assert not any("depends_on" in task or "job_cluster_key" in task for task in training)
+    assert all(task["depends_on"] == [{"task_key": "plan"}] for task in training)
+    assert not any("job_cluster_key" in task for task in training)
     assert {task["task_key"] for task in training} <= upstream(job, "gate")
 
 
@@ -241,6 +279,25 @@ def test_schedules_are_paused_unless_somebody_lets_them_run() -> None:
         jobs = resolved(WHOLE, target)["jobs"]
         assert {job["schedule"]["pause_status"] for job in jobs.values() if "schedule" in job} == {"PAUSED"}
     assert {name for name, job in JOBS.items() if "schedule" not in job} == {"retraining", "promotion"}
+
+
+def test_a_delivery_has_to_be_fresh_as_of_the_day_of_its_run() -> None:
+    job = JOBS["features"]
+    (ingest,) = (task for task in job["tasks"] if task["task_key"] == "ingest")
+    assert as_run(ingest["python_wheel_task"]["parameters"])[-2:] == ["--as-of", "2026-02-01"]
+    defaults = {parameter["name"]: parameter["default"] for parameter in job["parameters"]}
+    assert defaults["as_of"] == "{{job.start_time.iso_date}}"
+
+
+def test_monitoring_waits_to_be_let_run_by_itself() -> None:
+    statuses = {name: job["schedule"]["pause_status"] for name, job in JOBS.items() if "schedule" in job}
+    own = {name for name, status in statuses.items() if status == "${var.monitoring}"}
+    assert own == {"monitoring"} and set(statuses.values()) == {"${var.monitoring}", "${var.schedules}"}
+
+
+def test_a_task_that_is_tried_again_after_it_succeeded_ends_well() -> None:
+    retried = [task["python_wheel_task"]["parameters"] for _, task in OF_WHEEL if task.get("max_retries")]
+    assert ["retrain", "--if-due"] in [words[:2] for words in retried]
 
 
 def test_a_job_starts_others_with_parameters_that_they_have() -> None:

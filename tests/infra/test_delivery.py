@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,16 @@ import yaml
 
 from infra.delivery import smoke
 from infra.delivery.pin import pinned
-from tests.infra.programs import Programs
-from tests.serving.example import World, payment
+from mlops.aggregates import duration_us
+from serving.forgetting import forget
+from serving.plan import StorePlan
+from serving.stores import open_store
+from tests.infra.programs import REFERENCES, Programs, copy_delivery, note
+from tests.serving.example import FEATURES, NUMBERS, World, payment
 
 ROOT = Path(__file__).resolve().parents[2]
 DELIVERY = ROOT / "infra" / "delivery"
-DIGESTS = {"mlops-serving": "sha256:" + "a" * 64, "mlops-pipeline": "sha256:" + "b" * 64}
-REFERENCES = [f"ghcr.io/owner/{name}@{digest}" for name, digest in DIGESTS.items()]
+DIGESTS = dict(reference.rpartition("/")[2].split("@") for reference in REFERENCES)
 OVERLAY = ROOT / "k8s" / "overlays" / "production"
 
 
@@ -34,25 +39,7 @@ def programs(tmp_path: Path) -> Programs:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what the scripts read, as they write beside it."""
-    folder = tmp_path / "checkout"
-    for name in ("infra/delivery", "infra/docker", "infra/supply", "infra/lock", "k8s/overlays/production"):
-        (folder / name).mkdir(parents=True)
-        for path in (ROOT / name).iterdir():
-            if path.is_file():
-                (folder / name / path.name).write_bytes(path.read_bytes())
-                (folder / name / path.name).chmod(path.stat().st_mode)
-    (folder / "mlops").mkdir()
-    for name in ("pyproject.toml", "mlops/errors.py"):
-        (folder / name).write_bytes((ROOT / name).read_bytes())
-    return folder
-
-
-def write_images(checkout: Path, references: Sequence[str] = REFERENCES) -> None:
-    folder = checkout / "runs" / "delivery" / "images"
-    folder.mkdir(parents=True)
-    for name, reference in zip(("serving", "pipeline"), references, strict=True):
-        (folder / name).write_text(reference + "\n")
+    return copy_delivery(tmp_path / "checkout")
 
 
 def test_an_overlay_is_pinned_to_digests_under_the_names_that_it_uses(tmp_path: Path) -> None:
@@ -96,196 +83,218 @@ def test_what_is_sent_to_a_cluster_has_every_image_by_digest(tmp_path: Path) -> 
     assert len(images) > 5 and set(images) == set(REFERENCES)
 
 
-def test_an_image_is_published_under_its_processor_and_noted_by_digest(
+STATUS = """Package: libc6
+Status: install ok installed
+Architecture: s390x
+Version: 2.36-9
+"""
+
+
+def test_an_image_is_published_as_a_candidate_of_its_processor_with_what_is_in_it(
     checkout: Path, programs: Programs
 ) -> None:
     programs.add("uname", "echo s390x")
     name = "ghcr.io/someone/mlops-serving"
+    (checkout / "status").write_text(STATUS)
     programs.add(
         "docker",
-        f'[ "$1" != image ] || printf "%s\\n" other@sha256:{"c" * 64} {name}@{DIGESTS["mlops-serving"]}',
+        f"""case $1 in
+            image) printf '%s\\n' other@sha256:{"c" * 64} {name}@{DIGESTS["mlops-serving"]} ;;
+            run) cat status ;;
+        esac""",
     )
-    variables = {"REGISTRY": "ghcr.io/SomeOne", "VERSION": "1.2.3", "SOURCE_DATE_EPOCH": "0"}
-    done = programs.run([checkout / "infra/delivery/publish", "serving"], checkout, **variables)
-    assert done.returncode == 0, done.stderr
-    built = [call for call in programs.calls if call.startswith("docker buildx build")]
-    assert len(built) == 1 and f"name={name}:1.2.3-s390x," in built[0]
-    assert f"docker push --quiet {name}:1.2.3-s390x" in programs.calls
-    noted = (checkout / "runs/delivery/parts/serving-s390x").read_text()
-    assert noted == f"{name}@{DIGESTS['mlops-serving']}\n"
-
-
-def test_the_parts_become_one_image_by_digest(checkout: Path, programs: Programs) -> None:
-    digest = "sha256:" + "d" * 64
-    programs.add("docker", f'[ "$3" != inspect ] || echo {digest}')
-    parts = checkout / "runs" / "delivery" / "parts"
-    parts.mkdir(parents=True)
-    for processor in ("x86_64", "aarch64"):
-        (parts / f"serving-{processor}").write_text(f"ghcr.io/o/mlops-serving@sha256:{processor[0] * 64}\n")
-    variables = {"REGISTRY": "ghcr.io/o", "VERSION": "1.2.3"}
-    done = programs.run([checkout / "infra/delivery/index", "serving"], checkout, **variables)
-    assert done.returncode == 0, done.stderr
-    (created,) = [call for call in programs.calls if "create" in call]
-    assert created.count("ghcr.io/o/mlops-serving@sha256:") == 2
-    assert (checkout / "runs/delivery/images/serving").read_text() == f"ghcr.io/o/mlops-serving@{digest}\n"
-    assert (
-        programs.run([checkout / "infra/delivery/index", "pipeline"], checkout, **variables).returncode == 1
-    )
-
-
-def test_an_image_is_signed_by_digest_with_its_bill_of_materials(checkout: Path, programs: Programs) -> None:
-    write_images(checkout)
-    programs.add("cosign")
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    done = programs.run([checkout / "infra/delivery/sign", "serving"], checkout, PYTHONPATH=str(checkout))
+    variables = {"REGISTRY": "ghcr.io/SomeOne", "VERSION": "v1.2.3", "SOURCE_DATE_EPOCH": "0"}
+    words = [checkout / "infra/delivery/publish", "serving"]
+    done = programs.run(words, checkout, PYTHONPATH=str(checkout), **variables)
     assert done.returncode == 0, done.stderr
-    bill = "runs/delivery/sbom/serving.cdx.json"
-    assert programs.calls == [
-        f"cosign sign --yes {REFERENCES[0]}",
-        f"cosign attest --yes --type cyclonedx --predicate {bill} {REFERENCES[0]}",
+    image = f"{name}:candidate-v1.2.3-s390x"
+    built = [call for call in programs.calls if call.startswith("docker buildx build")]
+    assert len(built) == 1 and f"name={image}," in built[0]
+    assert f"docker push --quiet {image}" in programs.calls
+    noted = (checkout / "runs/delivery/parts/serving-s390x").read_text()
+    assert noted == f"{name}@{DIGESTS['mlops-serving']}\n"
+    assert f"docker run --rm --network none --entrypoint cat {image} /var/lib/dpkg/status" in programs.calls
+    bill = json.loads((checkout / "runs/delivery/sbom/serving-s390x.cdx.json").read_text())
+    kinds = {component["purl"].partition("/")[0] for component in bill["components"]}
+    assert kinds == {"pkg:pypi", "pkg:deb"}
+    assert any("arch=s390x" in component["purl"] for component in bill["components"])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{"containerimage.digest": "{}"}, {"containerimage.descriptor": {"size": 1, "digest": "{}"}}],
+    ids=["digest", "descriptor"],
+)
+def test_the_parts_become_one_candidate_known_by_the_digest_that_was_pushed(
+    checkout: Path, programs: Programs, written: object
+) -> None:
+    digest = "sha256:" + "d" * 64
+    (checkout / "written").write_text(json.dumps(written).replace("{}", digest))
+    programs.add("docker", '[ "$2" = version ] || cp written "$5"')
+    name = "ghcr.io/o/mlops-serving"
+    note(checkout, "parts", **{f"serving_{sign}": f"{name}@sha256:{sign * 64}" for sign in "ab"})
+    variables = {"REGISTRY": "ghcr.io/o", "VERSION": "v1.2.3"}
+    done = programs.run([checkout / "infra/delivery/index", "serving"], checkout, **variables)
+    assert done.returncode == 0, done.stderr
+    parts = " ".join(f"{name}@sha256:{sign * 64}" for sign in "ab")
+    assert programs.calls[1:] == [
+        "docker buildx imagetools create --metadata-file runs/delivery/index.json "
+        f"--tag {name}:candidate-v1.2.3 {parts}"
     ]
-    assert json.loads((checkout / bill).read_text())["metadata"]["component"]["name"] == "mlops-serving"
+    assert (checkout / "runs/delivery/images/serving").read_text() == f"{name}@{digest}\n"
+    assert (
+        programs.run([checkout / "infra/delivery/index", "pipeline"], checkout, **variables).returncode == 2
+    )
 
 
-def test_a_tag_is_not_signed(checkout: Path, programs: Programs) -> None:
-    write_images(checkout, ["ghcr.io/owner/mlops-serving:1.0", REFERENCES[1]])
+def test_an_image_gets_its_version_s_name_when_it_and_what_is_in_its_parts_are_signed(
+    checkout: Path, programs: Programs
+) -> None:
+    name = "ghcr.io/owner/mlops-serving"
+    note(checkout, "images", serving=REFERENCES[0])
+    note(checkout, "parts", serving_a=f"{name}@sha256:{'1' * 64}", serving_b=f"{name}@sha256:{'2' * 64}")
     programs.add("cosign")
-    assert programs.run([checkout / "infra/delivery/sign", "serving"], checkout).returncode == 2
+    programs.add("docker")
+    words = [checkout / "infra/delivery/sign", "serving"]
+    done = programs.run(words, checkout, VERSION="v1.2.3")
+    assert done.returncode == 0, done.stderr
+    attest = "cosign attest --yes --type cyclonedx --predicate runs/delivery/sbom"
+    assert programs.calls[1:] == [
+        f"{attest}/serving-a.cdx.json {name}@sha256:{'1' * 64}",
+        f"{attest}/serving-b.cdx.json {name}@sha256:{'2' * 64}",
+        f"cosign sign --yes {REFERENCES[0]}",
+        f"docker buildx imagetools create --tag {name}:v1.2.3 {REFERENCES[0]}",
+    ]
+    programs.add("cosign", "[ $1 != sign ]")
+    assert programs.run(words, checkout, VERSION="v1.2.4").returncode == 1
+    assert not [call for call in programs.calls if "v1.2.4" in call]
+
+
+@pytest.mark.parametrize("kind", ["images", "parts"])
+def test_a_tag_is_not_signed(checkout: Path, programs: Programs, kind: str) -> None:
+    tag = "ghcr.io/owner/mlops-serving:1.0"
+    note(checkout, "images", serving=tag if kind == "images" else REFERENCES[0])
+    note(checkout, "parts", serving_a=tag if kind == "parts" else REFERENCES[0])
+    programs.add("cosign")
+    words = [checkout / "infra/delivery/sign", "serving"]
+    assert programs.run(words, checkout, VERSION="1").returncode == 2
     assert programs.calls == []
 
 
-def kubectl(rollout: int = 0, image: str = REFERENCES[0]) -> str:
-    """A cluster whose rollouts end so, and whose manifests have this image."""
-    return f"""
-case $1 in
-    kustomize) printf 'spec:\\n  - image: {image}\\n' ;;
-    apply) cp "$3" "{{}}" ; printf '%s' "${{KUBECONFIG:-}}" >"{{}}.config" ;;
-    --namespace) [ "$4" != status ] || exit {rollout} ;;
-esac
-"""
-
-
-def deploy(
-    checkout: Path, programs: Programs, script: str, *words: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    programs.add("kubectl", script.replace("{}", str(checkout / "applied")))
-    said = {"SIGNED_BY": "^https://github\\.com/owner/", "KUBE_CONFIG": "kind: Config", "SMOKE_URL": "none"}
-    return programs.run([checkout / "infra/delivery/deploy", *words], checkout, **said | variables)
-
-
-def test_only_what_was_signed_is_rolled_out(checkout: Path, programs: Programs) -> None:
-    write_images(checkout)
-    programs.add("cosign", "exit 1")
-    assert deploy(checkout, programs, kubectl()).returncode == 1
-    assert not [call for call in programs.calls if "apply" in call]
-
-    programs.add("cosign")
-    done = deploy(checkout, programs, kubectl())
-    assert done.returncode == 0, done.stderr
-    verified = [call for call in programs.calls if call.startswith("cosign verify")][1:]
-    assert {call.split()[-1] for call in verified} == set(REFERENCES)
-    assert all("--certificate-identity-regexp ^https://github\\.com/owner/" in call for call in verified)
-    assert REFERENCES[0] in (checkout / "applied").read_text()
-    config = Path((checkout / "applied.config").read_text())
-    assert config.name == "kubeconfig" and not config.exists()
-    assert not [call for call in programs.calls if "undo" in call]
-
-
-@pytest.mark.parametrize(("rollout", "smoke"), [(1, 0), (0, 2)], ids=["not ready", "no scores"])
-def test_a_rollout_that_does_not_work_is_taken_back(
-    checkout: Path, programs: Programs, rollout: int, smoke: int
+@pytest.mark.parametrize(
+    ("words", "without", "said"),
+    [
+        ("publish", "REGISTRY", "REGISTRY is not set"),
+        ("publish serving", "VERSION", "VERSION is not set"),
+        ("publish serving", "", "docker has no plugin buildx"),
+        ("publish nonsense", "", "TARGET is serving or pipeline"),
+        ("index nonsense", "", "TARGET is serving or pipeline"),
+        ("index serving", "", "make publish TARGET=serving first"),
+        ("sign nonsense", "", "TARGET is serving or pipeline"),
+        ("sign pipeline", "", "make index TARGET=pipeline first"),
+        ("sign serving", "", "cosign is not installed"),
+    ],
+)
+def test_what_a_step_of_an_image_misses_is_said_in_a_line_before_anything_is_done(
+    checkout: Path, programs: Programs, words: str, without: str, said: str
 ) -> None:
-    write_images(checkout)
-    programs.add("cosign")
-    programs.add("make", f"exit {smoke}")
-    done = deploy(checkout, programs, kubectl(rollout=rollout), SMOKE_URL="https://fraud.example.com")
-    assert done.returncode == 1 and "taking it back" in done.stderr
-    calls = [call for call in programs.calls if not call.startswith("cosign")]
-    undone = calls.index("kubectl --namespace mlops rollout undo deployment/serving")
-    assert ("make --no-print-directory smoke" in calls[:undone]) == (rollout == 0)
-    assert calls[undone + 1].startswith("kubectl --namespace mlops rollout status")
+    note(checkout, "images", serving=REFERENCES[0])
+    if words == "sign serving":
+        note(checkout, "parts", serving_a=REFERENCES[0])
+    programs.add("docker", "exit 1")
+    name, *target = words.split()
+    variables = {"REGISTRY": "r", "VERSION": "v1", "PATH": f"{programs.folder}:/usr/bin:/bin"}
+    if without:
+        variables[without] = ""
+    done = programs.run([checkout / "infra/delivery" / name, *(target or ["serving"])], checkout, **variables)
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert set(programs.calls) <= {"docker buildx version"}
 
 
-def test_a_rollout_that_works_is_tried_and_left(checkout: Path, programs: Programs) -> None:
-    write_images(checkout)
-    programs.add("cosign")
-    programs.add("make")
-    done = deploy(checkout, programs, kubectl(), SMOKE_URL="https://fraud.example.com")
-    assert done.returncode == 0, done.stderr
-    assert programs.calls[-1] == "make --no-print-directory smoke"
+def test_an_overlay_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="OVERLAY is no folder of a kustomization"):
+        pinned(tmp_path / "nope", tmp_path, REFERENCES)
 
 
-def test_nothing_is_sent_before_it_is_said_how_to_try_it(checkout: Path, programs: Programs) -> None:
-    write_images(checkout)
-    programs.add("cosign")
-    assert deploy(checkout, programs, kubectl(), SMOKE_URL="").returncode != 0
-    assert [call.split()[1] for call in programs.calls] == ["kustomize"]
-
-
-def test_manifests_with_a_tag_in_them_are_not_sent(checkout: Path, programs: Programs) -> None:
-    write_images(checkout)
-    programs.add("cosign")
-    done = deploy(checkout, programs, kubectl(image="docker.io/library/redis:8"))
-    assert done.returncode == 1 and "not by digest" in done.stderr
-    assert [call.split()[1] for call in programs.calls] == ["kustomize"]
-
-
-def test_a_dry_run_only_shows_the_manifests(checkout: Path, programs: Programs) -> None:
-    write_images(checkout)
-    done = deploy(checkout, programs, kubectl(), "--dry-run")
-    assert done.returncode == 0 and REFERENCES[0] in done.stdout
-    assert [call.split()[1] for call in programs.calls] == ["kustomize"]
-
-
-def test_the_smoke_test_passes_where_events_are_scored_and_fails_where_not(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("script", ["tell.py", "propose.py", "comment.py"])
+def test_what_speaks_to_the_forge_says_for_which_repository_it_wants_to_be_told(
+    checkout: Path, programs: Programs, script: str
 ) -> None:
-    world = World(tmp_path)
+    done = programs.run([sys.executable, DELIVERY / script], checkout, GH_REPO="")
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "GH_REPO is not set" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, str]]:
+    """A server, and where it is."""
+    world = World(tmp_path_factory.mktemp("world"))
     world.deploy("1", world.bundle())
     with world.server() as server:
-        url = f"http://127.0.0.1:{int(server.port)}"
-        event = {name: value for name, value in payment(1).items() if name != "payment"}
-        assert smoke.main([url, "--event", json.dumps(event), "--id", "payment", "--seconds", "0.3"]) == 0
-        assert "events scored" in capsys.readouterr().out
-        broken = json.dumps(event | {"amount": "much"})
-        assert smoke.main([url, "--event", broken, "--id", "payment", "--seconds", "0"]) == 1
-        assert "amount" in capsys.readouterr().err
-    assert smoke.main([url, "--event", json.dumps(event), "--id", "payment"]) == 1
+        yield world, f"http://127.0.0.1:{server.port}"
+
+
+EVENT = {name: value for name, value in payment(1).items() if name not in ("payment", "at")}
+SMOKE = ["--id", "payment", "--time", "at", "--seconds", "0.3", "--event"]
+
+
+def test_the_smoke_test_passes_where_events_are_scored_and_says_by_which_model(
+    service: tuple[World, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert smoke.main([service[1], *SMOKE, json.dumps(EVENT)]) == 0
+    said = capsys.readouterr().out
+    assert "events scored" in said and "by model 1" in said
+
+
+def test_the_smoke_test_fails_where_an_event_is_refused(
+    service: tuple[World, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert smoke.main([service[1], *SMOKE, json.dumps(EVENT | {"amount": "much"})]) == 1
+    assert "amount" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "event", "column", "said"),
+    [
+        ("", "{}", "id", "SMOKE_URL"),
+        ("nonsense", "{}", "id", "SMOKE_URL"),
+        ("http://127.0.0.1:9", "", "id", "SMOKE_EVENT"),
+        ("http://127.0.0.1:9", "[1]", "id", "SMOKE_EVENT"),
+        ("http://127.0.0.1:9", "{}", "", "SMOKE_ID"),
+    ],
+)
+def test_the_smoke_test_names_what_it_was_not_told(
+    capsys: pytest.CaptureFixture[str], url: str, event: str, column: str, said: str
+) -> None:
+    assert smoke.main([url, "--event", event, "--id", column]) == 2
+    assert capsys.readouterr().err.startswith(f"smoke: {said} ")
+
+
+def test_the_smoke_test_fails_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert smoke.main(["http://127.0.0.1:9", *SMOKE, json.dumps(EVENT)]) == 1
     assert "after 0 events" in capsys.readouterr().err
 
 
-def test_a_model_report_trains_the_base_with_the_base_s_code(tmp_path: Path, programs: Programs) -> None:
-    """A repository of two commits whose `python` notes which code it would run."""
-    repository = tmp_path / "repository"
-    (repository / "infra" / "delivery").mkdir(parents=True)
-    script = repository / "infra" / "delivery" / "model-report"
-    script.write_bytes((DELIVERY / "model-report").read_bytes())
-    script.chmod(0o755)
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
-    (repository / ".gitignore").write_text("/runs/\n")
-    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "one"], ["tag", "base"]):
-        subprocess.run([*git, *words], cwd=repository, check=True)
-    (repository / "changed").touch()
-    for words in (["add", "-A"], ["commit", "-qm", "two"]):
-        subprocess.run([*git, *words], cwd=repository, check=True)
-    programs.add("python", 'echo "$PYTHONPATH $(pwd) $([ -f changed ] && echo new || echo old)"')
-    done = programs.run([script, "base"], repository, PYTHON_BIN=str(programs.folder / "python"))
-    assert done.returncode == 0, done.stderr
-    work = repository / "runs" / "model"
-    tree = work / "tree"
-    assert done.stdout.splitlines() == [
-        f"{tree} {tree} old",
-        f"{tree} {tree} old",
-        f"{repository} {repository} new",
-        f"{repository} {repository} new",
-    ]
-    told = [call.partition("main() ")[2] for call in programs.calls]
-    assert told == [
-        f"simulate {work}/world --set customers=1500 --set days=63",
-        f"--home {work}/base run --events {work}/world",
-        f"--home {work}/head run --events {work}/world",
-        f"--home {work}/head compare {work}/base --out {work}/report",
-    ]
-    assert not tree.exists()
-    assert programs.run([script, "nowhere"], repository).returncode == 2
+def test_a_smoke_test_of_now_passes_when_the_store_has_forgotten_older_events(
+    service: tuple[World, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, url = service
+    store = open_store(world.store, StorePlan.of(FEATURES, NUMBERS), NUMBERS)
+    now = int(time.time() * 1_000_000)
+    forget(store, now - FEATURES.horizon_us - duration_us("7d"))
+    store.close()
+    fixed = json.dumps(EVENT | {"at": "2024-03-01T12:00:00Z"})
+    assert smoke.main([url, "--id", "payment", "--seconds", "0", "--event", fixed]) == 1
+    assert "the store has forgotten" in capsys.readouterr().err
+    assert smoke.main([url, *SMOKE, json.dumps(EVENT)]) == 0
+
+
+def test_the_smoke_test_asks_for_nothing_that_the_gateways_keep_inside() -> None:
+    asked = set(re.findall(r"(/v1/\w+|/\w*z)\b", (DELIVERY / "smoke.py").read_text()))
+    route = (ROOT / "k8s/components/gateway/route.yaml").read_text()
+    assert asked == {"/v1/model", "/v1/score"}
+    assert asked <= set(re.findall(r"value: (\S+)}", route))
+    nginx = (ROOT / "infra/compose/nginx/nginx.conf").read_text()
+    (passed,) = re.findall(r"location ~ (\S+) {", nginx)
+    assert all(re.search(passed, path) for path in asked)

@@ -120,6 +120,33 @@ def test_what_cannot_be_mended_is_made_anew(state: str, tree: Path, tools: Path)
     assert not venv.exists()  # no Python to make the new one with
 
 
+@pytest.mark.parametrize("asked", ["3.11", "3.12", "3.13"])
+def test_an_environment_of_another_python_than_is_asked_for_is_made_anew(
+    asked: str, tree: Path, tools: Path
+) -> None:
+    # It says that it is of the version that is asked for, and can make no environment.
+    claim = f"import sys; sys.version_info = (*{tuple(map(int, asked.split('.')))}, 0); exec(sys.argv[1])"
+    python = _program(
+        tools / "python",
+        f"""[ "$1" = -c ] || exit 1; exec {shlex.quote(sys.executable)} -c '{claim}' "$2" """,
+    )
+    venv = tree / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "activate").write_text(f"VIRTUAL_ENV={tree}/.venv")
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    digest = re.findall(r"^digest=\$\((.*)\)$", (tree / "infra" / "setup").read_text(), re.MULTILINE)[0]
+    stamp = venv / f".ready-{_run(tree, 'sh', '-c', digest).stdout.strip()}"
+    stamp.write_text("cpu\n")
+    assert _run(tree, "infra/setup").stdout == ""
+    ran = _run(tree, "infra/setup", PYTHON=str(python))
+    here = "{}.{}".format(*sys.version_info[:2])
+    if asked == here:
+        assert (ran.returncode, ran.stdout, stamp.exists()) == (0, "", True)
+    else:
+        assert f".venv has Python {here}, PYTHON={python} is {asked}; making it anew" in ran.stdout
+        assert not stamp.exists()
+
+
 def test_an_old_wheelhouse_is_named_as_the_reason(tree: Path, tools: Path) -> None:
     (tools / "python3.11").symlink_to(sys._base_executable)  # type: ignore[attr-defined]
     (tree / "wheelhouse").mkdir()

@@ -41,6 +41,16 @@ def test_a_kubectl_that_cannot_render_is_told_of(tmp_path: Path, version: str, c
     assert ("kubectl is too old to render k8s/, which wants 1.27" in ran.stderr) == (code == 1)
 
 
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_compose_that_does_not_start_gets_the_package_that_it_lacks(tmp_path: Path, starts: bool) -> None:
+    (tmp_path / "bash").symlink_to(shutil.which("bash") or "/bin/bash")
+    (tmp_path / "docker-compose").write_text(f"#!/bin/sh\nexit {int(not starts)}\n")
+    (tmp_path / "docker-compose").chmod(0o755)
+    line = [tmp_path / "bash", SCRIPT]
+    ran = subprocess.run(line, env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    assert ("python3-setuptools" in ran.stderr) != starts and "docker-compose" not in ran.stderr
+
+
 def test_without_apt_it_says_what_to_install_by_hand(tmp_path: Path) -> None:
     (tmp_path / "bash").symlink_to(shutil.which("bash") or "/bin/bash")
     ran = subprocess.run(

@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from tests.infra.workflows import ACTIONS, ROOT, WORKFLOWS, jobs, load, make_targets, runs, steps
+from tests.infra.workflows import ACTIONS, ROOT, WORKFLOWS, closure, jobs, load, make_targets, runs, steps
 
 JOBS = dict(job for path in WORKFLOWS for job in jobs(path))
 BY_JOB = pytest.mark.parametrize("name", JOBS)
@@ -23,20 +24,23 @@ MAY_WRITE = {
     "cd.yml: build": {"packages"},
     "cd.yml: index": {"packages"},
     "cd.yml: sign": {"packages", "id-token", "attestations"},
+    "comment.yml: post": {"pull-requests"},
     "nightly.yml: tell": {"contents", "issues"},
+    "locks.yml: propose": {"contents", "pull-requests"},
 }
 """Whatever is not here reads at most."""
 
 
 def test_these_are_the_workflows() -> None:
     names = {path.stem for path in WORKFLOWS}
-    assert names == {"ci", "model", "cd", "rollout", "nightly", "retrain"}
+    assert names == {"ci", "model", "comment", "cd", "rollout", "nightly", "retrain", "locks"}
 
 
 @BY_JOB
 def test_each_job_calls_one_target_that_the_makefile_has(name: str) -> None:
-    (target,) = runs(JOBS[name])
+    target, *undo = runs(JOBS[name])
     assert target in make_targets()
+    assert undo == (["roll-back"] if target == "deploy" else [])
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,8 @@ def test_each_job_calls_one_target_that_the_makefile_has(name: str) -> None:
         ("publish", "TARGET"),
         ("index", "TARGET"),
         ("sign", "TARGET"),
+        ("checked", "COMMIT"),
+        ("guarded", "ENVIRONMENT"),
         ("model-report", "BASE"),
     ],
 )
@@ -60,7 +66,65 @@ def test_what_a_job_says_in_its_environment_reaches_the_command(target: str, nam
 
 def test_what_ci_runs_is_every_check_there_is() -> None:
     called = {target for name, job in JOBS.items() if name.startswith("ci.yml") for target in runs(job)}
-    assert called == {"lint", "test", "coverage", "test-system", "demo", "images", "docs"}
+    assert called == {
+        "lint",
+        "audit",
+        "test",
+        "coverage",
+        "test-system",
+        "demo",
+        "images",
+        "docs",
+        "evidence",
+    }
+
+
+def test_the_system_tests_are_root_s_and_have_a_builder_of_their_own() -> None:
+    """They ask for name spaces and other users, and one of them for the same digest twice."""
+    *before, tests, _ = JOBS["ci.yml: system"]["steps"]
+    assert tests["run"] == 'sudo --preserve-env env "PATH=$PATH" "HOME=$HOME" make test-system'
+    assert any("docker/setup-buildx-action" in step["uses"] for step in before)
+
+
+def test_evidence_is_checked_against_the_reports_of_both_tiers() -> None:
+    *_, get, _, check = JOBS["ci.yml: evidence"]["steps"]
+    assert check["run"] == "make evidence ARGS=--check"
+    for job in ("test", "system"):
+        assert job in JOBS["ci.yml: evidence"]["needs"]
+        *_, tests, keep = JOBS[f"ci.yml: {job}"]["steps"]
+        report = Path(tests["env"]["PYTEST_ADDOPTS"].removeprefix("--junitxml="))
+        assert fnmatch(keep["with"]["name"], get["with"]["pattern"])
+        assert report.parent == Path(keep["with"]["path"]) == Path(get["with"]["path"])
+
+
+def test_each_commit_of_main_gets_a_run_of_its_own() -> None:
+    ci = load(WORKFLOWS[0].with_name("ci.yml"))["concurrency"]
+    assert ci["group"].endswith("&& github.ref || github.sha }}")
+    assert ci["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+
+
+@pytest.mark.parametrize(("variables", "code"), [({}, 0), ({"GITHUB_ACTIONS": "true"}, 2)])
+def test_where_the_database_can_always_be_reached_an_audit_that_was_not_run_fails(
+    tmp_path: Path, variables: dict[str, str], code: int
+) -> None:
+    (tmp_path / "python").write_text("#!/bin/sh\nexit $ENDS\n")
+    (tmp_path / "python").chmod(0o755)
+    for ends, expected in (("3", code), ("1", 2), ("0", 0)):
+        env = {"PATH": os.environ["PATH"], "ENDS": ends, **variables}
+        words = ["make", "--no-print-directory", "--assume-old=setup", "audit", f"BIN={tmp_path}"]
+        done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == expected, done.stdout + done.stderr
+
+
+def test_a_cache_is_that_of_the_locks_or_none() -> None:
+    for path in ACTIONS:
+        for step in steps(path):
+            if step.get("uses", "").startswith("actions/cache@"):
+                assert "hashFiles('infra/lock/*.txt')" in step["with"]["key"]
+                assert "restore-keys" not in step["with"], "it would grow with each lock"
+        (setup,) = [step for step in steps(path) if "run" in step]
+        assert setup["run"] == "make setup && .venv/bin/uv cache prune --ci --quiet"
+        assert setup["env"] == {"PYTHON": "python${{ inputs.python }}"}
 
 
 @pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.name)
@@ -102,11 +166,29 @@ def test_a_pull_request_gets_neither_a_secret_nor_the_right_to_write() -> None:
     """Its code runs there."""
     for path in WORKFLOWS:
         on = load(path)["on"]
-        assert "pull_request_target" not in on and "workflow_run" not in on
+        assert "pull_request_target" not in on
+        assert "workflow_run" not in on or path.name == "comment.yml"
         if "pull_request" in on:
             assert "secrets." not in path.read_text(), path.name
             rights = [job["permissions"] for _, job in jobs(path)]
             assert all(set(right.values()) <= {"read"} for right in rights), path.name
+
+
+def test_the_one_who_may_comment_runs_nothing_of_the_pull_request() -> None:
+    """It runs after it, with a right that it has not: by what it left only text gets there."""
+    document = load(ROOT / ".github" / "workflows" / "comment.yml")
+    assert document["on"] == {"workflow_run": {"workflows": ["model"], "types": ["completed"]}}
+    (job,) = document["jobs"].values()
+    assert job["if"] == "github.event.workflow_run.event == 'pull_request'"
+    checkout, download, post = job["steps"]
+    assert set(checkout["with"]) == {"persist-credentials"}  # no ref: the default branch
+    assert download["with"]["path"] == "runs/model/report/"  # where git has nothing
+    assert post["run"] == "make model-comment"
+    made = (ROOT / "Makefile").read_text()
+    assert "\nmodel-comment: ## " in made, "it sets nothing up"
+    assert not {"head_branch", "display_title"} & {
+        word for value in post["env"].values() for word in re.findall(r"\w+", value)
+    }
 
 
 @BY_JOB
@@ -127,40 +209,8 @@ def test_no_script_has_an_expression_in_it(path: Path) -> None:
 def test_two_runs_do_not_get_in_each_other_s_way(path: Path) -> None:
     document = load(path)
     assert document["concurrency"]["group"]
-    if path.stem in ("cd", "rollout", "nightly", "retrain"):
+    if path.stem in ("cd", "nightly", "retrain"):
         assert document["concurrency"]["cancel-in-progress"] is False
-
-
-def test_a_released_image_is_built_from_no_cache() -> None:
-    """Whoever can write a cache, as a pull request's run can, must not get into what is signed."""
-    for name in ("cd.yml", "rollout.yml"):
-        path = ROOT / ".github" / "workflows" / name
-        assert "actions/cache" not in path.read_text() and "actions/prepare" not in path.read_text()
-        builders = [step for step in steps(path) if "setup-buildx" in step.get("uses", "")]
-        assert all(step["with"]["cache-binary"] is False for step in builders)
-
-
-def test_production_follows_staging_waits_for_a_person_and_can_be_taken_back() -> None:
-    cd = load(ROOT / ".github" / "workflows" / "cd.yml")["jobs"]
-    assert cd["staging"]["needs"] == "sign" and cd["production"]["needs"] == "staging"
-    assert cd["production"]["if"] == "github.ref_type == 'tag'"
-    for role in ("staging", "production"):
-        assert cd[role]["uses"] == "./.github/workflows/rollout.yml"
-        assert cd[role]["with"]["environment"] == role
-    rollout = load(ROOT / ".github" / "workflows" / "rollout.yml")["jobs"]
-    assert all(job["environment"] == "${{ inputs.environment }}" for job in rollout.values())
-    # A person is asked for each job of an environment, so nothing of a rollout may be a second one.
-    assert rollout["deploy"]["if"] == "github.event_name == 'push'"
-    assert rollout["roll-back"]["if"] == "github.event_name == 'workflow_dispatch'" and len(rollout) == 2
-
-
-def test_images_are_scanned_and_attested_before_they_are_signed() -> None:
-    used = [step.get("uses", step.get("run", "")) for step in JOBS["cd.yml: sign"]["steps"]]
-    order = [
-        next(n for n, text in enumerate(used) if what in text)
-        for what in ("scan-action", "attest-build-provenance", "cosign-installer", "make sign")
-    ]
-    assert order == sorted(order)
 
 
 def test_the_matrix_is_the_range_of_pythons_that_the_project_says() -> None:
@@ -176,6 +226,19 @@ def test_the_matrix_is_the_range_of_pythons_that_the_project_says() -> None:
         if step.get("uses", "").startswith("actions/setup-python@")
     }
     assert given <= set(matrix["python"])
+
+
+def test_a_change_of_what_features_and_training_are_made_of_is_compared() -> None:
+    """By what the modules import, and what those do."""
+    document = load(ROOT / ".github" / "workflows" / "model.yml")
+    patterns = [
+        re.compile(re.escape(path).replace(r"\*\*", ".*").replace(r"\*", "[^/]*"))
+        for path in document["on"]["pull_request"]["paths"]
+    ]
+    made_of = closure("pipelines.features", "training.train", "training.gate")
+    assert {"pipelines/windows.py", "mlops/metrics/ranking.py", "training/split.py"} <= made_of
+    more = {"pipelines/lifecycle.py", "usecases/fraud/policy.yaml", "infra/lock/all.txt"}
+    assert not [path for path in made_of | more if not any(pattern.fullmatch(path) for pattern in patterns)]
 
 
 def test_images_are_built_for_both_processors() -> None:

@@ -1,7 +1,8 @@
-"""The workflows and the composite actions as data."""
+"""The workflows and the composite actions as data, and which files the modules that they watch are made of."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["ACTIONS", "ROOT", "WORKFLOWS", "jobs", "load", "make_targets", "runs", "steps"]
+__all__ = ["ACTIONS", "ROOT", "WORKFLOWS", "closure", "jobs", "load", "make_targets", "runs", "steps"]
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -41,10 +42,30 @@ def steps(path: Path) -> Iterator[dict[str, Any]]:
 
 def runs(job: dict[str, Any]) -> list[str]:
     """The `make` targets that a job calls, in order, with one for each time."""
-    found = [re.findall(r"^make ([a-z-]+)$", step.get("run", ""), re.MULTILINE) for step in job["steps"]]
+    line = re.compile(r"^(?:sudo .+ )?make ([a-z-]+)(?: ARGS=\S+)?$", re.MULTILINE)
+    found = [line.findall(step.get("run", "")) for step in job["steps"]]
     return [target for part in found for target in part]
 
 
 def make_targets() -> set[str]:
     """The targets that the Makefile documents."""
     return set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def closure(*modules: str) -> set[str]:
+    """The files of these modules and of all that they import of this project."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        stem = ROOT.joinpath(*waiting.pop().split("."))
+        for path in (stem.with_suffix(".py"), stem / "__init__.py"):
+            name = str(path.relative_to(ROOT))
+            if name in found or not path.is_file():
+                continue
+            found.add(name)
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    waiting += [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+                elif isinstance(node, ast.Import):
+                    waiting += [one.name for one in node.names]
+    return found
