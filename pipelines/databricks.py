@@ -1,32 +1,30 @@
-"""What Databricks' jobs run beside the `mlops` command: a candidate a task, the gate, and what conditions ask.
+"""What Databricks' jobs run beside the `mlops` command: a plan, a candidate a task, the gate, and what conditions ask.
 
 The notebooks in `infra/databricks` call these functions, and these call the lifecycle's own. Tasks of a job have no
-process and often no machine in common: what one leaves for another lies in the home.
+process and often no machine in common: what one leaves for another lies in the home. Candidates are trained with the
+parameters that they declare: a search for others keeps its trials in SQLite, and a volume takes no such file.
 """
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
-from mlops.contract import Effort
 from mlops.errors import ConfigError, InputError
 from mlops.settings import Settings
 from mlops.storage import read_json, write_json
-from pipelines import lifecycle
+from pipelines import lifecycle, parameters
 from pipelines.retrain import due_request
+from pipelines.training_plan import TrainingPlan
 from training import registry
 from training.results import TrainResult
 
-__all__ = ["NOBODY", "challenger", "gate", "retraining_due", "train"]
+__all__ = ["NOBODY", "challenger", "gate", "plan", "retraining_due", "train"]
 
 NOBODY = "none"  # a task value that is no version; conditions compare text, and an empty one cannot be seen
 
 
-def train(
-    settings: Settings, *, run: str, candidate: str, train_from: str = "", effort: Effort = "quick"
-) -> TrainResult:
-    """Train one candidate, and leave its result for the `gate` of the same run.
+def plan(settings: Settings, *, run: str, train_from: str = "") -> TrainingPlan:
+    """Determine on which days of which feature table this run trains. Called again, it says the same.
 
     Args:
         run: the job run's id, the same for all its tasks, also when it is repaired.
@@ -34,10 +32,26 @@ def train(
 
     Raises:
         ConfigError: that is not a date.
-        and what `lifecycle.train_one` raises.
+        and what `lifecycle.plan` raises.
     """
-    first_day = _day(train_from, "train_from") if train_from else lifecycle.default_training_day(settings)
-    result = lifecycle.train_one(settings, candidate, first_day, effort=effort)
+    path = _plan(settings, run)
+    if path.exists():
+        return read_json(path, TrainingPlan)
+    first_day = parameters.day(train_from, "train_from")
+    planned = lifecycle.plan(settings, train_from=first_day)
+    write_json(path, planned)
+    return planned
+
+
+def train(settings: Settings, *, run: str, candidate: str) -> TrainResult:
+    """Train one candidate as its run planned, and leave its result for the `gate` of the same run.
+
+    Raises:
+        InputError: the run was not planned, or the feature table is another one by now.
+        and what else `lifecycle.train_one` raises.
+    """
+    planned = read_json(_plan(settings, run), TrainingPlan)
+    result = lifecycle.train_one(settings, candidate, planned.day, fingerprint=planned.fingerprint)
     write_json(_results(settings, run) / f"{candidate}.json", result)
     return result
 
@@ -67,15 +81,15 @@ def retraining_due(settings: Settings, as_of: str) -> bool:
     Raises:
         ConfigError: that is not a date.
     """
-    return due_request(settings, _day(as_of, "as_of")) is not None
+    day = parameters.day(as_of, "as_of")
+    if day is None:
+        raise ConfigError("no day was given", where="as_of", todo="write it as 2018-07-25")
+    return due_request(settings, day) is not None
+
+
+def _plan(settings: Settings, run: str) -> Path:
+    return settings.home / "databricks" / run / "plan.json"
 
 
 def _results(settings: Settings, run: str) -> Path:
-    return settings.home / "databricks" / run
-
-
-def _day(text: str, where: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a date", where=where, todo="write it as 2018-07-25") from None
+    return settings.home / "databricks" / run / "trained"

@@ -8,6 +8,9 @@
 Where and with what they run says the environment (`MLOPS_*`), as everywhere. One flow at a time runs on a home. A run
 whose process was killed anywhere is begun again by the server (see `pipelines.prefect_deployments`), and takes up where
 it was: see `pipelines.prefect_results`.
+
+Each step has a time limit, and the flows have none: within one Prefect interrupts no step any more that waits, for Java
+or in `sleep`, as there is one alarm in a process and the flow's has it.
 """
 
 from __future__ import annotations
@@ -24,27 +27,36 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from mlops.contract import Effort
-from mlops.errors import MlopsError
 from mlops.quiet import telemetry_off
 from mlops.settings import Settings
 from mlops.storage import one_writer
 from pipelines import spark
-from pipelines.lifecycle import candidates, conclude, default_training_day
+from pipelines.lifecycle import conclude
 from pipelines.prefect_tasks import step
 from pipelines.prefect_training import compete
 from pipelines.retrain import first_training_day, regular_request
 from pipelines.watching import live_tables
 
-__all__ = ["RETRAIN_DUE", "day_of_run", "features", "home_resource", "lifecycle", "monitor", "retrain"]
+__all__ = [
+    "HOME",
+    "NOTHING_DUE",
+    "RETRAIN_DUE",
+    "day_of_run",
+    "features",
+    "home_resource",
+    "lifecycle",
+    "monitor",
+    "retrain",
+]
 
 RETRAIN_DUE = "mlops.drift.retrain-due"
-_BEGUN_AT_MOST = 5  # what kills a run so often would kill it again
-_DAY_S = 24 * 3600
+HOME = "mlops.home."
+NOTHING_DUE = "NothingDue"  # by this name the server tells that such a run has ended
 
 
 def home_resource(settings: Settings) -> str:
     """What events call this home."""
-    return f"mlops.home.{settings.home}"
+    return f"{HOME}{settings.home}"
 
 
 def day_of_run() -> date:
@@ -55,15 +67,8 @@ def day_of_run() -> date:
 
 @contextmanager
 def _home() -> Iterator[Settings]:
-    """The settings of the environment, while no other flow runs on this home.
-
-    Raises:
-        MlopsError: the run was begun, and killed, too often.
-    """
+    """The settings of the environment, while no other flow runs on this home."""
     telemetry_off()
-    begun = flow_run.run_count or 0
-    if begun > _BEGUN_AT_MOST:
-        raise MlopsError(f"was begun {begun - 1} times, and killed each time", where=flow_run.name)
     settings = Settings.from_env()
     with one_writer(settings.home / "prefect" / "one-flow"):
         try:
@@ -72,21 +77,29 @@ def _home() -> Iterator[Settings]:
             spark.stop()
 
 
+def _fresh_as_of(as_of: date | None, fresh: bool) -> date | None:
+    """The day that freshness is judged as of, if it is."""
+    return day_of_run() if fresh and as_of is None else as_of
+
+
 def _conclude(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Say in the home how a run ended. One that crashed has not: it is begun again."""
     error = "" if state.is_completed() else state.message or ""
     conclude(Settings.from_env(), run=flow_run.name, state=state.type.value, error=error)
 
 
-@flow(timeout_seconds=_DAY_S, persist_result=False)
-def features(events: str, as_of: date | None = None, force: bool = False) -> None:
-    """Take in what is new at `events`, a path or URI, and compute the features that it touches."""
+@flow(persist_result=False)
+def features(events: str, as_of: date | None = None, force: bool = False, fresh: bool = False) -> None:
+    """Take in what is new at `events`, a path or URI, and compute the features that it touches.
+
+    Whether that is fresh is judged as of `as_of`; or with `fresh`, which is not for an archive, as of the run's day.
+    """
     with _home() as settings:
-        step(settings, "ingest")(settings, events, as_of=as_of, force=force)
+        step(settings, "ingest")(settings, events, as_of=_fresh_as_of(as_of, fresh), force=force)
         step(settings, "update_features")(settings)
 
 
-@flow(timeout_seconds=_DAY_S, persist_result=False)
+@flow(persist_result=False)
 def monitor(as_of: date | None = None, against: date | None = None) -> None:
     """Look at the week before `as_of`, by default the run's day; say so where a request to train again is due."""
     with _home() as settings:
@@ -100,7 +113,7 @@ def monitor(as_of: date | None = None, against: date | None = None) -> None:
             emit_event(RETRAIN_DUE, {"prefect.resource.id": home_resource(settings)}, payload=payload)
 
 
-@flow(timeout_seconds=_DAY_S, persist_result=False)
+@flow(persist_result=False)
 def retrain(as_of: date | None = None, regularly: bool = False, seed: int = 0) -> State[None]:
     """Act on monitoring's request if one is due, or `regularly` without: train on what was served, judge, register."""
     with _home() as settings:
@@ -108,23 +121,18 @@ def retrain(as_of: date | None = None, regularly: bool = False, seed: int = 0) -
         due = step(settings, "due_request")(settings, today)
         request = due or (regular_request(settings, today) if regularly else None)
         if request is None:
-            return Completed(name="NothingDue", message="no request to train again is due")
+            return Completed(name=NOTHING_DUE, message="no request to train again is due")
         step(settings, "collect_logs")(settings)
         step(settings, "compute_live_features")(settings, date.fromisoformat(request.train_from))
-        names, first_day = candidates(settings), first_training_day(settings, request)
-        table = live_tables(settings).features
-        release = compete(settings, names, first_day, table=table, seed=seed)
+        table, train_from = live_tables(settings).features, first_training_day(settings, request)
+        plan = step(settings, "plan")(settings, train_from=train_from, table=table, seed=seed)
+        release = compete(settings, plan, table=table, seed=seed)
         if due is not None:
-            step(settings, "close_request")(settings.monitoring)
+            step(settings, "close_request")(settings.monitoring, due)
         return Completed(message=release.sentence)
 
 
-@flow(
-    timeout_seconds=_DAY_S,
-    persist_result=False,
-    on_completion=[_conclude],
-    on_failure=[_conclude],
-)
+@flow(persist_result=False, on_completion=[_conclude], on_failure=[_conclude])
 def lifecycle(
     events: str,
     as_of: date | None = None,
@@ -133,14 +141,19 @@ def lifecycle(
     effort: Effort = "quick",
     only: list[str] | None = None,
     seed: int = 0,
+    fresh: bool = False,
 ) -> State[None]:
-    """From events to a champion that serving follows, or to the reasons why there is none."""
+    """From events to a champion that serving follows, or to the reasons why there is none.
+
+    Whether they are fresh is judged as of `as_of`; or with `fresh`, which is not for an archive, as of the run's day.
+    """
     with _home() as settings:
-        step(settings, "ingest")(settings, events, as_of=as_of, force=force)
+        step(settings, "ingest")(settings, events, as_of=_fresh_as_of(as_of, fresh), force=force)
         step(settings, "update_features")(settings)
-        first_day = train_from or default_training_day(settings)
-        names = candidates(settings, effort=effort, only=only or ())
-        release = compete(settings, names, first_day, seed=seed, effort=effort)
+        plan = step(settings, "plan")(
+            settings, train_from=train_from, effort=effort, only=only or (), seed=seed
+        )
+        release = compete(settings, plan, seed=seed, effort=effort)
         if release.version is not None:
             step(settings, "fill_store")(settings, release.version)
             step(settings, "promote")(settings, release.version)

@@ -1,13 +1,17 @@
 """The lifecycle as a pipeline of Kubeflow: built from the steps' components, and compiled.
 
     ingest ─▶ features ─▶ plan ─▶ train ─▶ judge ─▶ register ─▶ fill-store ─▶ promote ─▶ monitor
-                                 one each of a candidate      if a version was admitted  if asked for
+                                 one each of a candidate      if asked for and a version  if asked for
+                                                              was admitted
 
 and `conclude`, whatever happens.
 
-Only training is cached: its result depends on nothing but its parameters, the image and the feature table, which a
-parameter names by its fingerprint, and lies in its artifact as a whole. The other steps change the home, or depend on
-what it holds; those that are long know themselves what they have done already.
+Only training is cached: what its result follows from is in its parameters, the data, policy and code as digests of the
+plan, and it lies in its artifact as a whole. The other steps change the home, or depend on what it holds; those that
+are long know themselves what they have done already.
+
+No task, loop or group has a name of its own: a cluster looks for outputs under the name that is shown, and finds none
+if that is another than the task's key (kubeflow/pipelines#13239, #11173).
 """
 
 from pathlib import Path
@@ -29,8 +33,8 @@ def build(options: Options) -> Any:
     """The pipeline. Its parameters are those of `mlops run` and `mlops monitor`; an empty text is none given."""
 
     @dsl.pipeline(name="deploy", description="Backfill and promotion of a version, if there is one.")
-    def deploy(version: str):  # type: ignore[no-untyped-def]  # Kubeflow reads the missing annotation as no output
-        with dsl.If(version != "", name="a version was admitted"):
+    def deploy(version: str, promote: bool):  # type: ignore[no-untyped-def]  # without an annotation, no output
+        with dsl.If(promote == True), dsl.If(version != ""):  # noqa: E712
             filled = placed(components.fill_store(version=version), options)
             placed(components.promote(version=version), options).after(filled)
 
@@ -45,23 +49,23 @@ def build(options: Options) -> Any:
         effort: str = "quick",
         candidates: list[str] = [],  # noqa: B006  # Kubeflow's way to say so
         seed: int = 0,
+        promote: bool = False,
         monitor: bool = False,
         monitor_as_of: str = "",
         against: str = "",
     ):
-        end = placed(components.conclude(), options).set_display_name("say how it ended")
-        with dsl.ExitHandler(end, name="the lifecycle"):
-            ingested = placed(
-                components.ingest(source=events, as_of=as_of, force=force), options
-            ).set_display_name("ingest and validate")
+        with dsl.ExitHandler(placed(components.conclude(), options)):
+            ingested = placed(components.ingest(source=events, as_of=as_of, force=force), options)
             table = placed(components.features(events=ingested.outputs["events"]), options)
 
-            def planned(only: Any, besides: list[str]) -> Any:
+            def planned(among: list[str], besides: list[str]) -> Any:
                 wanted = components.plan(
                     table=table.outputs["table"],
                     train_from=train_from,
                     effort=effort,
-                    only=only,
+                    only=candidates,
+                    seed=seed,
+                    among=among,
                     besides=besides,
                 )
                 return placed(wanted, options).output
@@ -72,17 +76,17 @@ def build(options: Options) -> Any:
                         candidate=training.candidate,
                         first_day=training.first_day,
                         fingerprint=training.fingerprint,
+                        key=training.key,
                         effort=effort,
                         seed=seed,
                     ),
                     options,
                 ).set_caching_options(True)
-                judged = placed(components.judge(model=trained.outputs["model"]), options)
-                return trained, judged.set_display_name("evaluate and gate")
+                return trained, placed(components.judge(model=trained.outputs["model"]), options)
 
             special = list(options.accelerated)
-            trainings = planned(candidates, special)
-            with dsl.ParallelFor(trainings, parallelism=options.parallel, name="candidates") as training:
+            trainings = planned([], special)
+            with dsl.ParallelFor(trainings, parallelism=options.parallel) as training:
                 trained, judged = compete(training)
             entered = {
                 "models": dsl.Collected(trained.outputs["model"]),
@@ -90,14 +94,16 @@ def build(options: Options) -> Any:
             }
             if special:
                 trainings = planned(special, [])
-                with dsl.ParallelFor(trainings, parallelism=options.parallel, name="accelerated") as training:
+                with dsl.ParallelFor(trainings, parallelism=options.parallel) as training:
                     trained, judged = compete(training)
                     on_accelerator(trained, options)
                 entered["more_models"] = dsl.Collected(trained.outputs["model"])
                 entered["more_verdicts"] = dsl.Collected(judged.outputs["verdict"])
             registered = placed(components.register(**entered), options)
-            deployed = deploy(version=registered.outputs["Output"]).set_caching_options(False)
-            with dsl.If(monitor == True, name="monitoring is asked for"):  # noqa: E712
+            deployed = deploy(version=registered.outputs["Output"], promote=promote).set_caching_options(
+                False
+            )
+            with dsl.If(monitor == True):  # noqa: E712
                 placed(components.monitor(as_of=monitor_as_of, against=against), options).after(deployed)
 
     return lifecycle

@@ -16,23 +16,24 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mlops.contract import EFFORTS, Effort
-from mlops.errors import ConfigError, MlopsError
+from mlops.errors import InputError, MlopsError
 from mlops.quiet import telemetry_off
-from mlops.settings import Settings
+from mlops.settings import Settings, without_password
 from mlops.storage import read_json, replace_file, write_json
 from mlops.tables import EventTable, FeatureTable, read_event_table, read_feature_table
 from monitoring.page import render_report
 from monitoring.results import MonitorResult
 from pipelines.conclusion import Conclusion
+from pipelines.kubeflow_steps import fresh_day, not_in_loop, tried
+from pipelines.parameters import day, effort
 from pipelines.release import Release
 from pipelines.staged import current
+from pipelines.training_plan import TrainingPlan
 from training.gate import Verdict
 from training.results import TrainResult
 from training.tasks.classification import ClassificationEvaluation
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 __all__ = [
     "day",
     "effort",
+    "ended",
+    "fresh_day",
     "keep_conclusion",
     "keep_events",
     "keep_features",
@@ -61,6 +64,7 @@ __all__ = [
     "told",
     "trained",
     "trainings",
+    "tried",
     "verdicts",
 ]
 
@@ -77,30 +81,6 @@ def told() -> Iterator[Settings]:
     except MlopsError as error:
         print(f"mlops: {error.line()}", file=sys.stderr)
         sys.exit(error.exit_code)
-
-
-def day(text: str) -> date | None:
-    """A pipeline's parameter as a day; the empty one is none.
-
-    Raises:
-        ConfigError: it is not a date.
-    """
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a date", todo="write it as 2018-07-25") from None
-
-
-def effort(text: str) -> Effort:
-    """A pipeline's parameter as an effort.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    try:
-        return msgspec.convert(text, Effort)
-    except msgspec.ValidationError:
-        raise ConfigError(f"{text!r} is no effort", todo=f"it is one of {', '.join(EFFORTS)}") from None
 
 
 def keep_result(artifact: Artifact, result: Any) -> None:
@@ -122,20 +102,33 @@ def keep_features(artifact: Dataset, settings: Settings) -> None:
 
 def _keep_table(artifact: Dataset, table: EventTable | FeatureTable, uri: str) -> None:
     keep_result(artifact, table)
-    artifact.metadata.update(table=uri, rows=table.rows, fingerprint=table.fingerprint)
+    artifact.metadata.update(table=without_password(uri), rows=table.rows, fingerprint=table.fingerprint)
 
 
-def trainings(table: Dataset, first_day: date | None, names: Sequence[str]) -> list[dict[str, str]]:
-    """A training of each candidate: its name, the first day, which may be empty, and the features' fingerprint.
+def trainings(
+    plan: TrainingPlan, table: Dataset, *, among: Sequence[str], besides: Sequence[str]
+) -> list[dict[str, str]]:
+    """A training of each candidate: its name, the first day, which may be empty, the features' fingerprint, its key.
+
+    Args:
+        table: the features that this run computed.
+        among, besides: the candidates that the pipeline as compiled trains here, if any are named, and elsewhere.
 
     Raises:
         ConfigError: there is no candidate, and a loop over none leaves nothing to collect.
+        InputError: others have changed the features since.
     """
+    if plan.fingerprint != table.metadata["fingerprint"]:
+        raise InputError(
+            "are no longer those that this run computed",
+            where="features",
+            todo="one pipeline a home; run it again",
+        )
+    names = [name for name in plan.keys if name not in besides and (name in among or not among)]
     if not names:
-        raise ConfigError("no candidate is left", where="plan", todo="leave one without an accelerator")
-    first = first_day.isoformat() if first_day else ""
-    fingerprint = str(table.metadata["fingerprint"])
-    return [{"candidate": name, "first_day": first, "fingerprint": fingerprint} for name in names]
+        raise not_in_loop(plan.keys, accelerated=bool(among))
+    pinned = {"first_day": plan.first_day, "fingerprint": plan.fingerprint}
+    return [{"candidate": name, "key": plan.keys[name], **pinned} for name in names]
 
 
 def keep_trained(
@@ -219,6 +212,14 @@ def keep_look(artifact: Artifact, figures: Metrics, page: HTML, look: MonitorRes
         "headline": period.headline.value if period and period.headline else None,
     }
     _keep_figures(figures, found)
+
+
+def ended(state: str) -> str:
+    """How a run ended, from what its exit handler is told: by the local runner SUCCEEDED, by a cluster COMPLETE.
+
+    Clusters of before the summer of 2026 say RUNNING of every run with a loop (kubeflow/pipelines#13321).
+    """
+    return {"COMPLETE": "SUCCEEDED", "RUNNING": "UNKNOWN"}.get(state, state)
 
 
 def keep_conclusion(artifact: Artifact, conclusion: Conclusion) -> None:

@@ -43,12 +43,15 @@ _component: Any = dsl.component(base_image=IMAGE, install_kfp_package=False)  # 
 def ingest(
     source: str, as_of: str, force: bool, events: Output[Dataset], validation: Output[Artifact]
 ) -> None:
-    """Validate the files at `source` that are new, and merge their good rows into the event table."""
+    """Validate the files at `source` that are new, and merge their good rows into the event table.
+
+    Freshness is judged as of the day `as_of`, which may be `today`; of none if empty.
+    """
     from pipelines import kubeflow_artifacts as artifacts
     from pipelines import lifecycle
 
     with artifacts.told() as settings:
-        result = lifecycle.ingest(settings, source, as_of=artifacts.day(as_of), force=force)
+        result = lifecycle.ingest(settings, source, as_of=artifacts.fresh_day(as_of), force=force)
         artifacts.keep_result(validation, result)
         artifacts.keep_events(events, settings)
 
@@ -66,20 +69,26 @@ def features(events: Input[Dataset], table: Output[Dataset]) -> None:
 
 @_component
 def plan(
-    table: Input[Dataset], train_from: str, effort: str, only: list[str], besides: list[str]
+    table: Input[Dataset],
+    train_from: str,
+    effort: str,
+    only: list[str],
+    seed: int,
+    among: list[str],
+    besides: list[str],
 ) -> list[dict[str, str]]:
     """What is to be trained, on which days, and of which features: see `kubeflow_artifacts.trainings`.
 
-    These are the candidates that are worth the effort, or `only` these, without those `besides`; from the day that is
-    asked for, else the latest possible.
+    These are the candidates that are worth the effort, or `only` these; of them those `among` some, if any are named,
+    and not those `besides`.
     """
     from pipelines import kubeflow_artifacts as artifacts
     from pipelines import lifecycle
 
     with artifacts.told() as settings:
-        names = lifecycle.candidates(settings, effort=artifacts.effort(effort), only=only)
-        first_day = artifacts.day(train_from) or lifecycle.default_training_day(settings)
-        return artifacts.trainings(table, first_day, [name for name in names if name not in besides])
+        day, worth = artifacts.day(train_from), artifacts.effort(effort)
+        planned = lifecycle.plan(settings, train_from=day, only=only, effort=worth, seed=seed)
+        return artifacts.trainings(planned, table, among=among, besides=besides)
 
 
 @_component
@@ -87,6 +96,7 @@ def train(
     candidate: str,
     first_day: str,
     fingerprint: str,
+    key: str,
     effort: str,
     seed: int,
     model: Output[Model],
@@ -94,13 +104,15 @@ def train(
     decided: Output[ClassificationMetrics],
     report: Output[HTML],
 ) -> None:
-    """Train, test and sign one candidate. `fingerprint`, of the feature table, is for the cache to know it by."""
+    """Train, test and sign one candidate, on the feature table with this fingerprint. The cache knows it by `key`."""
     from pipelines import kubeflow_artifacts as artifacts
     from pipelines import lifecycle
 
     with artifacts.told() as settings:
         day, worth = artifacts.day(first_day), artifacts.effort(effort)
-        result = lifecycle.train_one(settings, candidate, day, seed=seed, effort=worth)
+        result = artifacts.tried(lifecycle.train_one)(
+            settings, candidate, day, fingerprint=fingerprint, seed=seed, effort=worth
+        )
         artifacts.keep_trained(model, figures, decided, report, result)
 
 
@@ -111,7 +123,7 @@ def judge(model: Input[Model], verdict: Output[Artifact], figures: Output[Metric
     from pipelines import lifecycle
 
     with artifacts.told() as settings:
-        outcome = lifecycle.judge(settings, artifacts.trained(model))
+        outcome = artifacts.tried(lifecycle.judge)(settings, artifacts.trained(model))
         artifacts.keep_verdict(verdict, figures, outcome)
 
 
@@ -178,6 +190,6 @@ def conclude(status: PipelineTaskFinalStatus, conclusion: Output[Artifact]) -> N
     from pipelines import lifecycle
 
     with artifacts.told() as settings:
-        run, state, error = status.pipeline_job_resource_name, status.state, status.error_message or ""
-        outcome = lifecycle.conclude(settings, run=run, state=state, error=error)
+        run, state = status.pipeline_job_resource_name, artifacts.ended(status.state)
+        outcome = lifecycle.conclude(settings, run=run, state=state, error=status.error_message or "")
         artifacts.keep_conclusion(conclusion, outcome)

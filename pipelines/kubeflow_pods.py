@@ -5,17 +5,21 @@ Names and paths are those of the cron jobs (k8s/components/pipelines): the pipel
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 from kfp import kubernetes
 
 from mlops.errors import ConfigError
+from mlops.settings import Settings
 from pipelines.kubeflow_components import IMAGE
+from pipelines.kubeflow_steps import RETRIES
 
-__all__ = ["CONFIG_KEYS", "PODS", "Options", "Pod", "on_accelerator", "placed"]
+__all__ = ["CONFIG_KEYS", "OPTIONAL_KEYS", "PODS", "Options", "Pod", "on_accelerator", "placed"]
 
 USER = 10001  # the image's
+_BY_DIGEST = re.compile(r"[^@]+@sha256:[0-9a-f]{64}")
 DEADLINE_S = 14_400
 HOME, KEYS, SCRATCH = "/mlops/home", "/mlops/keys", "/tmp"
 
@@ -28,6 +32,13 @@ CONFIG_KEYS = (
     "MLOPS_SPARK_MEMORY",
     "HOME",
 )
+_FROM_SECRETS = {"MLOPS_STORE", "MLOPS_TRACKING_URI"}
+OPTIONAL_KEYS = tuple(
+    name
+    for field in Settings.__struct_fields__
+    if (name := f"MLOPS_{field.upper()}") not in {*CONFIG_KEYS, *_FROM_SECRETS}
+)
+_IN_LOOPS = ("train", "judge")  # whose retries a cluster may drop (kubeflow/pipelines#12389, #13897)
 _SECRETS = {
     "online-store": {"uri": "MLOPS_STORE"},
     "mlflow-database": {"uri": "MLOPS_TRACKING_URI", "password": "PGPASSWORD"},
@@ -75,31 +86,39 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 where=f"candidate {self.accelerated[0]}",
                 todo="name an image whose framework knows the accelerator",
             )
+        for option, image in (("--image", self.image), ("--accelerated-image", self.accelerated_image)):
+            if "@" in image and not _BY_DIGEST.fullmatch(image):
+                raise ConfigError(
+                    f"{image} is no image by digest",
+                    where=option,
+                    todo="write name@sha256: and 64 digits, 0-9a-f",
+                )
 
 
 class Pod(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task needs. `signs` gets the key pair; the others verify by the public key alone."""
+    """What a task needs. `signs` gets the key pair; the others verify by the public key alone.
+
+    The memory that may be used is asked for, as in the cron jobs: what the node has given to others is had back by
+    killing the pod.
+    """
 
     cpu: str = "500m"
     memory: str = "2Gi"
-    most: str = "8Gi"
     secrets: tuple[str, ...] = ()
     logs: bool = False
     signs: bool = False
 
 
 PODS = {
-    "ingest": Pod(cpu="2", memory="10Gi", most="16Gi", secrets=("object-storage",)),
-    "features": Pod(cpu="2", memory="10Gi", most="16Gi", secrets=("object-storage",)),
+    "ingest": Pod(cpu="2", memory="12Gi", secrets=("object-storage",)),
+    "features": Pod(cpu="2", memory="12Gi", secrets=("object-storage",)),
     "plan": Pod(secrets=("object-storage",)),
-    "train": Pod(
-        cpu="1", memory="4Gi", most="16Gi", secrets=("object-storage", "mlflow-database"), signs=True
-    ),
-    "judge": Pod(memory="4Gi", most="16Gi", secrets=("object-storage",)),
+    "train": Pod(cpu="1", memory="8Gi", secrets=("object-storage", "mlflow-database"), signs=True),
+    "judge": Pod(memory="8Gi", secrets=("object-storage",)),
     "register": Pod(secrets=("mlflow-database",)),
-    "fill-store": Pod(secrets=("object-storage", "mlflow-database", "online-store")),
+    "fill-store": Pod(memory="8Gi", secrets=("object-storage", "mlflow-database", "online-store")),
     "promote": Pod(secrets=("mlflow-database",)),
-    "monitor": Pod(memory="4Gi", most="16Gi", secrets=("object-storage", "mlflow-database"), logs=True),
+    "monitor": Pod(memory="8Gi", secrets=("object-storage", "mlflow-database"), logs=True),
     "conclude": Pod(),
 }
 
@@ -116,15 +135,20 @@ def placed(task: Any, options: Options) -> Any:
     """A task with its pod. Without a limit of the CPU: a step may use what the node has to spare."""
     pod = PODS[task.component_spec.name]
     task.set_container_image(options.image)
-    task.set_cpu_request(pod.cpu).set_memory_request(pod.memory).set_memory_limit(pod.most)
+    task.set_cpu_request(pod.cpu).set_memory_request(pod.memory).set_memory_limit(pod.memory)
     task.set_caching_options(False)
     if options.retries:
         task.set_retry(options.retries, f"{options.backoff_s}s", 2.0, f"{20 * options.backoff_s}s")
+    if options.retries and task.component_spec.name in _IN_LOOPS:
+        task.set_env_variable(RETRIES, f"{options.retries} {options.backoff_s}")
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
     kubernetes.set_timeout(task, DEADLINE_S)
     kubernetes.add_pod_annotation(task, "cluster-autoscaler.kubernetes.io/safe-to-evict", "false")
-    kubernetes.use_config_map_as_env(task, options.config_map, {key: key for key in CONFIG_KEYS})
+    kubernetes.add_pod_label(task, "app.kubernetes.io/name", "mlops-pipelines")
+    for keys, optional in ((CONFIG_KEYS, False), (OPTIONAL_KEYS, True)):
+        names = {key: key for key in keys}
+        kubernetes.use_config_map_as_env(task, options.config_map, names, optional=optional)
     for secret in pod.secrets:
         kubernetes.use_secret_as_env(task, secret, _SECRETS[secret], optional=secret == "object-storage")
     kubernetes.mount_pvc(task, "home", HOME)

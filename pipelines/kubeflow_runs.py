@@ -12,23 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 from kfp import Client, local
 from kfp_server_api.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from mlops.errors import ConfigError, MlopsError, SetupError
+from mlops.errors import MlopsError, SetupError
 from mlops.settings import Settings
 from mlops.storage import read_json
 from pipelines.conclusion import CONCLUSION, Conclusion
 from pipelines.environment import in_environment
 from pipelines.kubeflow import NAME, build
+from pipelines.kubeflow_lines import short_lines, uncoloured
 from pipelines.kubeflow_pods import Options
 
-__all__ = ["Schedule", "checked", "run_here", "schedule"]
+__all__ = ["Schedule", "run_here", "schedule"]
 
 _PAGE = 100
-_KINDS = {"STRING": str, "BOOLEAN": bool, "NUMBER_INTEGER": int, "LIST": list}
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,44 +40,28 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     replaced: tuple[str, ...]
 
 
-def checked(compiled: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, if the compiled pipeline has parameters of these names and types.
-
-    Raises:
-        ConfigError: it has not, or is no pipeline.
-    """
-    try:
-        inputs = next(yaml.safe_load_all(compiled.read_text()))["root"]["inputDefinitions"]["parameters"]
-    except (OSError, yaml.YAMLError, TypeError, KeyError, StopIteration):
-        raise ConfigError("is no compiled pipeline", where=compiled, todo="mlops kubeflow compile") from None
-    for name, value in arguments.items():
-        if name not in inputs:
-            raise ConfigError("no such parameter", where=name, todo=f"it has {', '.join(inputs)}")
-        kind = _KINDS[inputs[name]["parameterType"]]
-        if type(value) is not kind:
-            raise ConfigError(f"{value!r} is not of type {kind.__name__}", where=name)
-    return dict(arguments)
-
-
-def run_here(settings: Settings, arguments: Mapping[str, Any], options: Options) -> Conclusion:
-    """Run the pipeline with Kubeflow's local runner: each task in a process of its own, one after the other.
+def run_here(
+    settings: Settings, arguments: Mapping[str, Any], options: Options, *, verbose: bool = False
+) -> Conclusion:
+    """Run the pipeline with Kubeflow's local runner: each task in a process of its own, two of a loop at once.
 
     Artifacts and the cache of trainings lie in `kubeflow/` of the home.
 
+    Args:
+        verbose: print all that the runner prints, not only what `kubeflow_lines` lets through.
+
     Raises:
-        MlopsError: a task failed; its own line stands in what was printed.
+        MlopsError: a task failed; which, and why in its own words.
     """
     root = settings.home / "kubeflow"
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root), enable_caching=True)
-    # Its lines are progress; and after tasks side by side it leaves the standard output indented.
-    with in_environment(settings), redirect_stdout(sys.stderr), warnings.catch_warnings():
+    with in_environment(settings), short_lines(whole=verbose) as lines, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that images and resources are not looked at here
         try:
             build(options)(**arguments)
-        except RuntimeError:
-            raise MlopsError(
-                "a task failed", where=NAME, todo="what it says stands above, in the lines of its task"
-            ) from None
+        except RuntimeError as error:
+            told = [f"task {failure}" for failure in lines.failures] or [uncoloured(str(error))]
+            raise MlopsError("; ".join(told), where=NAME) from error
     return read_json(settings.home / CONCLUSION, Conclusion)
 
 
@@ -91,6 +74,7 @@ def schedule(
     name: str = NAME,
     namespace: str = "",
     service_account: str = "",
+    token: str = "",
 ) -> Schedule:
     """Create a recurring run of a compiled pipeline; those of the same name go when it is there.
 
@@ -100,13 +84,14 @@ def schedule(
         host: of Kubeflow's API.
         cron: six fields, seconds first, in UTC.
         namespace: of the profile, where Kubeflow has several users.
+        token: who asks; without one, what the client finds: its own login, or a pod's.
 
     Raises:
         SetupError: Kubeflow does not answer, or refuses.
     """
     try:
         with _quiet():
-            client = Client(host=host)
+            client = Client(host=host, existing_token=token or None)
             experiment = client.create_experiment(name, namespace=namespace or None).experiment_id
             before = _named(client, experiment, name)
             created = client.create_recurring_run(

@@ -8,11 +8,7 @@ not train, and register, the same candidate twice.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,27 +17,23 @@ from prefect.serializers import Serializer
 from pydantic import Field
 
 import mlops.errors
-from mlops.contract import Effort, load_use_case
 from mlops.deployment import Deployment
 from mlops.errors import InputError, MlopsError
-from mlops.settings import Settings
-from mlops.tables import read_feature_table
 from monitoring.results import MonitorResult, RetrainRequest
 from pipelines.backfill import BackfillResult
 from pipelines.features import FeaturesResult
 from pipelines.incremental import UpdateResult
 from pipelines.release import Release
 from pipelines.report import ValidateResult
-from pipelines.staged import current
+from pipelines.training_plan import TrainingPlan, digest_of
 from pipelines.watching import Live
 from training.gate import Verdict
-from training.lineage import code_digest
 from training.results import TrainResult
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
-__all__ = ["JsonResults", "OncePerRun", "Under", "training_keys"]
+__all__ = ["JsonResults", "OncePerRun", "Under"]
 
 _KINDS: dict[str, type[msgspec.Struct]] = {
     kind.__name__: kind
@@ -54,6 +46,7 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
         Release,
         RetrainRequest,
         TrainResult,
+        TrainingPlan,
         UpdateResult,
         ValidateResult,
         Verdict,
@@ -136,7 +129,7 @@ class OncePerRun(CachePolicy):
     ) -> str | None:
         """The name that the result is kept under; none outside of a flow run."""
         run = task_ctx.task_run.flow_run_id
-        return f"{run}/{task_ctx.task.name}-{_digest(inputs)}" if run else None
+        return f"{run}/{task_ctx.task.name}-{digest_of(inputs)}" if run else None
 
 
 @dataclass
@@ -154,51 +147,3 @@ class Under(CachePolicy):
     ) -> str | None:
         """The name."""
         return self.name
-
-
-def training_keys(
-    settings: Settings,
-    candidates: Sequence[str],
-    first_day: date | None,
-    *,
-    table: Path | None,
-    seed: int,
-    effort: Effort,
-) -> dict[str, str]:
-    """The name for what comes of each candidate's training, which another has if anything differs that it follows from.
-
-    That is the features, their definitions, the policy, the code, the packages, the seed, and all that is asked for.
-
-    Raises:
-        ConfigError: no such candidate.
-        InputError: there is no feature table.
-    """
-    use_case = load_use_case(settings.usecase)
-    features = read_feature_table(table or current(settings.features, settings.features_uri)).fingerprint
-    return {
-        name: "trained/{}-{}".format(
-            name,
-            _digest(
-                {
-                    "settings": settings,
-                    "candidate": name,
-                    "first day": first_day,
-                    "seed": seed,
-                    "effort": effort,
-                    "features": features,
-                    "use case": use_case,
-                    "code": code_digest(settings.usecase, use_case.candidate(name)),
-                }
-            ),
-        )
-        for name in candidates
-    }
-
-
-def _digest(value: Any) -> str:
-    encoded = msgspec.json.encode(value, enc_hook=_plain, order="sorted")
-    return hashlib.sha256(encoded).hexdigest()[:32]
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value)

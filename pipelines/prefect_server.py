@@ -16,6 +16,7 @@ from pipelines.process import running
 __all__ = ["embedded", "named_server", "prepare"]
 
 _SETTINGS = {
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",  # a page would offer them; it takes a good half second
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # it would write to the home folder

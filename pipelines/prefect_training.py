@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from mlops.settings import Settings
 from mlops.signature import verify
 from mlops.signing import PUBLIC_KEY
 from pipelines import spark
-from pipelines.lifecycle import Release, those_trained
+from pipelines.lifecycle import Release, TrainingPlan, those_trained
 from pipelines.prefect_results import Under
 from pipelines.prefect_tasks import RETRIES, step
 from training.results import TrainResult
@@ -29,22 +28,19 @@ _PARALLEL = 2  # processes, with one thread each
 
 def compete(
     settings: Settings,
-    names: Sequence[str],
-    first_day: date | None,
+    plan: TrainingPlan,
     *,
     table: Path | None = None,
     seed: int = 0,
     effort: Effort = "quick",
 ) -> Release:
-    """Train candidates side by side, hold each against the gate, enter all into the registry, and show it."""
+    """Train what is planned side by side, hold each against the gate, enter all into the registry, and show it."""
     spark.stop()  # its memory is theirs now
     tried = 0
     while True:
         try:
             with ProcessPoolTaskRunner(max_workers=_PARALLEL) as processes:
-                results = _trained(
-                    processes, settings, names, first_day, table=table, seed=seed, effort=effort
-                )
+                results = _trained(processes, settings, plan, table=table, seed=seed, effort=effort)
                 judge = step(settings, "judge")
                 judged = [
                     processes.submit(judge, {"settings": settings, "result": result, "table": table})
@@ -67,26 +63,24 @@ def compete(
 def _trained(
     processes: ProcessPoolTaskRunner,
     settings: Settings,
-    names: Sequence[str],
-    first_day: date | None,
+    plan: TrainingPlan,
     **details: Any,
 ) -> tuple[TrainResult, ...]:
     """What came of the candidates, now or when all was the same, and still lies where it was put."""
-    train, given = step(settings, "train_one"), {"settings": settings, "first_day": first_day, **details}
-    keys: dict[str, str] = processes.submit(
-        step(settings, "training_keys"), {**given, "candidates": list(names)}
-    ).result()
+    train, pinned = step(settings, "train_one"), {"first_day": plan.day, "fingerprint": plan.fingerprint}
 
-    def begin(chosen: Sequence[str], *, anew: bool = False) -> dict[str, Callable[[], TrainResult]]:
+    def begin(chosen: Iterable[str], *, anew: bool = False) -> dict[str, Callable[[], TrainResult]]:
         return {
             name: processes.submit(
-                train.with_options(cache_policy=Under(name=keys[name]), refresh_cache=anew),
-                {**given, "candidate": name},
+                train.with_options(
+                    cache_policy=Under(name=f"trained/{name}-{plan.keys[name]}"), refresh_cache=anew
+                ),
+                {"settings": settings, "candidate": name, **pinned, **details},
             ).result
             for name in chosen
         }
 
-    results = those_trained(begin(names))
+    results = those_trained(begin(plan.keys))
     gone = [result.name for result in results if not _is_there(settings, result)]
     if gone:  # another training of the same days has taken its place
         again = {result.name: result for result in those_trained(begin(gone, anew=True))}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 from py4j.protocol import Py4JError, Py4JJavaError
@@ -19,6 +19,8 @@ from pyspark.sql import DataFrame, SparkSession
 from mlops.errors import ConfigError, InputError, SetupError
 from mlops.settings import Settings
 from pipelines.java import class_archive, spark_environment
+from pipelines.spark_master import see_master, watched
+from pipelines.spark_process import java_process, kill
 
 __all__ = ["archive_options", "literal_path", "read_parquet", "readable_errors", "session", "stop"]
 
@@ -51,10 +53,12 @@ def session(settings: Settings) -> SparkSession:
     """The process's session; started at the first call, the same one afterwards.
 
     Raises:
-        ConfigError: the settings' `spark_conf` is not `name=value;…`.
-        SetupError: there is no Java that Spark runs on, or it does not start.
+        ConfigError: the settings' `spark_conf` is not `name=value;…`, or `spark_master` is no master.
+        SetupError: there is no Java that Spark runs on, it does not start, or no master answers.
     """
     more = _more(settings)
+    if SparkContext._active_spark_context is None:
+        see_master(more.get("spark.master", settings.spark_master))
     os.environ.update(spark_environment())
     conf = _CONF | {"spark.master": settings.spark_master, "spark.driver.memory": settings.spark_memory}
     java = f'-Dlog4j2.configurationFile="{_LOG4J.as_uri()}"'
@@ -75,6 +79,15 @@ def session(settings: Settings) -> SparkSession:
         raise SetupError(
             f"Spark does not start: {_first_line(error)}", todo="`make doctor` says which Java there is"
         ) from error
+    except Py4JJavaError as error:  # the context was stopped before it was whole
+        raise SetupError(
+            f"Spark does not start: {error.java_exception.toString()}",
+            where=settings.spark_master,
+            todo="see whether it is a master of this version of Spark's, and takes applications",
+        ) from error
+    finally:
+        if SparkContext._active_spark_context is None:  # it failed, or was interrupted
+            stop()
 
 
 def archive_options() -> str:
@@ -87,26 +100,25 @@ def archive_options() -> str:
 
 
 def stop(*, patience_s: float = 30) -> None:
-    """Stop the session and end its Java process; without a session, nothing.
+    """Stop the session and end its Java process; without a session, nothing. A start under way is given up.
 
     Where a call to Java was interrupted, its connection is broken: then the process is ended without a word. One
     that writes an archive of its classes before it ends wants more patience.
     """
-    gateway = SparkContext._gateway
-    if gateway is None:
-        return
-    process: Any = getattr(gateway, "proc", None)  # none where Spark itself started Python
+    gateway, context, process = SparkContext._gateway, SparkContext._active_spark_context, java_process()
     try:
-        if (context := SparkContext._active_spark_context) is not None:
+        if process is not None and context is None:
+            kill(process)
+        if context is not None:
             context.stop()
-        gateway.shutdown()
+        if gateway is not None:
+            gateway.shutdown()
     except (Py4JError, OSError):
         if process is not None:
-            process.kill()
+            kill(process)
     finally:
         if process is not None:
-            process.stdin.close()  # which tells it to end
-            process.wait(timeout=patience_s)
+            _let_end(process, patience_s)
         SparkContext._gateway = SparkContext._jvm = SparkContext._active_spark_context = None
 
 
@@ -126,15 +138,23 @@ def literal_path(path: Path) -> str:
 
 @contextmanager
 def readable_errors() -> Iterator[None]:
-    """Turn what Spark throws for a damaged file or a full disk into the platform's own errors.
+    """Turn what Spark throws for a damaged file, a full disk or a lost cluster into the platform's own errors.
 
     Raises:
         InputError: a file cannot be read to its end.
-        SetupError: the device is full, or Spark was out of memory.
+        SetupError: the device is full, Spark was out of memory, or its cluster has ended.
     """
     try:
-        yield
+        with watched() as cluster:
+            yield
     except (PySparkException, Py4JJavaError) as error:
+        if cluster.lost:
+            stop()
+            raise SetupError(
+                "the cluster has ended: no executor is left, and no master answers",
+                where=cluster.lost,
+                todo="start it and run again",
+            ) from error
         text = str(error)
         if "No space left on device" in text:
             raise SetupError("no space left on the device", todo="free some and run again") from error
@@ -147,6 +167,16 @@ def readable_errors() -> Iterator[None]:
         if match := re.search(r"^mlops\.errors\.InputError: (.+)$", text, re.MULTILINE):  # raised by a worker
             raise InputError(match[1]) from error
         raise
+
+
+def _let_end(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()  # which tells it to end
+    try:
+        process.wait(timeout=patience_s)
+    except subprocess.TimeoutExpired:
+        kill(process)
 
 
 def _more(settings: Settings) -> dict[str, str]:

@@ -17,7 +17,6 @@ import numpy as np
 
 from mlops.bundle import Bundle, open_bundle
 from mlops.deployment import bundle_path, read_deployment
-from mlops.errors import ConfigError
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from training.registry.entries import CHAMPION, DIGEST, aliased
@@ -36,25 +35,26 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     of: str
 
 
-def publish(settings: Settings, *, registry: str, model: str) -> Published:
-    """Enter the champion into another registry, under the alias `champion`. Called again for it, it changes nothing.
+def publish(settings: Settings, *, registry: str, model: str) -> Published | None:
+    """Let the alias `champion` of another registry follow the champion here; None where nobody was promoted yet.
+
+    A bundle is entered once, however often its champion comes back, and also if one that entered it was killed.
 
     Args:
         registry: its URI: `databricks-uc`.
         model: the registered model's name there, `catalog.schema.model`; it exists.
 
     Raises:
-        ConfigError: nothing was promoted yet.
         BundleError: the champion's bundle is not what was signed.
     """
     deployment = read_deployment(settings.pointer)
     if deployment is None:
-        raise ConfigError("nothing was promoted yet", where=settings.pointer, todo="mlops promote")
+        return None
     deployed = deployment.champion
     bundle = open_bundle(bundle_path(settings.pointer, deployed), public_key=settings.keys / PUBLIC_KEY)
     mlflow = MlflowClient(tracking_uri=settings.mlflow_uri, registry_uri=registry)
-    held = aliased(mlflow, model, CHAMPION)
-    if held is None or mlflow.get_model_version(model, held).tags.get(DIGEST) != bundle.digest:
+    held = _entered(mlflow, model, bundle.digest)
+    if held is None:
         with TemporaryDirectory(prefix="mlops-") as folder:
             source = Path(folder) / "model"
             write_mlflow_model(bundle, source)
@@ -65,8 +65,26 @@ def publish(settings: Settings, *, registry: str, model: str) -> Published:
                 "version": deployed.version,
             }
             held = str(mlflow.create_model_version(model, source=str(source), tags=tags).version)
+    if aliased(mlflow, model, CHAMPION) != held:
         mlflow.set_registered_model_alias(model, CHAMPION, held)
     return Published(model=model, version=held, of=deployed.version)
+
+
+def _entered(mlflow: MlflowClient, model: str, digest: str) -> str | None:
+    """The newest whole version that holds the bundle with this digest."""
+    versions: list[int] = []
+    page = None
+    while page is None or page.token:
+        page = mlflow.search_model_versions(f"name='{model}'", page_token=page.token if page else None)
+        versions += [int(found.version) for found in page]
+    for number in sorted(versions, reverse=True):
+        # Unity Catalog tells a version's tags only of one at a time.
+        entry = mlflow.get_model_version(model, str(number))
+        if (
+            entry.tags.get(DIGEST) == digest and entry.status == "READY"
+        ):  # else whoever sent its files was killed
+            return str(number)
+    return None
 
 
 def write_mlflow_model(bundle: Bundle, folder: Path) -> None:

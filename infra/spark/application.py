@@ -1,6 +1,7 @@
 """The feature job as a SparkApplication of Kubeflow's Spark operator (v1beta2), from the platform's settings.
 
-    .venv/bin/python -m infra.spark.application --image registry/mlops-spark@sha256:… --executors 8
+    .venv/bin/python -m infra.spark.application --image registry/mlops-spark@sha256:… --executors 8 \
+        --name features-$(date -u +%F) | kubectl apply -f -
 
 It is `mlops features --full`, as it is anywhere: the driver reads the settings, the executors see the home. What comes
 in afterwards needs no executors: the daily `mlops features` computes that in its own process.
@@ -17,6 +18,7 @@ import pyspark
 from infra.manifests import (
     CONTAINER_SECURITY,
     POD_SECURITY,
+    JobName,
     claim,
     main,
     scratch,
@@ -34,19 +36,24 @@ _MASTER = "k8s://https://kubernetes.default.svc"  # as the driver's pod reaches 
 _PORTS = (443, 6443, 8333)  # Kubernetes's API; object storage
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-Memory = Annotated[str, msgspec.Meta(pattern=r"^[1-9]\d*[mg]$")]
+Memory = Annotated[str, msgspec.Meta(pattern=r"^[1-9]\d*[mg]$", description="such as 512m or 2g")]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the settings do not say.
 
     Fields:
+        name: the SparkApplication's, another for each run: one that has ended is not run again by applying it.
         image: made by infra/spark/Dockerfile; with a digest in production.
+        namespace: of the job, with the pipelines' volumes and secrets.
         service_account: of the driver, which makes the executors' pods.
-        executors, cores: how many, and how many tasks each runs at once.
-        memory: of an executor's Java; `python_memory`: of its Python processes, one a core.
+        executors: how many.
+        cores: how many tasks an executor runs at once.
+        memory: of an executor's Java.
+        python_memory: of an executor's Python processes, one a core.
     """
 
+    name: JobName = "features"
     image: str = "mlops-spark:local"
     namespace: str = "mlops"
     service_account: str = "spark-operator-spark"
@@ -109,7 +116,7 @@ def rendered(settings: Settings, options: Options) -> list[dict[str, Any]]:
     application = {
         "apiVersion": "sparkoperator.k8s.io/v1beta2",
         "kind": "SparkApplication",
-        "metadata": {"name": "features", "namespace": options.namespace, "labels": LABELS},
+        "metadata": {"name": options.name or "features", "namespace": options.namespace, "labels": LABELS},
         "spec": spec,
     }
     return [application, traffic("features", options.namespace, LABELS, _PORTS)]

@@ -1,15 +1,16 @@
 """A standalone Spark cluster on this machine: a master and its workers, each a process, on loopback, until Ctrl-C.
 
     .venv/bin/python -m infra.spark.cluster runs/spark
-    MLOPS_SPARK_MASTER=spark://127.0.0.1:… mlops features
 
-All that it writes lies in the folder: logs/, work/ (of the executors), tmp/. Who reaches its ports may run code, as
-Spark asks nobody who he is unless told to: so they are on loopback.
+It prints what another terminal exports for `mlops features` to run here. All that it writes lies in the folder: logs/,
+work/ (of the executors), tmp/. Who reaches its ports may run code, as Spark asks nobody who he is unless told to: so
+they are on loopback.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import signal
@@ -59,12 +60,13 @@ def cluster(
         port: of the master; a free one unless given.
 
     Raises:
-        SetupError: there is no Java, or a process did not start in time.
+        SetupError: there is no Java, a process did not start in time, or a cluster runs in the folder.
     """
     port, page = port or free_port(), free_port()
     made = Cluster(master=f"spark://{HOST}:{port}", page=f"http://{HOST}:{page}")
-    variables = _variables(folder)
     with ExitStack() as stack:
+        stack.enter_context(_alone(folder))
+        variables = _variables(folder)
 
         def start(name: str, kind: str, page: int, *options: str) -> None:
             words = [f"org.apache.spark.deploy.{kind}", "--host", HOST, "--webui-port", str(page), *options]
@@ -84,6 +86,23 @@ def cluster(
             start(f"worker-{number}", "worker.Worker", free_port(), *offer, made.master)
         _wait_for_workers(made, workers)
         yield made
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other clusters out of a folder until the block ends: they would write into the same logs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(
+                "a cluster runs here already", where=folder, todo="end it, or name another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _variables(folder: Path) -> dict[str, str]:
@@ -133,7 +152,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             memory=options.memory,
             port=options.port,
         ) as made:
-            print(f"{made.master} is up, see {made.page}; Ctrl-C ends it", flush=True)
+            print(f"{made.master} is up, see {made.page}; Ctrl-C ends it")
+            print(f"It writes in {options.folder.absolute()}. Where mlops features is to run here:\n")
+            print(f"    export MLOPS_SPARK_MASTER={made.master}")
+            # A job waits for all cores: into how many tasks its first exchange is divided follows from them.
+            cores = options.workers * options.cores
+            conf = {
+                "spark.cores.max": cores,
+                "spark.scheduler.minRegisteredResourcesRatio": 1,
+                "spark.executor.memory": options.memory,
+            }
+            print(
+                f"    export MLOPS_SPARK_CONF='{';'.join(f'{k}={v}' for k, v in conf.items())}'", flush=True
+            )
             threading.Event().wait()
     except KeyboardInterrupt:
         return 0

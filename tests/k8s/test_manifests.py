@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,23 @@ def test_each_step_is_a_command_that_mlops_has(step: str, tmp_path: Path) -> Non
     assert {word for word in said.split() if word.startswith("--")} <= set(ran.stdout.split())
     expected = {"ingest": "ingest --events s3://raw", "forget": "store forget", "backfill": "promote 7"}
     assert said.startswith(expected.get(step, step))
+
+
+@pytest.mark.parametrize("archive", ["", "2018-09-30"])
+def test_a_delivery_has_to_be_fresh_as_of_today_or_of_the_day_that_is_said(
+    archive: str, tmp_path: Path
+) -> None:
+    stand_in = tmp_path / "mlops"
+    stand_in.write_text('#!/bin/sh\necho "$@"\n')
+    stand_in.chmod(0o755)
+    command, arguments = commands_of("ingest")
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DELIVERIES": "s3://raw"}
+    days = {datetime.now(UTC).date().isoformat()}
+    said = subprocess.check_output(
+        [*command, *arguments], env=env | ({"AS_OF": archive} if archive else {}), text=True, timeout=60
+    )
+    days.add(datetime.now(UTC).date().isoformat())  # it may be midnight
+    assert said.splitlines()[0] in {f"ingest --events s3://raw --as-of {archive or day}" for day in days}
 
 
 def test_a_shell_stands_between_only_where_the_file_says_why() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import psutil
@@ -18,16 +19,17 @@ from mlops.quiet import telemetry_off
 from pipelines.ports import free_port
 from pipelines.process import running
 from tests.e2e.two_candidates import TWO_CANDIDATES
+from tests.system.postgresql_server import ADMINISTRATOR, PASSWORD, running_postgresql
 
-__all__ = ["NEVER", "House", "house", "kill", "wait"]
+__all__ = ["House", "house", "house_on_postgresql", "kill", "wait"]
 
-NEVER = "0 0 29 2 *"
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 _SETTINGS = {
     "PREFECT_SERVER_UI_ENABLED": "false",
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_WORKER_QUERY_SECONDS": "3",  # each look writes, and SQLite has one writer
     "PREFECT_WORKER_PREFETCH_SECONDS": "1",
 }
 
@@ -38,7 +40,7 @@ class House:
     def __init__(self, url: str, folder: Path, environment: Mapping[str, str]) -> None:
         self.url, self.folder = url, folder
         self._environment = {**environment, "PREFECT_API_URL": url}
-        self._api = httpx.Client(base_url=url, timeout=60)
+        self._api = httpx.Client(base_url=url, timeout=180)  # SQLite, on a loaded machine
 
     def environment(self, **more: str) -> dict[str, str]:
         """What a process is started with."""
@@ -55,12 +57,13 @@ class House:
             check=False,
         )
 
-    def deploy(self, home: Path, pool: str, *words: object, events: Path) -> None:
-        """Deploy the flows of a home; nothing runs by the clock."""
-        clocks = [word for flow in ("features", "monitor", "retrain") for word in (f"--{flow}", NEVER)]
+    def deploy(self, home: Path, pool: str, *words: object, events: Path) -> str:
+        """Deploy the flows of a home; nothing runs by the clock. Returns the answer, JSON."""
+        clocks = [word for flow in ("features", "monitor", "retrain") for word in (f"--{flow}", "never")]
         named = ("--events", events, "--pool", pool)
-        done = self.command(home, "prefect", "deploy", *named, *clocks, *words)
+        done = self.command(home, "prefect", "deploy", *named, *clocks, *words, "--json")
         assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
 
     @contextmanager
     def worker(self, home: Path, pool: str, **more: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -76,6 +79,7 @@ class House:
                     "worker",
                     "--pool",
                     pool,
+                    "--wait",
                 ],
                 stdout=log,
                 stderr=log,
@@ -88,9 +92,20 @@ class House:
 
     def ask(self, kind: str, **filters: Any) -> list[dict[str, Any]]:
         """What the server has of a kind: deployments, flow_runs, task_runs, automations, artifacts."""
-        answer = self._api.post(f"/{kind}/filter", json=filters).raise_for_status()
-        found: list[dict[str, Any]] = answer.json()
+        found: list[dict[str, Any]] = self._post(f"/{kind}/filter", filters)
         return found
+
+    def _post(self, path: str, body: Any) -> Any:
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **content: Any) -> Any:
+        """Ask as Prefect's own client does: again, where SQLite was busy."""
+        deadline = time.monotonic() + 120
+        while (answer := self._api.request(method, path, **content)).status_code == 503:
+            assert time.monotonic() < deadline, f"{method} {path}: {answer.text}"
+            time.sleep(1)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
 
     def deployments(self, pool: str) -> dict[str, dict[str, Any]]:
         """The deployments of a pool, by their flow's name."""
@@ -104,16 +119,26 @@ class House:
         """Ask for a run of a deployment; returns its id."""
         deployment = self.deployments(pool)[flow]["id"]
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        answer = self._api.post(f"/deployments/{deployment}/create_flow_run", json=body).raise_for_status()
-        return str(answer.json()["id"])
+        return str(self._post(f"/deployments/{deployment}/create_flow_run", body)["id"])
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Send an event."""
-        self._api.post("/events", json=[event]).raise_for_status()
+        self._post("/events", [event])
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of a name that there were, as many as a page holds."""
+        found: list[dict[str, Any]] = self._post("/events/filter", {"filter": {"event": {"name": [name]}}})[
+            "events"
+        ]
+        return found
+
+    def retry(self, run: str) -> None:
+        """Begin a run again, as who presses Retry."""
+        self._post(f"/flow_runs/{run}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
 
     def run(self, run: str) -> dict[str, Any]:
         """A run of a flow."""
-        found: dict[str, Any] = self._api.get(f"/flow_runs/{run}").raise_for_status().json()
+        found: dict[str, Any] = self._ask("GET", f"/flow_runs/{run}")
         return found
 
     def ended(self, run: str, *, within_s: float) -> dict[str, Any]:
@@ -143,10 +168,23 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def house(folder: Path) -> Iterator[House]:
-    """Start a server with all its services."""
+def house_on_postgresql(folder: Path) -> Iterator[House]:
+    """Start a server and its database: on SQLite, which has one writer, a busy machine's server may lose events."""
+    with running_postgresql() as postgresql:
+        place = f"127.0.0.1:{postgresql.port}/postgres"
+        with house(
+            folder, database=f"postgresql+asyncpg://{ADMINISTRATOR}:{quote(PASSWORD)}@{place}"
+        ) as started:
+            yield started
+
+
+@contextmanager
+def house(folder: Path, *, database: str = "") -> Iterator[House]:
+    """Start a server with all its services, on SQLite unless another database is named."""
     environment = {**os.environ, **TWO_CANDIDATES, **_SETTINGS, "PREFECT_HOME": str(folder / "prefect")}
     environment |= {"HOME": str(folder / "nobody")}
+    if database:
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database
     telemetry_off(environment)
     port = str(free_port())
     url = f"http://127.0.0.1:{port}/api"

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.e2e.two_candidates import USE_CASE
 
-__all__ = ["POINTS", "USE_CASE"]
+__all__ = ["POINTS", "USE_CASE", "WATCHING"]
 
 # By step: the module and the function of it that is the last to be called. By then each has something half done:
 # rows but not what they are, a run that is not ended, a version without verdict, a store that is filled and no record
@@ -23,16 +23,25 @@ __all__ = ["POINTS", "USE_CASE"]
 POINTS = {
     "ingest": ("pipelines.validate", "write_table_meta"),
     "update_features": ("pipelines.features", "write_table_meta"),
+    "plan": ("pipelines.training_plan", "code_digest"),
     "train_one": ("training.tracking", "log_all"),
     "judge": ("training.gate", "checks_of"),
     "register": ("training.registry.candidates", "_log_verdict"),
     "fill_store": ("pipelines.backfill", "_append"),
     "promote": ("training.registry.champion", "write_deployment"),
 }
+# Of the flows that watch what is served. The last one shows what was registered: the request is still open.
+WATCHING = {
+    "collect_logs": ("pipelines.collect", "write_event_table"),
+    "monitor": ("monitoring.monitor", "write_json"),
+    "compute_live_features": ("pipelines.features", "write_table_meta"),
+    "show_candidates": ("pipelines.prefect_artifacts", "_key"),
+}
 
 
 def _arm(step: str, marks: Path) -> None:
-    module, name = importlib.import_module(POINTS[step][0]), POINTS[step][1]
+    place, name = (POINTS | WATCHING)[step]
+    module = importlib.import_module(place)
     original: Callable[..., Any] = getattr(module, name)
 
     def last(*args: Any, **kwargs: Any) -> Any:

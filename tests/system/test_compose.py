@@ -24,22 +24,33 @@ pytestmark = pytest.mark.system
 
 OURS = ("mlops-serving", "mlops-pipeline")
 ONE_SHOT = {"prepare", "pipelines"}
-UNASKED = {"collector"}  # its image has nothing that could ask; Prometheus scrapes it
+SCRAPED = {"collector"}  # its image has nothing that could ask; Prometheus scrapes it
+UNASKED = SCRAPED | {"worker"}  # which Prefect's server hears of
 # Who may talk to whom, and nobody else to anybody: those that share a network.
 MEETS = {
     "prepare": set(),
     "proxy": {"serving-1", "serving-2"},
     "serving-1": {"proxy", "serving-2", "redis", "prometheus", "collector"},
     "serving-2": {"proxy", "serving-1", "redis", "prometheus", "collector"},
-    "redis": {"serving-1", "serving-2", "postgres", "objects", "pipelines", "collector"},
-    "postgres": {"redis", "objects", "mlflow", "prefect", "pipelines", "collector"},
-    "objects": {"redis", "postgres", "pipelines", "collector"},
-    "mlflow": {"postgres", "prefect", "pipelines"},
-    "prefect": {"postgres", "mlflow", "pipelines"},
-    "pipelines": {"redis", "postgres", "objects", "mlflow", "prefect", "collector"},
+    "redis": {"serving-1", "serving-2", "postgres", "objects", "pipelines", "worker", "collector"},
+    "postgres": {"redis", "objects", "mlflow", "prefect", "pipelines", "worker", "collector"},
+    "objects": {"redis", "postgres", "pipelines", "worker", "collector"},
+    "mlflow": {"postgres", "prefect", "pipelines", "worker"},
+    "prefect": {"postgres", "mlflow", "pipelines", "worker"},
+    "pipelines": {"redis", "postgres", "objects", "mlflow", "prefect", "worker", "collector"},
+    "worker": {"redis", "postgres", "objects", "mlflow", "prefect", "pipelines", "collector"},
     "prometheus": {"serving-1", "serving-2", "grafana", "collector"},
     "grafana": {"prometheus"},
-    "collector": {"serving-1", "serving-2", "redis", "postgres", "objects", "pipelines", "prometheus"},
+    "collector": {
+        "serving-1",
+        "serving-2",
+        "redis",
+        "postgres",
+        "objects",
+        "pipelines",
+        "worker",
+        "prometheus",
+    },
 }
 DOORS = {"proxy", "mlflow", "prefect", "grafana"}  # who has a port of this machine's loopback
 
@@ -107,7 +118,7 @@ def test_every_service_is_asked_for_its_health_and_waits_for_what_it_needs(stack
     assert all(waits_for_prepare(name) for name in stack["services"] if name != "prepare")
     jobs = yaml.safe_load((INFRA / "compose" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     scraped = {target.partition(":")[0] for job in jobs for target in job["static_configs"][0]["targets"]}
-    assert scraped >= UNASKED | {"serving-1", "serving-2"}
+    assert scraped >= SCRAPED | {"serving-1", "serving-2"}
 
 
 def test_services_meet_only_whom_they_need(stack: dict[str, Any]) -> None:
@@ -157,12 +168,22 @@ def test_every_file_that_is_mounted_is_there_and_read_only(stack: dict[str, Any]
         for volume in service.get("volumes", [])
         if volume.startswith("deployments:") and not volume.endswith(":ro")
     }
-    assert written == {"prepare", "pipelines"}
+    assert written == {"prepare", "pipelines", "worker"}
     assert not any("home" in mounts(stack["services"][f"serving-{n}"]).values() for n in (1, 2))
 
 
 def test_the_two_servers_are_the_same(stack: dict[str, Any]) -> None:
     assert stack["services"]["serving-1"] == stack["services"]["serving-2"]
+
+
+def test_the_worker_is_there_again_after_it_died_with_what_any_command_has(stack: dict[str, Any]) -> None:
+    worker, pipelines = stack["services"]["worker"], stack["services"]["pipelines"]
+    assert worker["command"] == ["mlops", "prefect", "worker", "--wait"]
+    assert worker["restart"] == "unless-stopped"
+    assert "profiles" not in worker  # so that it is started and stopped with the others
+    for same in ("image", "user", "environment", "volumes", "networks", "deploy", "tmpfs"):
+        assert worker[same] == pipelines[same], same
+    assert worker["environment"]["PREFECT_API_URL"] == "http://prefect:4200/api"
 
 
 def prepared(folder: Path, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,7 @@
-"""Whatever is killed in the middle of a step: the run is begun again and comes to the same, and nothing is double."""
+"""Whatever is killed in the middle of any step: the run is begun again and comes to the same, and nothing is double.
+
+One such run is in `test_prefect_deployments.py`, where others pass the time until the server hears no heartbeat.
+"""
 
 from __future__ import annotations
 
@@ -6,135 +9,113 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import pyarrow.dataset as ds
 import pytest
 
 from mlops.settings import Settings
-from mlops.tables import read_batches
-from pipelines.store import stats
-from tests.e2e.engines import by_command_line, deliver, outcome
-from tests.system.prefect_house import House, house, kill, wait
-from tests.system.prefect_killed import POINTS
-from training import registry, tracking
+from monitoring.rules import REQUEST
+from tests.e2e.engines import by_command_line, deliver
+from tests.system.prefect_asked import serve_and_ask
+from tests.system.prefect_disturbed import Left, assert_same, completed, disturbed, left
+from tests.system.prefect_house import House, house_on_postgresql, wait
+from tests.system.prefect_killed import POINTS, WATCHING
 
-pytestmark = pytest.mark.timeout(1700)
-KILLED = "tests.system.prefect_killed"
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(1700)]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("prefect")) as started:
+    with house_on_postgresql(tmp_path_factory.mktemp("prefect")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def month(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return deliver(tmp_path_factory.mktemp("delivered") / "events")[0]
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return deliver(tmp_path_factory.mktemp("delivered") / "events")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, month: Path) -> Path:
+def month(delivered: tuple[Path, Path]) -> Path:
+    return delivered[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, month: Path) -> Left:
     home = tmp_path_factory.mktemp("undisturbed") / "home"
     ran = by_command_line(home, month)
     assert ran.returncode == 0, ran.stderr[-2000:]
-    return home
+    return left(home)
 
 
-@pytest.mark.system
-def test_killed_in_training_and_with_its_worker_it_comes_to_the_same(
-    server: House, month: Path, undisturbed: Path, tmp_path: Path
-) -> None:
-    _kill_and_compare(server, month, undisturbed, tmp_path, ["train_one"], "register")
-
-
-@pytest.mark.prove
 @pytest.mark.parametrize(
     ("processes", "worker"),
     [
-        ([*POINTS][:4], [*POINTS][4]),
-        ([*POINTS][4:], [*POINTS][2]),
+        (["ingest", "update_features", "train_one", "judge"], "register"),
+        # Without register: a run begun again loads no use case before it.
+        (["fill_store", "promote"], "train_one"),
         *(([], step) for step in POINTS if step not in ("train_one", "register")),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else value,
 )
 def test_killed_in_any_step_it_comes_to_the_same(
-    server: House, month: Path, undisturbed: Path, tmp_path: Path, processes: list[str], worker: str
+    server: House, month: Path, undisturbed: Left, tmp_path: Path, processes: list[str], worker: str
 ) -> None:
-    _kill_and_compare(server, month, undisturbed, tmp_path, processes, worker)
+    with disturbed(server, tmp_path, month, processes, worker) as run:
+        run.kill()
+        assert_same(server, run, undisturbed)
 
 
-def _kill_and_compare(
-    server: House, month: Path, undisturbed: Path, tmp_path: Path, processes: list[str], worker: str
+def test_killed_in_monitor_and_in_retrain_a_request_is_acted_on_once(
+    server: House, delivered: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """The process of the flow, or of a training, is killed in some steps; and all there is, the worker too, in one."""
-    home, marks, pool = tmp_path / "home", tmp_path / "marks", f"{worker}-{len(processes)}"
-    marks.mkdir()
-    deadly = {
-        "MLOPS_USECASE": KILLED,
-        "KILL_MARKS": str(marks),
-        "KILL_IN": ",".join([*processes, worker]),
-        "KILL_WORKER_IN": worker,
-    }
-    server.deploy(home, pool, "--silence", 60, events=month)
-    run = server.start(pool, "lifecycle")
-    with server.worker(home, pool, **deadly) as first:
-        wait(
-            lambda: (marks / worker).exists() or server.run(run)["state_type"] in ("COMPLETED", "FAILED"),
-            within_s=900,
-            what=lambda: str(server.run(run)["state"]),
-        )
-        kill(first)
-    with server.worker(home, pool, **deadly):
-        ended = server.ended(run, within_s=900)
-    assert ended["state_type"] == "COMPLETED", ended["state"]
-    assert {mark.name for mark in marks.iterdir()} == {*processes, worker}
-    apart = {"train_one", "judge"}  # those have processes of their own
-    assert ended["run_count"] == len({*processes} - apart) + 2
+    month, day = delivered
+    home = tmp_path / "home"
+    ran = by_command_line(home, month)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    settings = Settings(home=home, usecase="tests.e2e.two_candidates")
+    serve_and_ask(settings, day)
+    before = left(home)
 
-    assert outcome(home) == outcome(undisturbed)
-    settings, expected = _settings(home), _settings(undisturbed)
-    assert _versions(settings) == _versions(expected)
-    statuses = _runs(settings)
-    killed = {"train_one"} & {*processes, worker}
-    assert statuses.pop("KILLED", 0) <= 2 if killed else True  # both train side by side
-    assert statuses == {"FINISHED": 2}
-    for table in ("events", "features"):
-        rows, ids = _ids(settings, table)
-        assert rows == len(ids) and (rows, ids) == _ids(expected, table)
-    assert len(read_batches(settings.events)) == 1
-    assert _stored(settings) == _stored(expected)
+    def begin(pool: str) -> str:
+        """Look; and the event of what was found starts the training."""
+        looked = server.ended(server.start(pool, "monitor", as_of="2018-05-02"), within_s=600)
+        assert looked["state_type"] == "COMPLETED" and looked["run_count"] >= 3, looked["state"]
+        wait(lambda: bool(_retrainings(server, pool)), within_s=120, what=lambda: "no training was started")
+        return str(_retrainings(server, pool)[0]["id"])
 
+    with disturbed(server, tmp_path, month, [*WATCHING][:-1], [*WATCHING][-1], begin=begin) as run:
+        run.kill()
+        assert completed(server, run)["run_count"] >= 3
+        assert len(_retrainings(server, run.pool)) == 1
 
-def _settings(home: Path) -> Settings:
-    return Settings(home=home, usecase="tests.e2e.two_candidates")
-
-
-def _versions(settings: Settings) -> list[Any]:
-    """The registry, without what is drawn and the time of day."""
-    return [(step.version, step.stage, step.action, step.replaced) for step in registry.history(settings)]
-
-
-def _runs(settings: Settings) -> dict[str, int]:
-    """How many runs MLflow has, by how they ended."""
-    experiment = tracking.prepare_tracking(settings, "fraud")
-    counts: dict[str, int] = {}
-    for run in tracking.client(settings).search_runs([experiment]):
-        counts[run.info.status] = counts.get(run.info.status, 0) + 1
-    return counts
-
-
-def _ids(settings: Settings, table: str) -> tuple[int, set[Any]]:
-    """How many rows a table has, and their ids."""
-    ids = (
-        ds.dataset(getattr(settings, table), format="parquet")
-        .to_table(["transaction_id"])["transaction_id"]
-        .to_pylist()
+    now, candidates = left(home), len(before.outcome.figures)
+    registered = [version for version, stage, *_ in now.versions if stage == "candidate"]
+    assert registered == [str(version) for version in range(1, 2 * candidates + 1)], now.versions
+    assert (
+        now.runs["FINISHED"] == before.runs["FINISHED"] + candidates and now.runs.keys() == before.runs.keys()
     )
-    return len(ids), set(ids)
+    assert not (settings.monitoring / REQUEST).exists()
+    assert now.outcome.champion == before.outcome.champion
+    assert (now.events, now.batches) == (before.events, before.batches)
 
 
-def _stored(settings: Settings) -> dict[str, Any]:
-    """What the online store counts, but for the place that it takes."""
-    counts: dict[str, Any] = msgspec.to_builtins(stats(settings))
-    return {name: value for name, value in counts.items() if name not in ("store", "megabytes")}
+def test_where_others_took_in_new_events_meanwhile_a_run_fails_and_the_next_one_does_it(
+    server: House, delivered: tuple[Path, Path], tmp_path: Path
+) -> None:
+    month, day = delivered
+    with disturbed(server, tmp_path, month, [], "train_one") as run:
+        other = server.start(run.pool, "features", events=str(day))  # waits for the worker, and comes first
+        run.kill()
+        assert server.ended(other, within_s=600)["state_type"] == "COMPLETED"
+        for more in (True, False):
+            ended = server.ended(run.run, within_s=600)
+            assert ended["state_type"] == "FAILED", ended["state"]
+            assert "is no longer the table that was to be trained on" in ended["state"]["message"]
+            if more:
+                server.retry(run.run)  # it has its plan, and keeps to it
+        another = server.ended(server.start(run.pool, "lifecycle"), within_s=900)
+        assert another["state_type"] == "COMPLETED", another["state"]
+
+
+def _retrainings(server: House, pool: str) -> list[dict[str, Any]]:
+    deployment = server.deployments(pool)["retrain"]["id"]
+    return server.ask("flow_runs", deployments={"id": {"any_": [deployment]}})

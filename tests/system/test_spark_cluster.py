@@ -123,6 +123,9 @@ def running_cluster(folder: Path) -> Iterator[Running]:
     try:
         words = process.stdout.readline().replace(",", "").replace(";", "").split()
         assert words, "it did not start"
+        told = [process.stdout.readline() for _ in range(4)]
+        assert told[2] == f"    export MLOPS_SPARK_MASTER={words[0]}\n"
+        assert "'spark.cores.max=2;" in told[3] and "spark.executor.memory=1g'" in told[3]
         yield Running(words[0], words[4], psutil.Process(process.pid))
     finally:
         process.send_signal(signal.SIGINT)
@@ -207,7 +210,9 @@ def test_a_worker_is_killed_during_the_job_and_the_feature_table_is_the_same(
     assert lost and {end["Task Info"]["Executor ID"] for end in lost} == {victim}
 
 
-def test_it_listens_on_loopback_writes_into_its_folder_and_leaves_no_process(tmp_path: Path) -> None:
+def test_it_listens_on_loopback_writes_into_its_folder_alone_and_leaves_no_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "cluster"
     with running_cluster(folder) as running:
         assert running.alive() == len(running.workers()) == 2
@@ -227,8 +232,36 @@ def test_it_listens_on_loopback_writes_into_its_folder_and_leaves_no_process(tmp
         assert not {path.name for path in Path("/tmp").glob("hsperfdata_*/*")} & {
             str(process.pid) for process in processes
         }
+        assert main([str(folder)]) == 2
+        assert capsys.readouterr().err == (
+            f"{folder}: a cluster runs here already; end it, or name another folder\n"
+        )
+        assert running.alive() == 2
     assert not any(process.is_running() for process in processes)
     assert {path.name for path in folder.iterdir()} == {"conf", "logs", "tmp", "work"}
+
+
+def test_a_job_whose_cluster_ends_says_so_and_so_does_the_next_one(home: Home, tmp_path: Path) -> None:
+    conf = "spark.scheduler.maxRegisteredResourcesWaitingTime=1s"
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(running_cluster(tmp_path / "cluster"))
+        for worker in running.workers():
+            worker.kill()  # so that no executor goes on without the master
+        job = stack.enter_context(features(home.folder, tmp_path / "table", master=running.master, conf=conf))
+        deadline = time.monotonic() + WAIT_S
+        while not httpx.get(f"{running.page}/json/", timeout=10).json()["activeapps"]:
+            assert job.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        for master in running.processes():
+            master.kill()
+        assert job.communicate(timeout=WAIT_S)[1].splitlines()[-1] == (
+            f"mlops: {running.master}: the cluster has ended: no executor is left, and no master answers; "
+            "start it and run again"
+        )
+        assert job.returncode == 2
+    with features(home.folder, tmp_path / "table", master=running.master) as job:
+        assert "no Spark master answers: connection refused" in job.communicate(timeout=WAIT_S)[1]
+    assert job.returncode == 2
 
 
 def test_what_it_cannot_do_is_said_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from mlops.api_keys import create_key
 from mlops.signing import PUBLIC_KEY
 from tests.serving.example import ROOT, World, payment
-from tests.serving.secured import SCORE, bearer, family, of_process, serving, until
+from tests.serving.secured import SCORE, bearer, family, serving, until
 
 pytestmark = pytest.mark.system
 
@@ -79,10 +79,10 @@ def test_it_scores_reloads_and_follows_its_keys_as_nobody_on_a_read_only_file_sy
         assert server.ask("POST", "/v1/admin/reload", **bearer(key)).body["version"] == "2"
         new = create_key(path, "other", ["score"])
         until(lambda: server.ask("POST", SCORE, payment(2), **bearer(new)).status == 200)
-        pids = family(server.process.pid)
+        pids = [process.pid for process in family(server.process.pid)]
         assert len(pids) == 3
         for pid in pids:
-            lines = (line.partition(":\t") for line in of_process(pid, "status").splitlines())
+            lines = (line.partition(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
             status = {name: value for name, _, value in lines}
             assert set(status["Uid"].split()) == {str(NOBODY)} and int(status["CapEff"], 16) == 0
             for place in ("/tmp", str(ROOT), str(world.home), "/dev/shm"):

@@ -1,14 +1,8 @@
 # Databricks notebook source
-"""One candidate, on this task's cluster; the gate reads the result from the home."""
+"""One candidate, on this task's cluster; its run's plan lies in the home, and so does its result."""
 
 from mlops.settings import Settings
 from pipelines.databricks import train
 
 given = dbutils.widgets.get  # noqa: F821 - Databricks' own, as in every notebook
-train(
-    Settings.from_env(),
-    run=given("run"),
-    candidate=given("candidate"),
-    train_from=given("train_from"),
-    effort=given("effort"),
-)
+train(Settings.from_env(), run=given("run"), candidate=given("candidate"))
