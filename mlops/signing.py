@@ -72,7 +72,7 @@ def ensure_keys(folder: Path, *, make: bool = True) -> None:
         with _aside(private) as path, suppress(FileExistsError):
             path.touch(mode=0o600)
             path.write_bytes(pem)
-            os.link(path, private)  # unlike a rename, it does not replace one that is there by now
+            _name_once(path, private)
     key = load_private_key(folder).public_key()
     with replace_file(public) as path:
         path.write_bytes(pem_of(key))
@@ -124,6 +124,21 @@ def _wrong_kind(path: Path, *, old: bool) -> ConfigError:
         where=path,
         todo="bring such a pair, or move this one aside: training makes one where there is none",
     )
+
+
+def _name_once(path: Path, target: Path) -> None:
+    """Give a file its name unless there is one of that name, which a rename would replace.
+
+    Raises:
+        FileExistsError: there is.
+    """
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links: then another process may see it half written
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(path.read_bytes())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,9 @@ import msgspec
 from mlops.errors import ConfigError, InputError, SetupError
 
 __all__ = [
+    "aside",
     "bring_back",
+    "check_replaceable",
     "is_leftover",
     "is_remote",
     "local_path",
@@ -39,7 +41,14 @@ _ABANDONED_S = 3600.0  # a running writer has touched its folder since
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux' renameat2
 
 
-def _aside(target: Path) -> Path:
+def aside(target: Path) -> Path:
+    """A name beside `target` that nobody else uses, for what is to be renamed to it.
+
+    Raises:
+        ConfigError: `target` is the folder that this process is in, or one above it.
+    """
+    if target.name in ("", ".."):
+        raise ConfigError("cannot be replaced from within", where=target, todo="name a file or folder in it")
     return target.with_name(f"{_ASIDE}{target.name}-{uuid.uuid4().hex[:8]}")
 
 
@@ -48,8 +57,28 @@ def is_leftover(path: Path) -> bool:
     return path.name.startswith(_ASIDE)
 
 
+def check_replaceable(out: Path, ours: Callable[[set[str]], set[str]]) -> None:
+    """Raise where `publish_dir` would replace something else than what an earlier run wrote.
+
+    Args:
+        ours: of the names in the folder those that such a run wrote.
+
+    Raises:
+        InputError: `out` is a file, or a folder that holds other files.
+    """
+    if out.is_dir():
+        names = {path.name for path in out.iterdir() if not is_leftover(path)}
+        if foreign := sorted(names - ours(names)):
+            raise InputError(
+                f"would be replaced, but holds {foreign[0]}", where=out, todo="name a new folder"
+            )
+    elif out.exists():
+        raise InputError("is not a folder", where=out, todo="name a new folder")
+
+
 @contextmanager
-def _no_space(target: Path) -> Iterator[None]:
+def _errors_of(target: Path, temporary: Path) -> Iterator[None]:
+    """Name in errors the place that was asked for, not the one aside."""
     try:
         yield
     except OSError as error:
@@ -57,6 +86,10 @@ def _no_space(target: Path) -> Iterator[None]:
             raise SetupError(
                 "no space left on the device", where=target, todo="free some and run again"
             ) from error
+        here = Path(error.filename).absolute() if isinstance(error.filename, str) else Path()
+        if here.is_relative_to(temporary.absolute()):
+            asked = target / here.relative_to(temporary.absolute())
+            raise OSError(error.errno, error.strerror, str(asked)) from error
         raise
 
 
@@ -73,12 +106,13 @@ def replace_file(target: Path) -> Iterator[Path]:
     """Yield a path to write to; it becomes `target` when the block ends well, and vanishes when it does not.
 
     Raises:
+        ConfigError: see `aside`.
         SetupError: the device is full.
     """
+    temporary = aside(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _aside(target)
     try:
-        with _no_space(target):
+        with _errors_of(target, temporary):
             yield temporary
             _flush(temporary)
             os.replace(temporary, target)
@@ -93,20 +127,23 @@ def publish_dir(target: Path) -> Iterator[Path]:
     A process killed anywhere leaves the old folder or the new one, whole, where the file system can exchange two
     folders, as Linux' own do. Elsewhere replacing takes two renames: what a process killed between them leaves is
     mended by `bring_back`. What killed writers of `target` left aside is removed when it is next replaced, once
-    nothing in it was touched for an hour.
+    nothing in it was touched for an hour; what was left `aside` in the new folder itself is not published.
 
     Raises:
+        ConfigError: see `aside`.
         SetupError: the device is full.
     """
+    temporary = aside(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     bring_back(target)
     if target.exists():  # else what lies aside may be all that there is
         _sweep(target)
-    temporary = _aside(target)
-    temporary.mkdir()
     try:
-        with _no_space(target):
+        with _errors_of(target, temporary):
+            temporary.mkdir()
             yield temporary
+            for path in temporary.rglob(f"{_ASIDE}*"):  # of a task that was killed and tried again
+                path.unlink()
             if not target.exists():
                 os.rename(temporary, target)
             elif not _exchange(temporary, target):
@@ -120,8 +157,8 @@ def publish_dir(target: Path) -> Iterator[Path]:
 
 def bring_back(target: Path) -> None:
     """Put a folder in its place again whose writer was killed between taking the old one away and putting the new."""
-    if not target.exists() and (aside := [p for p in _leftovers(target) if p.name.endswith(_OLD)]):
-        os.rename(max(aside, key=_touched), target)
+    if not target.exists() and (olds := [p for p in _leftovers(target) if p.name.endswith(_OLD)]):
+        os.rename(max(olds, key=_touched), target)
 
 
 @contextmanager

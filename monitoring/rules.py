@@ -136,9 +136,10 @@ def open_request(folder: Path) -> RetrainRequest | None:
     return read_json(path, RetrainRequest) if path.exists() else None
 
 
-def close_request(folder: Path) -> None:
-    """Remove the open request, if there is one: it has been acted on."""
-    (folder / REQUEST).unlink(missing_ok=True)
+def close_request(folder: Path, request: RetrainRequest) -> None:
+    """Remove this request, which has been acted on. Another one that has come since stays."""
+    if open_request(folder) == request:
+        (folder / REQUEST).unlink(missing_ok=True)
 
 
 def request_retrain(folder: Path, request: RetrainRequest) -> RetrainRequest:

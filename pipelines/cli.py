@@ -63,7 +63,11 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line: 0 done, 1 failed, 2 the caller can mend it, 130 interrupted."""
+    """Run the command line: 0 done, 1 failed, 2 the caller can mend it, 130 interrupted.
+
+    It returns where all is done, and so the process ends with 0: whoever calls it in a process of theirs, as
+    Databricks' tasks do, may take any SystemExit for a failure.
+    """
     telemetry_off()
     listen()
     try:
@@ -82,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         code = _say(_of_the_system(error))
-    sys.exit(code if isinstance(code, int) else 0)
+    if isinstance(code, int) and code:
+        sys.exit(code)
 
 
 def _say(error: MlopsError) -> int:

@@ -26,6 +26,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--home", type=PATH, help="Where everything lies (MLOPS_HOME, else runs/main).")
 @click.option("--usecase", help="The use case's package (MLOPS_USECASE, else usecases.fraud).")
+@click.version_option(package_name="mlops-reference-platform", message="mlops %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, home: Path | None, usecase: str | None) -> None:
     """A machine-learning product through its whole life, one command a step."""

@@ -34,14 +34,14 @@ __all__ = [
 
 @click.group()
 def bench() -> None:
-    """What things cost in time and memory, as JSON under runs/bench."""
+    """What things cost in time and memory. Written as JSON under runs/bench."""
 
 
 @bench.command("demo")
 @click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
 @as_json
 def bench_the_demo(out: Path, json_: bool) -> None:
-    """Wall-clock time and peak memory of the demo, all processes together."""
+    """Wall-clock time and peak memory of the demo."""
     from pipelines.bench import bench_demo
 
     show(bench_demo(out.absolute()), json_)
@@ -51,7 +51,7 @@ def bench_the_demo(out: Path, json_: bool) -> None:
 @click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
 @as_json
 def bench_the_simulator(out: Path, json_: bool) -> None:
-    """1.75 million events by one process, 17.5 million by Spark's workers: time, and memory of the driver."""
+    """The simulator, in one process and by Spark's workers. 1.75 and 17.5 million events: time and memory."""
     from pipelines.bench_simulate import bench_simulate
 
     show(bench_simulate(out.absolute()), json_)
@@ -63,7 +63,7 @@ def bench_the_simulator(out: Path, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def bench_the_features(settings: Settings, out: Path, quick: bool, json_: bool) -> None:
-    """Features over history, for a day more and online, and the same in pandas and DuckDB."""
+    """Features over history, for a day more, and online. The same in pandas and DuckDB."""
     from pipelines.bench_features import bench_features
 
     say = partial(print, file=sys.stderr)
@@ -75,7 +75,7 @@ def bench_the_features(settings: Settings, out: Path, quick: bool, json_: bool) 
 @click.option("--store", "others", multiple=True, help="URI of a store to time as well; it must be empty.")
 @as_json
 def bench_the_stores(out: Path, others: tuple[str, ...], json_: bool) -> None:
-    """One read-compute-append of the online store, with 100,000 keys: LMDB, SQLite, RocksDB, Redis."""
+    """One read-compute-append of the online store, by engine. With 100,000 keys: LMDB, SQLite, RocksDB, Redis."""
     from pipelines.bench_stores import bench_stores
 
     show(bench_stores(out.absolute(), others=others), json_)
@@ -85,7 +85,7 @@ def bench_the_stores(out: Path, others: tuple[str, ...], json_: bool) -> None:
 @click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
 @as_json
 def bench_the_kinds(out: Path, json_: bool) -> None:
-    """One read-compute-append of the online store for each kind of aggregate, also for a busy key."""
+    """The online store for each kind of aggregate, and a busy key. One read-compute-append of it each."""
     from pipelines.bench_kinds import bench_kinds
 
     result = bench_kinds(out.absolute(), say=partial(print, file=sys.stderr))
@@ -107,7 +107,7 @@ def bench_the_kinds(out: Path, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def bench_the_handbook(settings: Settings, events: str, out: Path, effort: Effort, json_: bool) -> None:
-    """The published tables A and B on any data in that layout, beside the published figures and the ceiling."""
+    """The published tables A and B, on any data in that layout. Beside the published figures and the ceiling."""
     from pipelines.bench_handbook import bench_handbook
     from pipelines.tables import handbook_table
 
@@ -124,7 +124,7 @@ def bench_the_handbook(settings: Settings, events: str, out: Path, effort: Effor
 @as_json
 @click.pass_obj
 def bench_the_reasons(settings: Settings, out: Path, json_: bool) -> None:
-    """What reasons for a score cost, and how near they are to exact Shapley values."""
+    """What reasons for a score cost, and how exact they are. Measured against exact Shapley values."""
     from pipelines.bench_reasons import bench_reasons
 
     show(bench_reasons(settings, out.absolute()), json_)
@@ -142,7 +142,7 @@ def bench_the_reasons(settings: Settings, out: Path, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def bench_the_serving(settings: Settings, out: Path, peers: tuple[str, ...], json_: bool) -> None:
-    """What the scoring server does on one core: rates, latency, memory; beside MLflow, MLServer and BentoML."""
+    """What the scoring server does on one core, and others do. Rates, latency, memory; MLflow, MLServer and BentoML."""
     from pipelines.bench_serving import bench_serving
     from pipelines.bench_serving_table import doubts, table
     from pipelines.serving_peers import PEERS
@@ -164,7 +164,7 @@ def bench_the_serving(settings: Settings, out: Path, peers: tuple[str, ...], jso
 @click.option("--out", type=PATH, default=Path("runs/bench"), show_default=True, help="The folder to write.")
 @as_json
 def bench_the_training(out: Path, json_: bool) -> None:
-    """How fast networks learn from memory and from a table of 5 GB, and the memory that takes."""
+    """How fast networks learn, from memory and a table of 5 GB. And the memory that takes."""
     from pipelines.bench_training import bench_training
 
     show(bench_training(out.absolute(), say=partial(print, file=sys.stderr)), json_)

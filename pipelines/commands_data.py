@@ -34,7 +34,7 @@ __all__ = ["export_source", "features", "simulate", "validate"]
 def simulate(
     settings: Settings, out: str, seed: int, knobs: tuple[str, ...], spark: bool, json_: bool
 ) -> None:
-    """Write simulated events, one file a day, into the folder OUT."""
+    """Write simulated events, one file a day, into OUT."""
     from pipelines import simulate as step
 
     world = {**knob_values(knobs), "seed": seed}
@@ -46,7 +46,7 @@ def simulate(
 @as_json
 @click.pass_obj
 def export_source(settings: Settings, out: str, json_: bool) -> None:
-    """Write the public table that the use case ships into the folder OUT."""
+    """Write the public table that the use case ships into OUT."""
     from pipelines import export
 
     show(watched("export-source", export.export_source, settings, out), json_)
@@ -61,7 +61,7 @@ def export_source(settings: Settings, out: str, json_: bool) -> None:
 def validate(
     settings: Settings, events: str, layout: Layout | None, as_of: date | None, force: bool, json_: bool
 ) -> None:
-    """Check events against the schema; bad rows go to the quarantine with the reason.
+    """Check events against the schema. Bad rows go to the quarantine with the reason.
 
     The good rows replace what the event table held; `mlops ingest` adds to it.
     """
@@ -85,7 +85,7 @@ def validate(
 @as_json
 @click.pass_obj
 def features(settings: Settings, full: bool, check: bool, event_id: str | None, json_: bool) -> None:
-    """Bring the feature table up to date with the validated events, or look into it."""
+    """Bring the feature table up to date, or look into it."""
     if full + check + (event_id is not None) > 1:
         raise click.UsageError("--full, --check and --explain are three things to do: name one")
     from mlops.contract import load_use_case

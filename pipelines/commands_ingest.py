@@ -25,7 +25,7 @@ __all__ = ["ingest", "stream"]
 def ingest(
     settings: Settings, events: str, layout: Layout | None, as_of: date | None, force: bool, json_: bool
 ) -> None:
-    """Add events to those that are there: late ones, labels that are known now, and none twice."""
+    """Add events to those that are there. Late ones, and labels that are known now, are merged; none is there twice."""
     from pipelines import lifecycle
     from pipelines.report import shown_if_refused, validation_table
 

@@ -35,7 +35,7 @@ def _file(settings: Settings, path: Path | None) -> Path:
 
 @click.group()
 def keys() -> None:
-    """API keys of the scoring service, whose file a running server follows; the pair of keys that signs bundles."""
+    """API keys of the service, and the pair that signs bundles. A running server follows the file of API keys."""
 
 
 @keys.command()
@@ -99,7 +99,7 @@ def list_(settings: Settings, path: Path | None, json_: bool) -> None:
 @_file_option
 @click.pass_obj
 def revoke(settings: Settings, name: str, path: Path | None) -> None:
-    """Take a key out of the file: running servers refuse it within a second."""
+    """Take a key out of the file. Running servers refuse it within a second."""
     file = _file(settings, path)
     revoke_key(file, name)
     print(f"key {name} is revoked: it is no longer in {file}")
@@ -108,7 +108,7 @@ def revoke(settings: Settings, name: str, path: Path | None) -> None:
 @keys.command()
 @click.argument("folder", type=PATH)
 def pair(folder: Path) -> None:
-    """Make the pair of keys in FOLDER that signs bundles and verifies them; one that is there stays.
+    """Make the pair in FOLDER that signs and verifies bundles. One that is there stays.
 
     A home's own is made by its first training. This one is for where training is given its keys (MLOPS_SIGNING_KEY).
     """

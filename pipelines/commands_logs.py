@@ -18,7 +18,7 @@ __all__ = ["compact", "erase"]
 @as_json
 @click.pass_obj
 def compact(settings: Settings, as_of: date | None, json_: bool) -> None:
-    """Archive the decision log as Parquet, with pseudonyms; remove what was kept long enough."""
+    """Archive the decision log as Parquet, with pseudonyms. What was kept long enough is removed."""
     from pipelines.logs import compact_logs
 
     today = as_of or datetime.now(UTC).date()
@@ -30,7 +30,7 @@ def compact(settings: Settings, as_of: date | None, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def erase(settings: Settings, key: str, json_: bool) -> None:
-    """Erase one person's decisions and labels from the logs and their archive.
+    """Erase one person's decisions and labels. They go from the logs and their archive.
 
     What the online store has of them is deleted by `mlops store delete`.
     """

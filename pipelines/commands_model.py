@@ -42,17 +42,24 @@ def train(
     seed: int,
     json_: bool,
 ) -> None:
-    """Train the candidates, and send them through the gate into the registry."""
+    """Train the candidates, and send them through the gate."""
     from pipelines import lifecycle
     from pipelines.tables import release_table
+    from pipelines.torchrun import several, train_together
     from pipelines.workers import workers
 
-    with workers() as pool:
-        first_day = train_from or lifecycle.default_training_day(settings)
-        results = watched(
-            "train", lifecycle.train, settings, first_day, pool=pool, seed=seed, effort=effort, only=only
-        )
-        outcome = watched("gate", lifecycle.release, settings, results, pool=pool)
+    if several():
+        led = watched("train", train_together, settings, train_from, seed=seed, effort=effort, only=only)
+        if led is None:
+            return
+        results, outcome = led
+    else:
+        with workers() as pool:
+            first_day = train_from or lifecycle.default_training_day(settings)
+            results = watched(
+                "train", lifecycle.train, settings, first_day, pool=pool, seed=seed, effort=effort, only=only
+            )
+            outcome = watched("gate", lifecycle.release, settings, results, pool=pool)
     if json_:
         show({"candidates": results, "release": outcome}, json_=True)
     else:
@@ -83,7 +90,7 @@ def score(
     with_features: bool,
     json_: bool,
 ) -> None:
-    """Score many events at once, as a server would one by one, with the home's events as their history."""
+    """Score many events at once, as a server would one by one. Their history is the home's events."""
     from pipelines import score as step
 
     result = watched(

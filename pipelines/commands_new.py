@@ -52,7 +52,7 @@ def new_usecase(
     encoding: str,
     json_: bool,
 ) -> None:
-    """Write the folder of a use case NAME that learns a column of a table."""
+    """Write the folder of a use case NAME. It learns a column of a table."""
     from pipelines.given_layout import given_layout
     from pipelines.new_usecase import Roles
     from pipelines.new_usecase import new_usecase as write

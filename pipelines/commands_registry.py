@@ -23,7 +23,7 @@ why_option = click.option("--why", default="", help="Why, for the record.")
 @as_json
 @click.pass_obj
 def promote(settings: Settings, version: str | None, by: str, why: str, json_: bool) -> None:
-    """Make VERSION (by default the challenger) the champion that serving follows."""
+    """Make VERSION the champion that serving follows. By default it is the challenger."""
     from pipelines import lifecycle
     from training import registry
 
@@ -48,7 +48,7 @@ def promote(settings: Settings, version: str | None, by: str, why: str, json_: b
 @as_json
 @click.pass_obj
 def reject(settings: Settings, version: str, by: str, why: str, json_: bool) -> None:
-    """Archive VERSION for ever: it is not promoted, and nobody rolls back to it."""
+    """Archive VERSION for ever. It is not promoted, and nobody rolls back to it."""
     from training import registry
 
     step = registry.reject(settings, version, by=by, why=why)
@@ -64,7 +64,7 @@ def reject(settings: Settings, version: str, by: str, why: str, json_: bool) -> 
 @as_json
 @click.pass_obj
 def rollback(settings: Settings, by: str, why: str, json_: bool) -> None:
-    """Make the champion before the present one the champion again."""
+    """Make the previous champion the champion again."""
     from training import registry
 
     _show(watched("roll back", registry.rollback, settings, by=by, why=why), json_)
@@ -83,7 +83,7 @@ def _show(deployment: Deployment, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def history(settings: Settings, version: str | None, json_: bool) -> None:
-    """Who brought which version into which stage, when and why: of all versions, or of VERSION."""
+    """Who moved which version to which stage, when and why. Of all versions, or of VERSION."""
     from training import registry
 
     steps = registry.history(settings, version)
@@ -101,7 +101,7 @@ def history(settings: Settings, version: str | None, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def copy_record(settings: Settings, target: str, json_: bool) -> None:
-    """Copy MLflow's runs and registry from the home's file into the empty PostgreSQL database TARGET, a URI."""
+    """Copy MLflow's runs and registry to PostgreSQL. TARGET is the URI of an empty database."""
     from training.copy_record import copy_record as copy
 
     show(watched("copy the record", copy, settings, target), json_)

@@ -31,7 +31,7 @@ unless an option or a variable names others. With API keys, and without them for
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS]")
 @click.pass_obj
 def serve(settings: Settings, arguments: tuple[str, ...]) -> None:
-    """Serve the champion over HTTP until Ctrl-C; `mlops serve --help` lists the options."""
+    """Serve the champion over HTTP until Ctrl-C. `mlops serve --help` lists the options."""
     from pipelines.server import variables
     from serving.options import check_keys, read_options
 
@@ -78,7 +78,8 @@ def replay(
     singles: int,
     json_: bool,
 ) -> None:
-    """Send past events to a running server in their order, and labels when they are due by the events' time."""
+    """Send past events, and their labels, to a running server. They go in their order, labels when they are due by
+    the events' time."""
     from mlops.contract import load_use_case
     from pipelines.replay import Recording
     from pipelines.replay import replay as send

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from mlops.contract import Effort
 from mlops.errors import MlopsError
 from mlops.layout import Layout
 from mlops.settings import Settings
 from pipelines.command_line import knob_values, show
-from pipelines.options import (
-    PATH,
-    as_json,
-    delivery_options,
-    effort_option,
-    events_option,
-    layout_options,
-    seed_option,
-    train_from_option,
-)
+from pipelines.event_places import must_be_there
+from pipelines.options import PATH, as_json, layout_options, run_options, seed_option
 
 __all__ = ["demo", "run"]
 
@@ -36,7 +27,7 @@ __all__ = ["demo", "run"]
 @as_json
 @click.pass_obj
 def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...], json_: bool) -> None:
-    """The whole loop on simulated payments, from raw events to a retrained model."""
+    """The whole loop, from raw events to a retrained model. Its payments are simulated."""
     from pipelines.demo import run_demo
     from pipelines.demo_results import PAGE
     from pipelines.server import serving_command
@@ -56,28 +47,16 @@ def demo(settings: Settings, out: Path | None, seed: int, knobs: tuple[str, ...]
 
 
 @click.command()
-@events_option
+@run_options
 @layout_options
 @click.option("--out", type=PATH, help="The home to write, instead of --home.")
-@train_from_option
-@delivery_options
-@effort_option
-@seed_option
 @as_json
 @click.pass_obj
 def run(
-    settings: Settings,
-    events: str,
-    layout: Layout | None,
-    out: Path | None,
-    train_from: date | None,
-    as_of: date | None,
-    force: bool,
-    effort: Effort,
-    seed: int,
-    json_: bool,
+    settings: Settings, /, events: str, layout: Layout | None, out: Path | None, json_: bool, **asked: Any
 ) -> None:
-    """From a file of events to a champion: validate, features, train, gate, promote."""
+    """From a file of events to a champion. Validates, computes features, trains, gates and promotes."""
+    must_be_there(events)  # before a home is made
     from pipelines import lifecycle
     from pipelines.engine import LocalEngine
     from pipelines.report import shown_if_refused
@@ -87,17 +66,7 @@ def run(
     if out is not None:
         settings = msgspec.structs.replace(settings, home=out.absolute())
     with shown_if_refused(), View("From events to a champion") as view:
-        result = lifecycle.run(
-            LocalEngine(view),
-            settings,
-            events,
-            train_from=train_from,
-            seed=seed,
-            effort=effort,
-            as_of=as_of,
-            force=force,
-            layout=layout,
-        )
+        result = lifecycle.run(LocalEngine(view), settings, events, layout=layout, **asked)
     if json_:
         show(result, json_=True)
     else:

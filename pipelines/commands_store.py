@@ -16,7 +16,7 @@ __all__ = ["store"]
 
 @click.group()
 def store() -> None:
-    """The online store: what is in it, what it may forget, whose data to delete."""
+    """The online store: what it holds, what it may forget."""
 
 
 @store.command()
@@ -44,7 +44,7 @@ def stats(settings: Settings, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def forget(settings: Settings, before: date | None, lateness: str, json_: bool) -> None:
-    """Forget what no window can need any more: totals, events, answers, and labels held that long."""
+    """Forget what no window can need any more. These are totals, events, answers, and labels held that long."""
     from pipelines import store as steps
 
     show(watched("store forget", steps.forget, settings, before, lateness=lateness), json_)
@@ -55,7 +55,7 @@ def forget(settings: Settings, before: date | None, lateness: str, json_: bool) 
 @as_json
 @click.pass_obj
 def delete(settings: Settings, key: str, json_: bool) -> None:
-    """Delete one key's totals, and the records and answers of its events.
+    """Delete one key's totals, and what is held of its events.
 
     Other keys keep what these events add to their totals. The decision log and the event tables keep the events.
     """

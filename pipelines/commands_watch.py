@@ -33,7 +33,7 @@ def monitor(
     against: date | None,
     json_: bool,
 ) -> None:
-    """Drift and performance of what was served; writes reports, alerts and retrain requests."""
+    """Drift and performance of what was served. Writes reports, alerts and retrain requests."""
     from pipelines import watching
     from pipelines.tables import monitor_table
 
@@ -61,7 +61,7 @@ def monitor(
 @as_json
 @click.pass_obj
 def retrain(settings: Settings, as_of: date | None, if_due: bool, seed: int, json_: bool) -> None:
-    """Act on monitoring's request: train on what was served, gate, register. Promotion stays yours."""
+    """Act on monitoring's request to retrain. Trains on what was served, gates, registers; promotion stays yours."""
     from pipelines.engine import LocalEngine
     from pipelines.retrain import compute_live_features, due_request
     from pipelines.retrain import retrain as act
@@ -107,7 +107,7 @@ def report(settings: Settings, json_: bool) -> None:
 @as_json
 @click.pass_obj
 def status(settings: Settings, json_: bool) -> None:
-    """Which model should answer, which one does, and where the two differ."""
+    """Which model should answer, and which one does. Says where the two differ."""
     from pipelines.tables import status_table
     from training import registry
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from mlops import metrics
 from mlops.bundle import Bundle, Decisions, open_bundle
-from mlops.contract import UseCase, load_use_case
+from mlops.contract import UseCase
 from mlops.deployment import read_deployment
 from mlops.errors import InputError
+from mlops.home import use_case_of
 from mlops.metrics import Interval
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
@@ -35,6 +36,8 @@ from training.tasks import task_for
 __all__ = ["Comparison", "Contender", "compare"]
 
 CHAMPION = "champion"  # the name of the gate's check against it
+SLICES = "slices"  # that of its check against it in each slice
+LATENCY = "latency"  # that of its check of what a row takes
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,10 +46,12 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
     Fields:
         report: the evaluation in its bundle.
         features: how many it asks for; `megabytes` is what its graph weighs.
+        row_ms: what the gate measured that one row takes to score (99th percentile); None where nobody measured it.
         better: how much better than the champion in the headline figure; None of the champion, and where the test
             events are not the champion's.
         cheaper: what its decisions save on those events, in currency; None likewise, and where nothing has a cost.
-        checks: the gate's, the one against the champion as it is judged here; none of the champion.
+        checks: the gate's, the one against the champion as it is judged here, that of slices left to the gate of the
+            champion's home; none of the champion.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
     report: Report
     features: int
     megabytes: float
+    row_ms: float | None = None
     better: Interval | None = None
     cheaper: Interval | None = None
     checks: tuple[Check, ...] = ()
@@ -93,7 +99,7 @@ def compare(settings: Settings, base: Path) -> Comparison:
         InputError: nobody was promoted there, nothing went through the gate here, or a file is damaged.
         BundleError: a bundle is not what was signed.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     theirs = msgspec.structs.replace(settings, home=base.absolute())
     deployment = read_deployment(theirs.pointer)
     if deployment is None:
@@ -108,10 +114,21 @@ def compare(settings: Settings, base: Path) -> Comparison:
     return Comparison(
         use_case=use_case.name,
         title=use_case.title,
-        champion=_contender(champion),
+        champion=_contender(champion, row_ms=_measured(theirs, deployment.champion.digest)),
         candidates=tuple(sorted(held, key=lambda one: -one.report.figures.rank)),
         apart=apart,
     )
+
+
+def _measured(settings: Settings, digest: str) -> float | None:
+    """What a row took a champion that the home's last training made."""
+    path = settings.home / RELEASE
+    verdicts = read_json(path, Release).verdicts.values() if path.exists() else ()
+    return next((_row_ms(verdict) for verdict in verdicts if verdict.digest == digest), None)
+
+
+def _row_ms(verdict: Verdict) -> float | None:
+    return next((check.observed for check in verdict.checks if check.name == LATENCY), None)
 
 
 def _model(settings: Settings, digest: str) -> _Model:
@@ -157,7 +174,7 @@ def _against(
     gate = use_case.policy.gate
     if apart:
         judged = not_judged(CHAMPION, gate.champion_margin, apart)
-        return _contender(model, checks=_judged(verdict, judged))
+        return _contender(model, checks=_judged(verdict, judged, use_case), row_ms=_row_ms(verdict))
     task, seed = task_for(use_case.task), model.report.facts.seed
     data, rows = _data(model, settings), np.arange(len(model.tested))
     labels, ours, other = model.column("label"), model.column("score"), champion.column("score")
@@ -166,13 +183,24 @@ def _against(
         model,
         better=task.difference(labels, ours, other, data, rows, gate, seed=seed),
         cheaper=_saved(use_case, model, champion, seed),
-        checks=_judged(verdict, compared.check),
+        checks=_judged(verdict, compared.check, use_case),
+        row_ms=_row_ms(verdict),
     )
 
 
-def _judged(verdict: Verdict, check: Check) -> tuple[Check, ...]:
-    """The gate's checks with this one in place of that of the home's own champion."""
-    return tuple(check if one.name == CHAMPION else one for one in verdict.checks)
+def _judged(verdict: Verdict, check: Check, use_case: UseCase) -> tuple[Check, ...]:
+    """The gate's checks with this one in place of that of the home's own champion.
+
+    That of slices was against the home's own champion, too, if there was one.
+    """
+    left = "slices are left to the gate of the champion's home, as both models score one feature table there"
+    there = {CHAMPION: check}
+    return tuple(
+        not_judged(SLICES, one.limit, left)
+        if one.name == SLICES and use_case.slices
+        else there.get(one.name, one)
+        for one in verdict.checks
+    )
 
 
 def _data(model: _Model, settings: Settings) -> Dataset:

@@ -7,14 +7,16 @@ from pathlib import Path
 
 from mlops.contract import UseCase
 from mlops.metrics import Interval
-from mlops.storage import publish_dir
+from mlops.storage import check_replaceable, publish_dir
 from pipelines.compare import Comparison, Contender
 from training.axes import Axes, Axis, linear
 from training.tasks import CardParts, Figure, task_for
 
-__all__ = ["REPORT", "markdown", "write_comparison"]
+__all__ = ["REPORT", "earlier", "markdown", "write_comparison"]
 
 REPORT = "report.md"
+DIFFERENCE = "difference.svg"
+ROLES = ("champion", "candidate")
 # A picture stands alone here, without the page whose style sheet gives its colours.
 STYLE = """
 svg{background:#fff;font:12px "DejaVu Sans",sans-serif}.tick{fill:#5a636c}.mark-text{fill:#7a4fb8}.grid{stroke:#ecece7}
@@ -24,13 +26,27 @@ svg{background:#fff;font:12px "DejaVu Sans",sans-serif}.tick{fill:#5a636c}.mark-
 """
 
 
+def earlier(names: set[str]) -> set[str]:
+    """Of the names in a folder those that an earlier comparison wrote."""
+    pictures = {name for name in names if re.fullmatch(rf"({'|'.join(ROLES)})-[a-z0-9-]+\.svg", name)}
+    # Anybody's folder may hold a report of that name; with our pictures beside it, it is ours.
+    return {*pictures, REPORT, DIFFERENCE} if pictures else set()
+
+
 def write_comparison(comparison: Comparison, use_case: UseCase, out: Path) -> Path:
-    """Write `report.md` and the pictures to the folder `out`, in place of what it held; return the report's path."""
+    """Write `report.md` and the pictures to the folder `out`, in place of an earlier comparison.
+
+    Returns the report's path.
+
+    Raises:
+        InputError: something else would be replaced.
+    """
+    check_replaceable(out, earlier)
     with publish_dir(out) as folder:
         (folder / REPORT).write_text(markdown(comparison, use_case))
         if not comparison.apart:
-            (folder / "difference.svg").write_text(_alone(_differences(comparison, use_case)))
-        for role, one in (("champion", comparison.champion), ("candidate", comparison.candidates[0])):
+            (folder / DIFFERENCE).write_text(_alone(_differences(comparison, use_case)))
+        for role, one in zip(ROLES, (comparison.champion, comparison.candidates[0]), strict=True):
             report = one.report
             for plot in task_for(use_case.task).plots(report.figures, report.decisions, use_case.label):
                 (folder / f"{role}-{_slug(plot.title)}.svg").write_text(_alone(plot.svg))
@@ -41,12 +57,12 @@ def markdown(comparison: Comparison, use_case: UseCase) -> str:
     """The report: the verdict in a sentence, figures beside each other, the gate's checks, and what each costs."""
     champion, candidates = comparison.champion, comparison.candidates
     admitted = [one.name for one in candidates if one.admitted]
-    said = f"the gate would promote {admitted[0]}" if admitted else "the gate would keep the champion"
+    said = f"the gate would promote {_cell(admitted[0])}" if admitted else "the gate would keep the champion"
     if comparison.apart:
-        said = f"nothing is paired: {comparison.apart}"
+        said = f"nothing is paired: {_cell(comparison.apart)}"
     parts = [
-        f"## {comparison.title}: {said}",
-        f"The champion is {champion.name} of the base, trained and tested on the same days as "
+        f"## {_cell(comparison.title)}: {said}",
+        f"The champion is {_cell(champion.name)} of the base, trained and tested on the same days as "
         f"{'each candidate' if len(candidates) > 1 else 'the candidate'}.",
         _figures(comparison, use_case),
         *([] if comparison.apart else [_bars(comparison, use_case)]),
@@ -54,31 +70,33 @@ def markdown(comparison: Comparison, use_case: UseCase) -> str:
         _checks(candidates),
         "### What it takes",
         _table(
-            ["", "seconds to fit", "features", "MB"],
+            ["", "seconds to fit", "ms to score a row", "features", "MB"],
             [_taken(one, champion) for one in (champion, *candidates)],
         ),
+        "Milliseconds are those of the gate, on the machine that trained: the 99th percentile of one row at a time.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _taken(one: Contender, champion: Contender) -> list[str]:
     seconds = one.report.facts.fit_seconds
-    return [_named(one, champion), f"{seconds:.1f}", str(one.features), f"{one.megabytes:.2f}"]
+    row = "–" if one.row_ms is None else f"{one.row_ms:.3f}"
+    return [_named(one, champion), f"{seconds:.1f}", row, str(one.features), f"{one.megabytes:.2f}"]
 
 
 def _named(one: Contender, champion: Contender) -> str:
-    return f"**champion** ({one.name})" if one is champion else _cell(one.name)
+    return f"**champion** ({_cell(one.name)})" if one is champion else _cell(one.name)
 
 
 def _figures(comparison: Comparison, use_case: UseCase) -> str:
     champion, candidates = comparison.champion, comparison.candidates
     told = [_told(one, use_case) for one in (champion, *candidates)]
     names = dict.fromkeys(name for one in told for name in one)
-    rows = [[name, *(_figure(one.get(name)) for one in told)] for name in names]
+    rows = [[_cell(name), *(_figure(one.get(name)) for one in told)] for name in names]
     if not comparison.apart:
         rows.append(
             [
-                f"**better: {_headline(comparison, use_case)}**",
+                f"**better: {_cell(_headline(comparison, use_case))}**",
                 "",
                 *(_signed(one.better, "+.4g") for one in candidates),
             ]
@@ -88,7 +106,8 @@ def _figures(comparison: Comparison, use_case: UseCase) -> str:
                 ["**saved by decisions**", "", *(_signed(one.cheaper, "+,.0f") for one in candidates)]
             )
     confidence = use_case.policy.gate.confidence
-    note = f"In brackets: {confidence:.0%} intervals ({_card(champion, use_case).interval}; differences are paired)."
+    how = _cell(_card(champion, use_case).interval)
+    note = f"In brackets: {confidence:.0%} intervals ({how}; differences are paired)."
     heads = ["on the test events", *(_named(one, champion) for one in (champion, *candidates))]
     return f"{_table(heads, rows)}\n\n{note}"
 
@@ -104,7 +123,7 @@ def _told(one: Contender, use_case: UseCase) -> dict[str, Figure]:
 def _figure(figure: Figure | None) -> str:
     if figure is None:
         return "–"
-    return f"{figure.value} ({figure.interval})" if figure.interval else figure.value
+    return _cell(f"{figure.value} ({figure.interval})" if figure.interval else figure.value)
 
 
 def _signed(one: Interval | None, form: str) -> str:
@@ -114,13 +133,13 @@ def _signed(one: Interval | None, form: str) -> str:
 def _bars(comparison: Comparison, use_case: UseCase) -> str:
     """The differences as a chart that forges draw from text: a bar each, the interval's ends as two lines."""
     held = [(one.name, one.better) for one in comparison.candidates if one.better]
-    names = ", ".join('"' + re.sub(r"[^\w .-]", " ", name) + '"' for name, _ in held)
+    names = ", ".join(_quoted(name) for name, _ in held)
     lines = [
         "```mermaid",
         "xychart-beta",
         '    title "Better than the champion: bars, and the ends of the interval"',
         f"    x-axis [{names}]",
-        f'    y-axis "{_headline(comparison, use_case)}"',
+        f"    y-axis {_quoted(_headline(comparison, use_case))}",
     ]
     for kind, values in (
         ("bar", [better.value for _, better in held]),
@@ -129,6 +148,11 @@ def _bars(comparison: Comparison, use_case: UseCase) -> str:
     ):
         lines.append(f"    {kind} [{', '.join(f'{value:.5f}' for value in values)}]")
     return "\n".join([*lines, "```"])
+
+
+def _quoted(text: str) -> str:
+    """A chart's text, of nothing that could end it."""
+    return '"' + re.sub(r"[^\w .-]", " ", text) + '"'
 
 
 def _headline(comparison: Comparison, use_case: UseCase) -> str:
@@ -186,5 +210,5 @@ def _table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that cannot leave its cell, nor call anybody, nor become markup."""
-    return re.sub(r"([\\`*_{}\[\]<>|@#])", r"\\\1", " ".join(text.split()))
+    """Text that cannot leave its line or cell, nor become markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|@#&~])", r"\\\1", " ".join(text.split()))

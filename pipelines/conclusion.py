@@ -27,8 +27,9 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
         run: the engine's name of the run.
         state: how it ended, in the engine's word; `error` is what it says of a failure.
         written_at: ISO 8601, UTC.
-        validation: of the last delivery, with why it was refused, if it was; None where there was none.
-        release: what the gate said, in a sentence; None where nothing was trained.
+        validation: of the last delivery, with why it was refused, if it was; None where there was none. `validated_at`
+            is when it was written, ISO 8601, UTC, so that it can be told from that of an earlier run; else empty.
+        release: what the gate said, in a sentence; None where nothing was trained. `released_at` likewise.
         champion: the version that serving follows; None where none does.
         monitored: the days last looked at; `alerts` are the sentences of what was found.
         retrain: monitoring asks for another training.
@@ -44,13 +45,15 @@ class Conclusion(msgspec.Struct, frozen=True, kw_only=True):
     monitored: str | None
     alerts: tuple[str, ...]
     retrain: bool
+    validated_at: str = ""
+    released_at: str = ""
 
     @property
     def line(self) -> str:
         """All of it in one line."""
         said = [f"{self.run}: {self.state}{f' ({self.error})' if self.error else ''}"]
-        said += [f"events: {self.validation}"] if self.validation else []
-        said += [self.release] if self.release else []
+        said += [f"events at {self.validated_at}: {self.validation}"] if self.validation else []
+        said += [f"at {self.released_at} {self.release}"] if self.release else []
         said += [f"champion: {self.champion or 'none'}"]
         if self.monitored:
             count, wish = len(self.alerts), ", retrain" if self.retrain else ""
@@ -78,13 +81,23 @@ def conclude(settings: Settings, *, run: str, state: str, error: str = "") -> Co
         monitored=f"{look.first_day} to {look.last_day}" if look else None,
         alerts=tuple(alert.text for alert in look.alerts) if look else (),
         retrain=bool(look and look.request),
+        validated_at=_written(settings.validation),
+        released_at=_written(release),
     )
     write_json(settings.home / CONCLUSION, outcome)
     return outcome
 
 
+def _written(path: Path) -> str:
+    if not path.exists():
+        return ""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
+
+
 def _validated(report: Path) -> str:
     result = read_json(report, ValidateResult)
+    if result.passed_over and not result.rows_in:
+        return f"nothing new in {result.passed_over:,} files"
     rows = f"{result.good:,} good and {result.quarantined:,} quarantined of {result.rows_in:,} rows"
     if result.outcome.published and not result.outcome.forced:
         return rows

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,13 +10,13 @@ from pyspark.sql import functions as F
 
 from mlops.tables import NO_DAY, Part, day_folder
 from pipelines.content import content_metrics, fingerprint
+from pipelines.links import link_or_copy
 from pipelines.spark import read_parquet
 
 __all__ = ["day_of", "day_parts", "link_days", "read_days", "write_days"]
 
 _DAY = "_day"
 _STAGED = ".tmp-days"
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 
 
 def day_of(time: str) -> Column:
@@ -51,13 +48,7 @@ def link_days(old: Path, new: Path, days: Iterable[str]) -> None:
     for day in days:
         day_folder(new, day).mkdir()
         for file in day_folder(old, day).iterdir():
-            target = day_folder(new, day) / file.name
-            try:
-                os.link(file, target)
-            except OSError as error:
-                if error.errno not in _NO_LINKS:
-                    raise
-                shutil.copy2(file, target)
+            link_or_copy(file, day_folder(new, day) / file.name)
 
 
 def read_days(spark: SparkSession, table: Path, days: Sequence[str]) -> DataFrame:

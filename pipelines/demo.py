@@ -41,7 +41,7 @@ from pipelines.demo_days import (
     TEST_DAY,
     TRAIN_DAY,
 )
-from pipelines.demo_results import PAGE, SUMMARY, Facts, Summary, summarise
+from pipelines.demo_results import PAGE, SUMMARY, Facts, Summary, alerts_told, rows_told, summarise
 from pipelines.demo_story import measure_periods, tell_story
 from pipelines.engine import Engine
 from pipelines.parity import ParityResult
@@ -50,6 +50,7 @@ from pipelines.prefect import PrefectEngine, run_as_flow
 from pipelines.replay import Recording, ReplayResult, replay
 from pipelines.retrain import compute_live_features, due_request, retrain
 from pipelines.server import running_server
+from pipelines.simulate import chosen_world
 from pipelines.view import View
 from pipelines.watching import collect_logs, compare_served, live_tables
 from pipelines.workers import workers
@@ -73,12 +74,14 @@ def run_demo(
     The demo has a registry and keys of its own, whatever the settings name.
 
     Raises:
-        ConfigError: the home holds something else than a demo, another demo runs there, or a knob would change the
-            calendar.
+        ConfigError: the home holds something else than a demo, another demo runs there, the use case has no such
+            world, or a knob would change the calendar. Nothing is removed then.
     """
     started = time.monotonic()
     if fixed := CALENDAR_KNOBS & set(world or {}):
         raise ConfigError(f"the demo's calendar is fixed: {', '.join(sorted(fixed))}", where="--set")
+    knobs = {**DEMO_WORLD, **(world or {}), "seed": seed}
+    chosen_world(settings, knobs)  # before an earlier demo is removed
     settings = msgspec.structs.replace(settings, tracking_uri="", signing_key="")
     home = settings.home
     with ExitStack() as stack:
@@ -86,10 +89,11 @@ def run_demo(
         stack.enter_context(view)
         starting = stack.enter_context(ExitStack())
         starting.enter_context(view.step("start Prefect"))
-        loop = _Loop(settings, {**DEMO_WORLD, **(world or {}), "seed": seed}, view, ready=starting.close)
+        loop = _Loop(settings, knobs, view, ready=starting.close)
         stack.callback(spark.stop)
         meanwhile = stack.enter_context(ThreadPoolExecutor(1))
         meanwhile.submit(spark.session, settings)  # the JVM starts while Prefect's server does
+        stack.callback(spark.stop)  # before who starts it is waited for: a start that hangs is given up
         facts = run_as_flow("demo", loop.run, home=home / "prefect")
         with view.step("report"):
             periods = measure_periods(settings, facts)
@@ -140,7 +144,7 @@ class _Loop:
 
             step("simulate", self.simulate)
             validated = step("validate", lifecycle.validate_events, settings, self.archive)
-            note(f"{validated.good:,} of {validated.rows_in:,} rows are good")
+            note(rows_told(validated))
             step("features", lifecycle.compute_features, settings)
             trained = step("train", lifecycle.train, settings, self.day(TRAIN_DAY), pool=pool, seed=seed)
             released = step("gate", lifecycle.release, settings, trained, pool=pool)
@@ -197,7 +201,7 @@ class _Loop:
 
     def say_alerts(self, result: MonitorResult) -> None:
         """Say what monitoring found."""
-        self.view.note("; ".join(alert.text for alert in result.alerts) or "no alert")
+        self.view.note(alerts_told(result, self.day(0)))
 
     def simulate(self) -> None:
         """Simulate the world; the files of the first days are the archive that the platform starts from."""

@@ -21,7 +21,7 @@ from pipelines.validate import ValidateResult
 from training.results import TrainResult
 from training.tasks.classification import ClassificationEvaluation
 
-__all__ = ["PAGE", "SUMMARY", "Facts", "Summary", "ranking_of", "summarise"]
+__all__ = ["PAGE", "SUMMARY", "Facts", "Summary", "alerts_told", "ranking_of", "rows_told", "summarise"]
 
 PAGE, SUMMARY = "index.html", "summary.json"
 
@@ -94,6 +94,20 @@ def ranking_of(result: TrainResult) -> ClassificationEvaluation:
     """The figures of a candidate of the demo, whose use case is a classification."""
     assert isinstance(result.figures, ClassificationEvaluation)
     return result.figures
+
+
+def rows_told(result: ValidateResult) -> str:
+    """What became of each row, for the log."""
+    return (
+        f"{result.good:,} of {result.rows_in:,} rows are good, {result.quarantined:,} quarantined, "
+        f"{result.duplicates:,} duplicates"
+    )
+
+
+def alerts_told(result: MonitorResult, day_zero: date) -> str:
+    """What monitoring found, for the log: with the days of the demo that it looked at, as others see other days."""
+    first, last = ((date.fromisoformat(day) - day_zero).days for day in (result.first_day, result.last_day))
+    return f"days {first}–{last}: {'; '.join(alert.text for alert in result.alerts) or 'no alert'}"
 
 
 def summarise(

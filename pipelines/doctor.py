@@ -27,12 +27,16 @@ PORT = 8080
 
 
 class Finding(NamedTuple):
-    """One line of the report; `advice` is empty where nothing is to be done."""
+    """One line of the report; `advice` is empty where nothing is to be done.
+
+    What is not `ok` is missing, unless setup, demo and tests go on without it: then it is not `needed`.
+    """
 
     name: str
     ok: bool
     found: str
     advice: str = ""
+    needed: bool = True
 
 
 def _site_packages() -> list[Path]:
@@ -118,9 +122,8 @@ def _ports() -> Finding:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", PORT))
     except OSError:
-        return Finding(
-            "ports", False, f"{PORT} is taken", "`mlops serve --port` takes another; the demo finds its own"
-        )
+        advice = "`mlops serve --port` takes another; the demo finds its own"
+        return Finding("ports", False, f"{PORT} is taken", advice, needed=False)
     return Finding("ports", True, f"{PORT} is free")
 
 
@@ -145,10 +148,10 @@ def _torch() -> Finding:
             text = version.read_text()
             name = re.search(r"__version__ = '([^']+)'", text)
             cpu = re.search(r"^(?:cuda|hip)\b[^=]*= '", text, re.MULTILINE) is None
-            advice = "" if cpu else "`make clean setup` installs the CPU build"
-            return Finding(
-                "torch", cpu, f"{name[1] if name else '?'}, {'CPU' if cpu else 'GPU'} build", advice
-            )
+            wanted = cpu or any(stamp.read_text().strip() != "cpu" for stamp in ROOT.glob(".venv/.ready-*"))
+            advice = "" if wanted else "`make clean setup` installs the CPU build"
+            found = f"{name[1] if name else '?'}, {'CPU' if cpu else 'GPU'} build"
+            return Finding("torch", wanted, found, advice)
     return Finding("torch", False, "not installed", "make setup")
 
 
@@ -157,7 +160,8 @@ def _chromium() -> Finding:
         path = shutil.which(name)
         if path:
             return Finding("chromium", True, path)
-    return Finding("chromium", False, "none", "only `make test-system` needs it, and installs it on Debian")
+    advice = "only `make test-system` needs it, and installs it on Debian"
+    return Finding("chromium", False, "none", advice, needed=False)
 
 
 def doctor() -> list[Finding]:
@@ -166,14 +170,15 @@ def doctor() -> list[Finding]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Print the findings, `--json` as JSON; 0 if all is there, else 1."""
+    """Print the findings, `--json` as JSON; 0 if all is there that is needed, else 1."""
     findings = doctor()
     if "--json" in (sys.argv[1:] if argv is None else argv):
         print(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
-        for name, ok, found, advice in findings:
-            print(f"{'ok     ' if ok else 'missing'}  {name:<11}{found}{f'  -> {advice}' if advice else ''}")
-    return 0 if all(finding.ok for finding in findings) else 1
+        for name, ok, found, advice, needed in findings:
+            word = "ok" if ok else "missing" if needed else "without"
+            print(f"{word:<7}  {name:<11}{found}{f'  -> {advice}' if advice else ''}")
+    return 0 if all(finding.ok for finding in findings if finding.needed) else 1
 
 
 if __name__ == "__main__":

@@ -47,9 +47,13 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What reports say of some tests. Node ids each; `oldest` is the first day on which one of them ran."""
+    """What reports say of some tests. Node ids each; `oldest` is the first day on which one of them ran.
+
+    `apart` is how many more tests the same places hold that are in no tier: no report of a tier tells of them.
+    """
 
     passed: int = 0
+    apart: int = 0
     oldest: date | None = None
     failed: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
@@ -109,18 +113,20 @@ def named_tests(root: Path, selector: str) -> tuple[Named, ...]:
         ConfigError: there is no such test.
         InputError: a file cannot be parsed.
     """
-    place, *inner = selector.split("::")
-    path = root / place
-    files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path] if path.is_file() else []
-    tests = tuple(
-        test
-        for file in files
-        for test in _tests_in(file, file.relative_to(root).as_posix())
-        if _IN_NO_TIER not in test.marks and test.node.split("::")[1:][: len(inner)] == inner
-    )
+    tests = tuple(test for test in _all_tests(root, selector) if _IN_NO_TIER not in test.marks)
     if not tests:
         raise ConfigError("names no test of either tier", where=selector)
     return tests
+
+
+def _all_tests(root: Path, selector: str) -> Iterator[Named]:
+    place, *inner = selector.split("::")
+    path = root / place
+    files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path] if path.is_file() else []
+    for file in files:
+        for test in _tests_in(file, file.relative_to(root).as_posix()):
+            if test.node.split("::")[1:][: len(inner)] == inner:
+                yield test
 
 
 def _tests_in(file: Path, place: str) -> Iterator[Named]:
@@ -169,7 +175,9 @@ def find(root: Path, selectors: Iterable[str], report: Report, *, without: Colle
     Raises:
         ConfigError: a selector names no test.
     """
+    selectors = list(selectors)
     tests = {test.key: test for selector in selectors for test in named_tests(root, selector)}
+    every = {test.key for selector in selectors for test in _all_tests(root, selector)}
     cases = {key: tuple(report.get(key, {}).values()) for key in tests}
 
     def nodes(*keys: Key) -> tuple[str, ...]:
@@ -179,6 +187,7 @@ def find(root: Path, selectors: Iterable[str], report: Report, *, without: Colle
     excused = [key for key in missing if tests[key].marks & set(without)]
     return Finding(
         passed=sum(case.outcome == "passed" for ran in cases.values() for case in ran),
+        apart=len(every - tests.keys()),
         oldest=min((case.day for ran in cases.values() for case in ran), default=None),
         failed=nodes(*(key for key in tests if any(case.outcome == "failed" for case in cases[key]))),
         skipped=nodes(*(key for key in tests if any(case.outcome == "skipped" for case in cases[key]))),

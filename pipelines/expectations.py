@@ -14,7 +14,7 @@ from mlops.expectations import Freshness, NullShare, QuarantinedShare, TrueShare
 from mlops.schema import EventSchema, Label
 from pipelines.profile import Profile
 
-__all__ = ["Finding", "Verdict", "judge"]
+__all__ = ["Finding", "Verdict", "judge", "judge_freshness"]
 
 Verdict = Literal["passed", "failed", "not judged"]
 _FEW = 100  # good rows; in fewer a column that may be null is null throughout by chance
@@ -40,6 +40,7 @@ def judge(
     *,
     absent: tuple[str, ...] = (),
     history: Mapping[str, int] | None = None,
+    newest: datetime | None = None,
     as_of: datetime | None = None,
 ) -> tuple[Finding, ...]:
     """A verdict on each expectation of the schema, and on each column that has no value at all.
@@ -47,12 +48,14 @@ def judge(
     Args:
         absent: columns that no file has.
         history: the rows of each day that the event table holds already; the delivery's rows are added to them.
+        newest: the newest event that the event table holds already: what is late does not make that older.
         as_of: the moment that freshness is judged as of; None judges none.
     """
     findings = list(_empty_columns(profile, schema, label, absent))
     for expectation in schema.expectations:
         if isinstance(expectation, Freshness):
-            findings.append(_freshness(expectation, profile, as_of))
+            last = max((moment for moment in (profile.last, newest) if moment), default=None)
+            findings.append(_freshness(expectation, last, as_of))
         elif isinstance(expectation, Volume):
             findings += _volume(expectation, profile, history or {})
         elif isinstance(expectation, NullShare):
@@ -93,12 +96,23 @@ def _labels_due(profile: Profile, label: Label) -> bool:
     return profile.last - profile.first > timedelta(days=label.delay_days)
 
 
-def _freshness(expectation: Freshness, profile: Profile, as_of: datetime | None) -> Finding:
-    age = None if as_of is None or profile.last is None else (as_of - profile.last) / timedelta(days=1)
+def judge_freshness(
+    schema: EventSchema, newest: datetime | None, as_of: datetime | None
+) -> tuple[Finding, ...]:
+    """A verdict on freshness alone, where a delivery has nothing new: the feed may have stopped."""
+    return tuple(
+        _freshness(expectation, newest, as_of)
+        for expectation in schema.expectations
+        if isinstance(expectation, Freshness)
+    )
+
+
+def _freshness(expectation: Freshness, newest: datetime | None, as_of: datetime | None) -> Finding:
+    age = None if as_of is None or newest is None else (as_of - newest) / timedelta(days=1)
     fresh = age is None or age <= expectation.max_age_days
     text = "not judged without a day to judge as of" if as_of is None else "the events have no time"
-    if age is not None and profile.last is not None:
-        text = f"the newest event, of {profile.last:%Y-%m-%d %H:%M}, is {age:.1f} days old"
+    if age is not None and newest is not None:
+        text = f"the newest event, of {newest:%Y-%m-%d %H:%M}, is {age:.1f} days old"
     return Finding(
         expectation="freshness",
         observed=age,

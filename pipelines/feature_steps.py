@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from mlops.bundle import Bundle, Schema, open_bundle
-from mlops.contract import load_use_case
 from mlops.deployment import read_deployment
 from mlops.errors import InputError
+from mlops.home import use_case_of
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import is_remote, local_path
@@ -46,7 +46,7 @@ def check_point_in_time(settings: Settings, *, sample: int = _SAMPLE, seed: int 
     Raises:
         InputError: there is no feature table, or it was computed from other events or definitions than there are now.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     schema, declared = use_case.events, use_case.features
     events = current(settings.events, settings.events_uri)
     table = current(settings.features, settings.features_uri)
@@ -78,7 +78,7 @@ def explain(settings: Settings, event_id: str) -> explaining.Explanation:
         BundleError: the bundle that answered is not what was signed.
         InputError: no such event.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     events = current(settings.events, settings.events_uri)
     features = current(settings.features, settings.features_uri)
     numbers = read_event_table(events).whole_number_ids

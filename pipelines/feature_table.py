@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mlops.schema import EventSchema, Label
+from mlops.storage import aside
 from mlops.tables import NO_DAY, Part, day_folder, total_fingerprint
 from pipelines.hashing import table_fingerprint
 
@@ -57,9 +57,9 @@ def write_day(folder: Path, table: pa.Table, schema: EventSchema, label: Label) 
     fingerprint = table_fingerprint(table)
     target = day_folder(folder, day) / f"part-{fingerprint}.parquet"
     target.parent.mkdir(exist_ok=True)
-    aside = target.with_name(f".{uuid.uuid4().hex}")  # another try of the same task may be writing it, too
-    pq.write_table(table, aside, compression="zstd")
-    os.replace(aside, target)
+    temporary = aside(target)  # another try of the same task may be writing it, too
+    pq.write_table(table, temporary, compression="zstd")
+    os.replace(temporary, target)
     return Written(day, table.num_rows, table[label.column].null_count, fingerprint)
 
 

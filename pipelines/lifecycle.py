@@ -15,10 +15,12 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from pyspark.sql import SparkSession
 
-from mlops.contract import EFFORTS, Effort, load_use_case
+from mlops.contract import Effort
 from mlops.deployment import Deployment, bundle_path, read_deployment
-from mlops.errors import InputError, MlopsError
+from mlops.errors import InputError, MlopsError, SetupError
+from mlops.home import claim, use_case_of
 from mlops.layout import Layout
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
@@ -33,6 +35,7 @@ from pipelines.remote import shown
 from pipelines.simulate import simulate
 from pipelines.staged import current, fetched, published
 from pipelines.training_day import default_training_day
+from pipelines.training_plan import TrainingPlan, candidates, plan
 from pipelines.watching import monitor_served as monitor
 from pipelines.workers import workers
 from training import gate, registry
@@ -45,6 +48,7 @@ __all__ = [
     "RELEASE",
     "Release",
     "RunResult",
+    "TrainingPlan",
     "candidates",
     "compute_features",
     "conclude",
@@ -53,6 +57,7 @@ __all__ = [
     "ingest",
     "judge",
     "monitor",
+    "plan",
     "promote",
     "register",
     "release",
@@ -94,13 +99,13 @@ def validate_events(
         merge: add the good rows to the table, instead of replacing what it holds.
         layout: that of the files, if it is none of the use case's.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     with (
         fetched(source, layout.encoding if layout else "") as files,
         published(settings.events, settings.events_uri) as events,
         published(settings.quarantine, settings.quarantine_uri) as quarantine,
     ):
-        return validate.validate(
+        found = validate.validate(
             spark.session(settings),
             files,
             events,
@@ -114,6 +119,8 @@ def validate_events(
             called=shown(str(source)),
             layout=layout,
         )
+    claim(settings)
+    return found
 
 
 def ingest(
@@ -140,14 +147,15 @@ def compute_features(
 
     It waits for who is writing the home's events, and others wait for it.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     with (
         one_writer(settings.home),
         nullcontext(target) if target else published(settings.features, settings.features_uri) as table,
     ):
+        tables = list(events) or [current(settings.events, settings.events_uri)]
         return features.compute_features(
-            spark.session(settings),
-            list(events) or [current(settings.events, settings.events_uri)],
+            _session_for(settings, tables),
+            tables,
             table,
             use_case.features,
             use_case.events,
@@ -159,25 +167,21 @@ def compute_features(
 
 def update_features(settings: Settings) -> features.FeaturesResult | incremental.UpdateResult:
     """Compute the features of the days that something new touches; of all, where the table cannot be kept."""
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     declared, schema, label = use_case.features, use_case.events, use_case.label
     with one_writer(settings.home), published(settings.features, settings.features_uri) as table:
         own = current(settings.events, settings.events_uri)
         if incremental.can_update(own, table, declared, schema):
             return incremental.update_features(own, table, declared, schema, label)
-        return features.compute_features(spark.session(settings), [own], table, declared, schema, label)
+        session = _session_for(settings, [own])
+        return features.compute_features(session, [own], table, declared, schema, label)
 
 
-def candidates(settings: Settings, *, effort: Effort = "quick", only: Sequence[str] = ()) -> tuple[str, ...]:
-    """The names of the use case's candidates that are worth this effort, or `only` these.
-
-    Raises:
-        ConfigError: no such candidate.
-    """
-    use_case = load_use_case(settings.usecase)
-    worth = EFFORTS[: EFFORTS.index(effort) + 1]
-    names = only or [c.name for c in use_case.candidates if c.effort in worth]
-    return tuple(dict.fromkeys(use_case.candidate(name).name for name in names))
+def _session_for(settings: Settings, tables: Sequence[Path]) -> SparkSession:
+    """A session, if the event tables are there: a cluster takes a minute to start, or has to be paid."""
+    for table in tables:
+        read_event_table(table)
+    return spark.session(settings)
 
 
 def train_one(
@@ -186,11 +190,18 @@ def train_one(
     first_day: date | None,
     *,
     table: Path | None = None,
+    fingerprint: str = "",
     seed: int = 0,
     effort: Effort = "quick",
 ) -> TrainResult:
-    """Train one candidate, in this process: see `train`, which trains all, and for what is raised."""
-    return train_candidate(_spec(settings, candidate, first_day, _trainable(settings, table), seed, effort))
+    """Train one candidate, in this process: see `train`, which trains all, and for what is raised.
+
+    Args:
+        fingerprint: of the feature table to train on; an InputError if it is another one by now, or becomes one while
+            it is read.
+    """
+    table = _trainable(settings, table)
+    return train_candidate(_spec(settings, candidate, first_day, table, seed, effort, fingerprint))
 
 
 def train(
@@ -215,14 +226,15 @@ def train(
     Raises:
         ConfigError: no such candidate, or no key pair to sign with.
         InputError: the home's features were computed from other events than it holds now.
-        MlopsError: none can be trained; that of the first candidate.
+        MlopsError: as for `those_trained`.
     """
     table = _trainable(settings, table)
     names = candidates(settings, effort=effort, only=only)
     keys_to_sign_with(settings)  # before workers start, which takes a while
-    prepare_tracking(settings, load_use_case(settings.usecase).name)
+    prepare_tracking(settings, use_case_of(settings).name)
+    fingerprint = read_feature_table(table).fingerprint  # all on the same table
     training = {
-        name: pool.submit(train_candidate, _spec(settings, name, first_day, table, seed, effort))
+        name: pool.submit(train_candidate, _spec(settings, name, first_day, table, seed, effort, fingerprint))
         for name in names
     }
     return those_trained({name: future.result for name, future in training.items()})
@@ -232,12 +244,15 @@ def those_trained(outcomes: Mapping[str, Callable[[], TrainResult]]) -> tuple[Tr
     """What came of the candidates, each by what waits for it. One that cannot be trained is left out, with a warning.
 
     Raises:
+        SetupError: a candidate lacked something of this machine, which says nothing against the candidate.
         MlopsError: none can be trained; that of the first candidate.
     """
     results, failures = [], {}
     for name, outcome in outcomes.items():
         try:
             results.append(outcome())
+        except SetupError:
+            raise
         except MlopsError as error:
             failures[name] = error
     if not results:
@@ -261,7 +276,13 @@ def _trainable(settings: Settings, table: Path | None) -> Path:
 
 
 def _spec(
-    settings: Settings, candidate: str, first_day: date | None, table: Path, seed: int, effort: Effort
+    settings: Settings,
+    candidate: str,
+    first_day: date | None,
+    table: Path,
+    seed: int,
+    effort: Effort,
+    fingerprint: str,
 ) -> TrainSpec:
     return TrainSpec(
         settings=settings,
@@ -271,11 +292,17 @@ def _spec(
         seed=seed,
         out=settings.bundles,
         effort=effort,
+        fingerprint=fingerprint,
     )
 
 
 def judge(settings: Settings, result: TrainResult, *, table: Path | None = None) -> Verdict:
-    """Hold a candidate against the gate, and against the champion on the same events, in this process."""
+    """Hold a candidate against the gate, and against the champion on the same events, in this process.
+
+    Raises:
+        BundleError: a bundle is not what was signed.
+        InputError: the feature table is not the one that the candidate was trained and tested on.
+    """
     return _judge(settings, table)(result)
 
 
@@ -283,7 +310,7 @@ def _judge(settings: Settings, table: Path | None) -> Callable[[TrainResult], Ve
     deployment = read_deployment(settings.pointer)
     return partial(
         gate.judge,
-        use_case=load_use_case(settings.usecase),
+        use_case=use_case_of(settings),
         champion=bundle_path(settings.pointer, deployment.champion) if deployment else None,
         features=table or current(settings.features, settings.features_uri),
         public_key=settings.keys / PUBLIC_KEY,

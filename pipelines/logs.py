@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from mlops.bundle import Schema
-from mlops.contract import load_use_case
 from mlops.errors import ConfigError
+from mlops.home import use_case_of
 from mlops.settings import Settings
 from mlops.tables import read_event_table
 from pipelines.archive import must_have_logs, read_manifest
@@ -28,7 +28,7 @@ def compact_logs(settings: Settings, *, today: date) -> CompactResult:
     """
     refuse_future(today, "--as-of")
     must_have_logs(settings.decisions)
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     policy, pseudonyms = use_case.policy.decisions, pseudonyms_of(settings)
     return compact(settings.decisions, use_case.events, use_case.label, policy, pseudonyms, today=today)
 
@@ -41,7 +41,7 @@ def erase_from_logs(settings: Settings, key: str) -> Erased:
             pseudonyms is missing, or is another.
         InputError: there are no logs, or a line does not parse.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     personal = {*use_case.features.by_key, *use_case.policy.decisions.hash}
     naming = [
         column.name
@@ -67,7 +67,7 @@ def pseudonyms_of(settings: Settings) -> Pseudonyms | None:
         ConfigError: the key of the archive's pseudonyms is missing, or is another.
     """
     manifest = read_manifest(settings.decisions)
-    columns = (*load_use_case(settings.usecase).policy.decisions.hash, *manifest.hashed)
+    columns = (*use_case_of(settings).policy.decisions.hash, *manifest.hashed)
     if not columns:
         return None
     path = settings.home / "keys" / KEY_FILE

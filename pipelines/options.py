@@ -24,6 +24,7 @@ __all__ = [
     "events_option",
     "layout_options",
     "refuse_future",
+    "run_options",
     "seed_option",
     "train_from_option",
     "url_option",
@@ -123,6 +124,13 @@ def delivery_options(command: F) -> F:
         "--force", is_flag=True, help="Publish also what is not as expected; it is logged that you did."
     )
     return as_of(force(command))
+
+
+def run_options(command: F) -> F:
+    """What can be said of a run of the whole lifecycle, whoever runs it."""
+    for option in (seed_option, effort_option, delivery_options, train_from_option, events_option):
+        command = option(command)
+    return command
 
 
 def layout_options(command: F) -> F:

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from mlops.contract import load_use_case
 from mlops.errors import InputError
+from mlops.home import use_case_of
 from mlops.policy import Split
 from mlops.settings import Settings
 from monitoring.results import RetrainRequest
@@ -52,7 +52,7 @@ def due_request(settings: Settings, today: date) -> RetrainRequest | None:
 
 def regular_request(settings: Settings, today: date) -> RetrainRequest:
     """A request for no other reason than that time has passed: to train on the latest days whose labels are due."""
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     split, latest = use_case.policy.split, today - timedelta(days=use_case.label.delay_days)
     first = latest - timedelta(days=split.days) if isinstance(split, Split) else latest
     return RetrainRequest(
@@ -66,7 +66,7 @@ def regular_request(settings: Settings, today: date) -> RetrainRequest:
 
 def first_training_day(settings: Settings, request: RetrainRequest) -> date | None:
     """The first day to train on as a request asks; None where the split is at random."""
-    by_time = isinstance(load_use_case(settings.usecase).policy.split, Split)
+    by_time = isinstance(use_case_of(settings).policy.split, Split)
     return date.fromisoformat(request.train_from) if by_time else None
 
 
@@ -83,7 +83,7 @@ def compute_live_features(settings: Settings, since: date) -> FeaturesResult:
         raise InputError(
             "nothing collected yet", where=live.events, todo="look at what was served: mlops monitor"
         )
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     by_time = isinstance(use_case.policy.split, Split)
     moment = datetime.combine(since, datetime.min.time(), UTC) if by_time else None
     history = settings.events
@@ -108,5 +108,5 @@ def retrain(
         "retrain", lifecycle.train, settings, first_day, pool=pool, table=table, seed=seed
     )
     release = engine.run("gate again", lifecycle.release, settings, results, pool=pool, table=table)
-    close_request(settings.monitoring)
+    close_request(settings.monitoring, request)
     return Retraining(request=request, candidates=tuple(results), release=release)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pyspark.sql import SparkSession
 from mlops.bundle import Bundle
 from mlops.errors import InputError
 from mlops.model import Floats, open_model
+from mlops.storage import aside
 from pipelines.history import dealt_out, read_rows, table_files
 
 __all__ = ["ASKED", "FEATURES", "Scored", "Scoring"]
@@ -113,9 +113,9 @@ class Scoring(msgspec.Struct, frozen=True, kw_only=True):
             columns["features"] = pa.StructArray.from_arrays(doubles, names=names)
         day = file.parent.name.partition("=")[2]
         target = self.folder / f"scores-{day}-{file.stem.rpartition('-')[2]}.parquet"
-        aside = self.folder / f".{uuid.uuid4().hex}"  # another try of the same task may be writing it, too
-        pq.write_table(pa.table(columns), aside, compression="zstd")
-        os.replace(aside, target)
+        temporary = aside(target)  # another try of the same task may be writing it, too
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+        os.replace(temporary, target)
         counts = Counter(decided)
         return pa.record_batch(
             [pa.array(list(counts), pa.string()), pa.array(list(counts.values()), pa.int64())],

@@ -15,7 +15,6 @@ two versions. Two writers of one table must not overlap: nothing there would sto
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ import msgspec
 
 from mlops.errors import InputError
 from mlops.storage import is_remote, local_path, publish_dir, write_json
+from pipelines.links import link_or_copy
 from pipelines.remote import Remote, copy_here, copy_there, open_remote, remote_errors
 from pipelines.unpacked import is_hidden, naming, unpacked
 
@@ -226,7 +226,7 @@ def _bring(folder: Path, remote: Remote, manifest: _Manifest) -> None:
                 raise InputError("is not what the table's manifest says", where=f"{remote.uri}/{key}")
         for name in manifest.files.keys() - set(missing.values()):
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            os.link(folder / name, aside / name)
+            link_or_copy(folder / name, aside / name)
         write_json(aside / MANIFEST, manifest)
 
 

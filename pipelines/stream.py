@@ -23,8 +23,8 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from mlops.contract import load_use_case
 from mlops.errors import InputError, MlopsError
+from mlops.home import claim, use_case_of
 from mlops.settings import Settings
 from mlops.storage import read_json, write_json
 from pipelines.report import ValidateResult
@@ -72,7 +72,7 @@ def stream_events(
 
     What the schema expects of a delivery as a whole is not asked of a handful of files.
     """
-    use_case, spark = load_use_case(settings.usecase), session(settings)
+    use_case, spark = use_case_of(settings), session(settings)
     schema = msgspec.structs.replace(use_case.events, expectations=())
 
     def ingest(files: Sequence[Path]) -> ValidateResult:
@@ -80,9 +80,11 @@ def stream_events(
             published(settings.events, settings.events_uri) as events,
             published(settings.quarantine, settings.quarantine_uri) as quarantine,
         ):
-            return validate(
+            found = validate(
                 spark, folder, events, quarantine, schema, use_case.label, merge=True, files=files
             )
+        claim(settings)
+        return found
 
     stream(spark, folder, settings.stream, ingest, on_batch, every_s=every_s)
 

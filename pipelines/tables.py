@@ -10,6 +10,7 @@ from rich.table import Table
 
 from monitoring.results import MonitorResult, Scores
 from pipelines.bench_handbook import HandbookBench
+from pipelines.demo_days import CHANGE_DAY, LAST_REPLAYED, RETRAIN_DAY, SERVE_DAY
 from pipelines.demo_results import Summary
 from pipelines.lifecycle import Release, RunResult
 from training.published import Figures
@@ -36,16 +37,16 @@ def demo_table(summary: Summary) -> str:
         ("events in", f"{summary.events_in:,}, {summary.events_quarantined:,} quarantined"),
         ("candidates", ", ".join(f"{c.name} AP {c.ap:.3f}" for c in summary.candidates)),
         ("champion at first", f"version {before.version}, {before.framework}"),
-        ("AP before the change", _score(summary.ap_before_shift)),
+        (f"AP before the change, days {SERVE_DAY}–{CHANGE_DAY - 1}", _score(summary.ap_before_shift)),
         ("drift", f"{len(summary.drifted_features)} features" if summary.drift_detected else "none found"),
-        ("AP after the change", _score(summary.ap_after_shift)),
+        (f"AP after the change, days {CHANGE_DAY}–{RETRAIN_DAY - 1}", _score(summary.ap_after_shift)),
         (
             "champion at the end",
             f"version {after.version}, {after.framework}"
             if summary.retrained
             else f"version {after.version} still: no retrained model took its place",
         ),
-        ("AP at the end", _score(summary.ap_after_retrain)),
+        (f"AP at the end, days {RETRAIN_DAY + 1}–{LAST_REPLAYED}", _score(summary.ap_after_retrain)),
         ("served against batch features", f"largest difference {summary.feature_parity_max_abs_diff:g}"),
         ("ONNX against original scores", f"largest difference {summary.onnx_parity_max_abs_diff:.1e}"),
         ("requests", f"{summary.requests_sent:,} sent, {summary.requests_failed:,} failed"),

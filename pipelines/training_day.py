@@ -6,8 +6,8 @@ from datetime import date, datetime, timedelta
 
 import pyarrow.dataset as ds
 
-from mlops.contract import load_use_case
 from mlops.errors import InputError
+from mlops.home import use_case_of
 from mlops.policy import Split
 from mlops.settings import Settings
 from mlops.tables import read_event_table
@@ -27,7 +27,7 @@ def default_training_day(settings: Settings) -> date | None:
     Raises:
         InputError: the events whose labels are due span fewer days than one split needs.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     split, label = use_case.policy.split, use_case.label
     if not isinstance(split, Split):
         return None

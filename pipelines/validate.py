@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,8 +29,8 @@ from mlops.storage import one_writer, publish_dir, write_json
 from mlops.tables import Batch, write_batches, write_table_meta
 from pipelines.checks import UnreadableColumn, check_rows, unreadable_columns
 from pipelines.event_table import write_quarantine
-from pipelines.expectations import Finding, judge
-from pipelines.held import batch_id, file_digests, held_by, without
+from pipelines.expectations import Finding, judge, judge_freshness
+from pipelines.held import Held, batch_id, file_digests, held_by, without
 from pipelines.ingest import keep_batches, write_events
 from pipelines.profile import Profile, profile_rows
 from pipelines.report import Example, Outcome, ValidateResult
@@ -68,7 +68,8 @@ def validate(
         files: only these of the source.
         called: what the result calls the source; its path unless given.
         layout: that of the files, if it is none of the schema's.
-        report: where the result is written as JSON, also that of a delivery that is refused.
+        report: where the result is written as JSON, also that of a delivery that is refused, or has nothing new: what
+            was taken before stands in the table's batches.
         as_of: the moment that freshness is judged as of; it is not judged without.
         force: publish also what is not as expected; that it was done is logged.
 
@@ -84,8 +85,14 @@ def validate(
         digests = file_digests(groups)
         known = [path for path in digests if held is not None and digests[path] in held.taken]
         groups = without(groups, known)
+        newest = _newest(held)
         if not groups:
-            return _nothing_new(called or str(source), len(known), started)
+            findings = judge_freshness(schema, newest, as_of)
+            nothing = _nothing_new(called or str(source), len(known), findings, started)
+            _record(nothing, report)
+            if nothing.outcome.failed and not force:
+                raise _refusal(nothing, source, (), report)
+            return nothing
         checked = check_rows(spark, groups, schema, label, held)
         profile = profile_rows(checked.rows, schema)
         if profile.rows != checked.rows_in:
@@ -102,9 +109,10 @@ def validate(
                 label,
                 absent=checked.absent,
                 history={day: part.rows for day, part in days.items()},
+                newest=newest,
                 as_of=as_of,
             )
-        failed = tuple(finding.text for finding in findings if finding.verdict == "failed")
+        failed = _failed(findings)
         publish = profile.good + profile.about_known_events > 0 and (force or not failed)
         batch = Batch(
             id=batch_id(digests[path] for files in groups for path in files.paths),
@@ -155,7 +163,17 @@ def validate(
     return result
 
 
-def _nothing_new(source: str, passed_over: int, started: float) -> ValidateResult:
+def _failed(findings: Iterable[Finding]) -> tuple[str, ...]:
+    return tuple(finding.text for finding in findings if finding.verdict == "failed")
+
+
+def _newest(held: Held | None) -> datetime | None:
+    return datetime.fromisoformat(held.table.last_event) if held and held.table.last_event else None
+
+
+def _nothing_new(
+    source: str, passed_over: int, findings: tuple[Finding, ...], started: float
+) -> ValidateResult:
     return ValidateResult(
         source=source,
         layout="",
@@ -169,8 +187,12 @@ def _nothing_new(source: str, passed_over: int, started: float) -> ValidateResul
         absent=(),
         first_event="",
         last_event="",
-        findings=(),
-        outcome=Outcome(published=False, forced=False, failed=()),
+        findings=findings,
+        outcome=Outcome(
+            published=False,
+            forced=False,
+            failed=_failed(findings),
+        ),
         seconds=round(time.monotonic() - started, 3),
     )
 

@@ -9,9 +9,9 @@ import msgspec
 import pyarrow as pa
 
 from mlops.bundle import open_bundle
-from mlops.contract import load_use_case
 from mlops.deployment import bundle_path, read_deployment
 from mlops.errors import InputError
+from mlops.home import use_case_of
 from mlops.schema import Task
 from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY
@@ -57,7 +57,7 @@ def collect_logs(settings: Settings) -> Live:
         InputError: nothing was served yet, or a log is damaged.
     """
     must_have_logs(settings.decisions)
-    use_case, live = load_use_case(settings.usecase), live_tables(settings)
+    use_case, live = use_case_of(settings), live_tables(settings)
     names, pseudonyms = registry.feature_names(settings), pseudonyms_of(settings)
     parts = live.events, live.labels, live.served
     collect(settings.decisions, *parts, use_case.events, use_case.label, names, pseudonyms)
@@ -71,7 +71,7 @@ def compare_served(settings: Settings) -> ParityResult:
         InputError: nothing was collected, or no features were computed of it.
     """
     live, names = live_tables(settings), registry.feature_names(settings)
-    return compare(live.served, live.features, names, load_use_case(settings.usecase).events.id)
+    return compare(live.served, live.features, names, use_case_of(settings).events.id)
 
 
 def monitor_served(
@@ -92,7 +92,7 @@ def monitor_served(
     Raises:
         InputError: the days are the wrong way round, or nothing was served yet.
     """
-    use_case = load_use_case(settings.usecase)
+    use_case = use_case_of(settings)
     last_day = last_day or as_of - timedelta(days=1)
     first_day = first_day or last_day - timedelta(days=6)
     if first_day > last_day:

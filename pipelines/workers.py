@@ -10,10 +10,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-__all__ = ["end_with_parent", "workers"]
+__all__ = ["as_worker", "workers"]
+
+# Whose number of threads is read from where when the library is loaded: OpenMP's, NumPy's, TensorFlow's.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 @contextmanager
@@ -63,10 +67,17 @@ def _end(*_: object) -> None:
     sys.exit(1)
 
 
-def end_with_parent() -> None:
-    """End this process when its parent does: one that was killed could not tell it, and it would go on for nobody."""
+@cache
+def as_worker() -> None:
+    """Have this process end when its parent does, and what it loads from now on compute with one thread, quietly.
+
+    A parent that was killed could not tell it, and it would go on for nobody. There is a worker a core.
+    """
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _follow(parent: BaseProcess) -> None:
@@ -75,15 +86,7 @@ def _follow(parent: BaseProcess) -> None:
 
 
 def _initialise_worker() -> None:
-    """Ctrl-C is the parent's to handle, and its end is ours; one thread a worker, since there is a worker a core."""
+    """Ctrl-C is the parent's to handle, and its end is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
-    end_with_parent()
-    for name in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "TF_NUM_INTRAOP_THREADS",
-        "TF_NUM_INTEROP_THREADS",
-    ):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    as_worker()

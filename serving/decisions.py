@@ -146,7 +146,10 @@ class AppendLog:
 
     def _sync(self, descriptor: int) -> None:
         try:
-            os.fdatasync(descriptor)
+            if hasattr(os, "fdatasync"):
+                os.fdatasync(descriptor)
+            else:  # macOS
+                os.fsync(descriptor)
         except OSError:
             self._take_back(descriptor)
             self._leave()  # what the kernel holds of a file after that is not what is on the disk

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -64,20 +66,27 @@ def _pointer(models: Path) -> Path:
 
 
 def _key(text: str) -> Path:
-    """A file in memory with the key in it: the container may have no place to write one to.
-
-    It is as long as this process, which its workers do not outlive.
-    """
+    """A file with the key in it, as long as this process, which its workers do not outlive."""
     from mlops.signing import (
         load_public_key,
     )  # half of what the supervisor would take to start, and seldom needed
 
-    descriptor = os.memfd_create("verify-key.pem")
-    os.write(descriptor, text.replace("\\n", "\n").strip().encode() + b"\n")
-    path = Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    path = _written(text.replace("\\n", "\n").strip().encode() + b"\n")
     try:
         load_public_key(path)
     except ConfigError as error:
-        os.close(descriptor)
         raise ConfigError(error.what, where=KEY_TEXT, todo="put the text of verify-key.pem there") from None
     return path
+
+
+def _written(data: bytes) -> Path:
+    """A file in memory, as the container may have no place to write one to; a real one elsewhere than on Linux."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("verify-key.pem")
+        os.write(descriptor, data)
+        return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    descriptor, name = tempfile.mkstemp(suffix=".pem")
+    atexit.register(os.unlink, name)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+    return Path(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     settings = Settings(home=tmp_path_factory.mktemp("spark"), spark_master="local[2]", spark_memory="1g")
     yield spark_session(settings)
     stop()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out, on another system, what only Linux answers."""
+    if sys.platform != "linux":
+        foreign = [item for item in items if item.get_closest_marker("linux")]
+        config.hook.pytest_deselected(items=foreign)
+        items[:] = [item for item in items if item not in foreign]
 
 
 def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

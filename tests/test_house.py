@@ -7,6 +7,7 @@ import json
 import resource
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,11 @@ def test_the_serving_process_loads_no_training_library_through_others() -> None:
 
 def test_no_file_has_more_than_400_lines() -> None:
     assert not [_name(path) for path in SOURCES if len(path.read_text().splitlines()) > 400]
+
+
+def test_coverage_has_a_floor() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["coverage"]
+    assert settings["report"]["fail_under"] >= 90
 
 
 def test_every_module_says_what_it_is_for() -> None:

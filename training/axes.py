@@ -12,7 +12,7 @@ from mlops.svg import Canvas, Scale
 
 __all__ = ["Axes", "Axis", "Plot", "linear", "log_odds", "nice_ticks", "steps"]
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 440, 320, 52, 44, 24, 14
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 440, 330, 60, 44, 34, 14
 
 Point = tuple[float, float]
 
@@ -94,12 +94,12 @@ class Axes:
         self._canvas.line(_LEFT, self._y(y), _WIDTH - _RIGHT, self._y(y), f"curve {cls}", tip)
 
     def upright(self, x: float, cls: str, text: str = "", *, left: bool = False) -> None:
-        """A line from bottom to top, and what it is, written to the right or left of it."""
+        """A line from bottom to top, and what it is, written above what is drawn, to the right or left of it."""
         at = self._x(x)
         self._canvas.line(at, self._floor, at, _TOP, f"curve {cls}", text)
         if text:
             place, anchor = (at - 5, "end") if left else (at + 5, "start")
-            self._canvas.text(place, _TOP + 10, text, "mark-text", anchor)
+            self._canvas.text(place, _TOP - 6, text, "mark-text", anchor)
 
     def dot(
         self, x: float, y: float, cls: str, tip: str, low: float | None = None, high: float | None = None

@@ -28,7 +28,7 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a run knows of itself.
 
     Fields:
-        commit: of the code; empty outside of a checkout. `lock_digest` is that of the packages.
+        commit: of the code; empty outside of a checkout. `packages_digest` is that of the installed packages.
         fingerprint: of the feature table. `features_digest` is that of the features' definitions.
         first_day: the first training day; empty where events have no time.
         train_window, test_window: texts such as `2018-07-25 to 2018-07-31`.
@@ -51,7 +51,7 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     test_events: int
     unlabelled: int
     known_cards: int
-    lock_digest: str = ""
+    packages_digest: str
     features_digest: str = ""
     effort: Effort = "quick"
     fit_seconds: float = 0.0
@@ -235,7 +235,7 @@ def _features(use_case: UseCase, candidate: Candidate) -> str:
 def _reproduce(package: str, candidate: Candidate, facts: CardFacts) -> str:
     lineage = [
         ("code", f"commit `{facts.commit}`" if facts.commit else "not from a checkout"),
-        ("packages", f"lock `{facts.lock_digest}`" if facts.lock_digest else "not locked"),
+        ("packages", f"installed `{facts.packages_digest}`"),
         ("data", f"feature table with fingerprint `{facts.fingerprint}`"),
         ("features", f"definitions `{facts.features_digest}`"),
         ("first training day", facts.first_day or "none: drawn at random"),

@@ -136,6 +136,8 @@ def load_dataset(
         span = span_of(source, use_case, folder, first_day, days)
         chosen = span.between(schema.time, skip_days)
     rows = source.to_table(columns=list(dict.fromkeys([*own, *sliced, *wanted.names])), filter=chosen)
+    if read_feature_table(folder).fingerprint != table.fingerprint:
+        raise InputError("has changed while it was read", where=folder, todo="begin again")
     rows = rows.sort_by([(name, "ascending") for name in (schema.time, schema.id) if name])
     labels = label_array(rows[label], use_case.task)
     if span is not None:

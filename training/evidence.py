@@ -21,6 +21,7 @@ from mlops.errors import BundleError, InputError
 from mlops.model import Floats, Model
 from mlops.policy import Gate, Split
 from mlops.slices import SliceRows, cut
+from mlops.tables import read_feature_table
 from training.dataset import Dataset, awaited_from, load_dataset
 from training.results import TrainResult
 from training.slicing import columns_of
@@ -85,8 +86,9 @@ def gather(
 
     Raises:
         BundleError: a bundle cannot be read, is not what was signed, or is not that of this run.
-        InputError: the feature table does not hold the champion's features or the events of the evaluation.
+        InputError: the feature table is not that one, or does not hold the champion's features.
     """
+    _expect(features, result.data_fingerprint)
     own = open_bundle(result.bundle, public_key=public_key)
     content = result.evaluation.read_bytes()
     if own.digest != result.digest or hashlib.sha256(content).hexdigest() != result.evaluation_digest:
@@ -101,15 +103,26 @@ def gather(
     if champion is not None:
         bundle = open_bundle(champion, public_key=public_key)
         held = _champion(bundle, result, use_case, features, ids, labels, scores)
+    newest = _newest(features, use_case)
+    _expect(features, result.data_fingerprint)
     return Evidence(
         result=result,
         use_case=use_case,
         labels=labels,
         scores=scores,
         bundle=own,
-        newest=_newest(features, use_case),
+        newest=newest,
         champion=held,
     )
+
+
+def _expect(features: Path, fingerprint: str) -> None:
+    if fingerprint and read_feature_table(features).fingerprint != fingerprint:
+        raise InputError(
+            "is not, or no longer, the table that the candidate was trained and tested on",
+            where=features,
+            todo="begin a new run, and let no other change the features meanwhile",
+        )
 
 
 def _champion(

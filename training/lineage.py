@@ -15,8 +15,8 @@ from mlops.features import FeatureSet
 __all__ = ["Lineage", "code_digest", "lineage_of"]
 
 _ROOT = Path(__file__).parent.parent
-_LOCKS = ("all.txt", "torch.txt")
 _PLATFORM = ("mlops", "training")
+_PROJECT = "mlops_reference_platform-"
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,14 +25,14 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
     Fields:
         commit: of the checkout that this code lies in, `-dirty` after it if files differ from it or are new; empty
             outside of one.
-        lock_digest: SHA-256 of the files that pin the packages; empty where they are not there.
+        packages_digest: SHA-256 of the installed packages' names and versions.
         data_fingerprint: of the feature table.
         features_digest: SHA-256 of the features' definitions.
         seed: of the fit and of all that is drawn.
     """
 
     commit: str
-    lock_digest: str
+    packages_digest: str
     data_fingerprint: str
     features_digest: str
     seed: int
@@ -47,7 +47,7 @@ def lineage_of(features: FeatureSet, fingerprint: str, seed: int) -> Lineage:
     """The lineage of what is trained now on a table with this fingerprint."""
     return Lineage(
         commit=_commit(),
-        lock_digest=_lock_digest(),
+        packages_digest=_packages_digest(),
         data_fingerprint=fingerprint,
         features_digest=hashlib.sha256(msgspec.json.encode(features)).hexdigest(),
         seed=seed,
@@ -58,7 +58,7 @@ def code_digest(use_case: str, candidate: Candidate) -> str:
     """SHA-256 of all code that a fit follows from: what was half done by other code is not to be gone on with.
 
     That is the platform's, that of the packages (or modules) of the use case, of the candidate's builder and of its
-    trainer, and the packages' lock files. Formatting and comments count.
+    trainer, and the versions of all packages that are installed. Formatting and comments count.
 
     Args:
         use_case: its package.
@@ -68,7 +68,7 @@ def code_digest(use_case: str, candidate: Candidate) -> str:
     """
     named = (f"{use_case}:USE_CASE", candidate.builder, candidate.framework)
     places = [_ROOT / name for name in _PLATFORM] + [_place_of(name) for name in named if ":" in name]
-    digest = hashlib.sha256(_lock_digest().encode())
+    digest = hashlib.sha256(_packages_digest().encode())
     for place in places:
         for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -98,8 +98,18 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _lock_digest() -> str:
-    files = [_ROOT / "infra" / "lock" / name for name in _LOCKS]
-    if not all(path.is_file() for path in files):
-        return ""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+def _packages_digest() -> str:
+    """Of what is installed, so also where nothing of the checkout is: in an image, from a wheel.
+
+    It is told by the folders' names, which hold name and version ("recording installed projects" of PyPA's
+    specifications): reading all their metadata takes far longer. The project's own
+    version does not count, as its code does.
+    """
+    found = {
+        info.name
+        for place in map(Path, sys.path)
+        if place.is_dir()
+        for info in place.iterdir()
+        if info.suffix in (".dist-info", ".egg-info") and not info.name.startswith(_PROJECT)
+    }
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()

@@ -122,6 +122,7 @@ def write_record(trained: Trained, spec: TrainSpec, run: Run) -> TrainResult:
         importance=trained.importance,
         spread=trained.tuned.spread,
         trained_until=_trained_until(trained.use_case.policy.split, spec.first_day),
+        data_fingerprint=trained.lineage.data_fingerprint,
     )
 
 
@@ -155,7 +156,7 @@ def _facts(trained: Trained, spec: TrainSpec, run_id: str) -> CardFacts:
         test_events=len(trained.windows.test),
         unlabelled=trained.windows.unlabelled,
         known_cards=trained.windows.known_cards,
-        lock_digest=trained.lineage.lock_digest,
+        packages_digest=trained.lineage.packages_digest,
         features_digest=trained.lineage.features_digest,
         effort=spec.effort,
         fit_seconds=trained.seconds,

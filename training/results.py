@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mlops.contract import Effort
+from mlops.errors import InputError
 from mlops.settings import Settings
 from mlops.spread import Spread
 from training.tasks.classification import ClassificationEvaluation
@@ -29,6 +30,7 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
         seed: of the fit, the parity sample and the bootstrap.
         out: where the bundle and the evaluation go, in a folder named by candidate and first day.
         effort: how long to look for a good model: see `training.tune`.
+        fingerprint: of the only feature table to train on; empty if whatever lies there will do.
     """
 
     settings: Settings
@@ -38,6 +40,20 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     out: Path
     effort: Effort = "quick"
+    fingerprint: str = ""
+
+    def expect(self, fingerprint: str) -> None:
+        """Refuse a table that was read with another fingerprint.
+
+        Raises:
+            InputError: it is not the one to train on.
+        """
+        if self.fingerprint and fingerprint != self.fingerprint:
+            raise InputError(
+                "is no longer the table that was to be trained on",
+                where=self.features,
+                todo="begin a new run, which plans anew, and let no other change the features meanwhile",
+            )
 
 
 class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +71,7 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
         importance: what share of the scores' movement is each feature's: see `mlops.shapley`.
         spread: of the headline figure, over folds and seeds; None where only one model was trained.
         trained_until: the last day of training, ISO date; empty where events have no time.
+        data_fingerprint: of the feature table; empty in results of earlier versions.
     """
 
     name: str
@@ -77,3 +94,4 @@ class TrainResult(msgspec.Struct, frozen=True, kw_only=True):
     importance: dict[str, float] = {}
     spread: Spread | None = None
     trained_until: str = ""
+    data_fingerprint: str = ""

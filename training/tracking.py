@@ -50,6 +50,7 @@ __all__ = [
     "client",
     "connected",
     "dataset_input",
+    "is_server",
     "log_all",
     "prepare_tracking",
     "tracked_run",
@@ -154,7 +155,7 @@ def prepare_tracking(settings: Settings, experiment: str) -> str:
         if found is not None:
             return str(found.experiment_id)
         # A server knows its own place; without one MLflow would take a folder of whatever directory this runs in.
-        location = None if _is_server(settings) else settings.artifacts.as_uri()
+        location = None if is_server(settings) else settings.artifacts.as_uri()
         try:
             return str(mlflow.create_experiment(experiment, artifact_location=location))
         except MlflowException as error:
@@ -164,7 +165,8 @@ def prepare_tracking(settings: Settings, experiment: str) -> str:
             return str(found.experiment_id)  # another process was faster
 
 
-def _is_server(settings: Settings) -> bool:
+def is_server(settings: Settings) -> bool:
+    """Whether what records the runs is a server, which has pages and a place for artefacts of its own."""
     return settings.tracking_uri.startswith(("http://", "https://"))
 
 

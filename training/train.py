@@ -58,6 +58,7 @@ def train_candidate(spec: TrainSpec) -> TrainResult:
         )
     policy, task = use_case.policy, task_for(use_case.task)
     data, windows = load_windows(spec.features, use_case, first_day=spec.first_day, features=features)
+    spec.expect(data.table.fingerprint)
     task.check_labels(windows.examples.labels)
     keys_to_sign_with(spec.settings)
     lineage = lineage_of(features, data.table.fingerprint, spec.seed)

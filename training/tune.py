@@ -178,9 +178,11 @@ def _identity(
     headline: Headline,
 ) -> tuple[str, bytes]:
     """The name of a study, and all that would make its trials wrong if it were otherwise, as JSON."""
+    fingerprint = read_feature_table(spec.features).fingerprint
+    spec.expect(fingerprint)  # after the folds were read of it
     identity = msgspec.json.encode(
         {
-            "data": read_feature_table(spec.features).fingerprint,
+            "data": fingerprint,
             "features": use_case.features_of(candidate),
             "label": use_case.label,
             "card": use_case.card,

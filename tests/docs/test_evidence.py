@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.docs.loading import load
@@ -76,7 +77,8 @@ def test_the_page_has_level_day_and_number_of_what_ran(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     day = next(shown.day for shown in evidence.recorded(tree))
-    assert row(tree, "Numbers").endswith(f"| `make test` | **ran** {day}, 4 tests: [test_good](../{GOOD}) |")
+    shown = f"**ran** {day}, 4 tests (1 more only in `make prove`): [test_good](../{GOOD})"
+    assert row(tree, "Numbers").endswith(f"| `make test` | {shown} |")
     assert f"**rendered** {day}, 1 test: [test_services]" in row(tree, "Services")
     assert row(tree, "Moon") == "| Moon |  |  | not yet |"
     assert "Of 3 rows: 1 ran, 1 rendered, 1 not yet." in page(tree)
@@ -86,6 +88,33 @@ def test_the_page_has_level_day_and_number_of_what_ran(
 def test_an_old_page_is_current_while_its_tests_run(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     aged(tree, 1000)
     assert check(tree, capsys) == (0, [], [])
+
+
+def test_a_day_that_is_still_to_come_is_refused(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aged(tree, -2)
+    code, _, wrong = check(tree, capsys)
+    assert code == 1 and len(wrong) == 2 and all("which is still to come" in line for line in wrong)
+
+
+def test_a_number_of_tests_that_did_not_run_is_refused(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = evidence.recorded(tree)
+    more = [msgspec.structs.replace(shown, passed=shown.passed + 1) for shown in record]
+    (tree / "docs" / "evidence.json").write_bytes(msgspec.json.encode(more))
+    (tree / "docs" / "qualifications.md").write_text(evidence.render(evidence.read(tree), more))
+    code, _, wrong = check(tree, capsys)
+    assert code == 1 and "Services: the page says 2 tests, but it was 1 test; run make evidence" in wrong[1]
+
+
+def test_tests_that_only_make_prove_runs_are_told_of_and_not_counted(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "4 tests (1 more only in `make prove`): [test_good]" in row(tree, "Numbers")
+    good = tree / GOOD
+    good.write_text(f"{good.read_text()}\n\n@pytest.mark.prove\ndef test_for_days():\n    pass\n")
+    code, _, wrong = check(tree, capsys)
+    assert code == 1 and "but it was 4 tests (2 more only in `make prove`); run make evidence" in wrong[0]
 
 
 def test_a_row_whose_tests_did_not_pass_is_not_yet(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,6 +82,7 @@ def _parsed(words: list[str]) -> tuple[list[str], object]:
     context, names = click.Context(cli, info_name="mlops"), []
     command: click.Command = cli
     while isinstance(command, click.Group):
+        _, words, _ = command.make_parser(context).parse_args(list(words))
         name, command, words = command.resolve_command(context, words)
         names.append(name)
         context = click.Context(command, info_name=name, parent=context)

@@ -113,5 +113,6 @@ def outcome(home: Path) -> Outcome:
 
 
 def _figures(settings: Settings, candidate: str) -> Any:
-    (report,) = settings.bundles.glob(f"{candidate}-*/bundle/evaluation.json")
+    reports = settings.bundles.glob(f"{candidate}-*/bundle/evaluation.json")
+    report = max(reports, key=lambda path: path.stat().st_mtime_ns)  # of the last training
     return json.loads(report.read_bytes())["figures"]

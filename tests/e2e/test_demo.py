@@ -99,6 +99,7 @@ def test_the_pointer_names_the_champion_and_the_request_is_closed(changed: Run) 
     assert not (changed.home / "monitoring" / "retrain-request.json").exists()
 
 
+@pytest.mark.system
 def test_a_change_that_cannot_be_learned_leaves_the_old_model_serving(hopeless: Run) -> None:
     s = hopeless.summary
     assert s.ap_before_shift is not None and s.ap_after_shift is not None
@@ -107,6 +108,7 @@ def test_a_change_that_cannot_be_learned_leaves_the_old_model_serving(hopeless: 
     assert {d.version for d in read_decisions(hopeless.home / "decisions")} == {s.champion_before.version}
 
 
+@pytest.mark.system
 def test_the_refusal_says_why(hopeless: Run) -> None:
     release = msgspec.json.decode((hopeless.home / "release.json").read_bytes(), type=Release)
     assert release.version is None

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -16,15 +17,15 @@ from mlops.contract import load_use_case
 from mlops.settings import Settings
 from mlops.signing import PRIVATE_KEY
 from mlops.storage import read_json
-from mlops.tables import read_feature_table
+from mlops.tables import read_event_table, read_feature_table
 from monitoring.results import MonitorResult
-from pipelines import kubeflow_components, lifecycle
+from pipelines import databricks, kubeflow_components, lifecycle, torchrun
 from pipelines.conclusion import CONCLUSION, Conclusion
 from pipelines.ports import free_port
 from pipelines.prefect_tasks import TASKS
 from pipelines.replay import Recording, replay
 from pipelines.server import running_server
-from tests.e2e.engines import ENGINES, Outcome, by_kubeflow, deliver, outcome
+from tests.e2e.engines import ENGINES, Outcome, by_kubeflow, command, deliver, outcome
 from tests.e2e.two_candidates import TWO_CANDIDATES
 from training import registry
 
@@ -129,13 +130,14 @@ def test_kubeflow_run_again_trains_nothing_anew_deploys_nothing_and_monitors_wha
     assert sent.failed == 0 and sent.events > 500
     runs = registry.history(settings)
     aside = settings.bundles.rename(home / "aside")  # what the cache answers with lies in its artifacts
-    (settings.keys / PRIVATE_KEY).unlink()  # only training gets it
+    key = (settings.keys / PRIVATE_KEY).rename(home / "key-aside")  # only training gets it
 
     ran = by_kubeflow(home, month, "monitor=true", "monitor_as_of=2018-05-02")
 
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert not settings.bundles.exists()
     aside.rename(settings.bundles)
+    key.rename(settings.keys / PRIVATE_KEY)
     assert len(list(home.glob("kubeflow/mlops-lifecycle-*/for-loop-*/judge"))) == 4
     assert len(list(home.glob("kubeflow/mlops-lifecycle-*/for-loop-*/train"))) == 2
     again = outcome(home)
@@ -152,6 +154,34 @@ def test_kubeflow_run_again_trains_nothing_anew_deploys_nothing_and_monitors_wha
     assert before.champion is not None
     lifecycle.fill_store(settings, before.champion[0])
     assert lifecycle.promote(settings, before.champion[0]).champion.version == before.champion[0]
+
+
+@pytest.mark.system
+def test_a_second_delivery_comes_to_the_same_by_each_engine(
+    homes: Homes, delivered: tuple[Path, Path]
+) -> None:
+    """The tables are those of `mlops ingest` and `mlops features`, which train nothing."""
+    _, day = delivered
+    by_hand = homes["command line"]
+    for words in (("ingest", "--events", day), ("features",)):
+        assert command(by_hand, *words).returncode == 0
+    settings = Settings(home=by_hand)
+    tables = [
+        read_table(table).fingerprint
+        for read_table, table in (
+            (read_event_table, settings.events),
+            (read_feature_table, settings.features),
+        )
+    ]
+    before, found = outcome(homes["prefect"]), {}
+    for engine in TO_COMPARE:
+        ran = ENGINES[engine](homes[engine], day)
+        assert ran.returncode == 0, ran.stderr[-4000:]
+        found[engine] = outcome(homes[engine])
+        assert [found[engine].events, found[engine].features] == tables
+    one, other = found.values()
+    assert before.events != one.events and before.figures != one.figures
+    assert (one.figures, one.checks, one.release[0]) == (other.figures, other.checks, other.release[0])
 
 
 def test_the_command_line_runs_the_steps_of_the_lifecycle_themselves() -> None:
@@ -171,11 +201,10 @@ def test_kubeflows_components_run_the_steps_of_the_lifecycle_themselves() -> Non
     """What else a component may do: tests/pipelines/test_kubeflow.py."""
     names = [name for name in kubeflow_components.__all__ if name != "IMAGE"]
     steps = [
-        node.func.attr
+        node.attr
         for name in names
         for node in ast.walk(ast.parse(inspect.getsource(getattr(kubeflow_components, name).python_func)))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("lifecycle.")
-        if isinstance(node.func, ast.Attribute)
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("lifecycle.")
     ]
     assert len(steps) >= len(names) and set(steps) <= set(lifecycle.__all__)
 
@@ -193,6 +222,19 @@ def test_prefects_tasks_are_the_steps_of_the_lifecycle_themselves() -> None:
         "fill_store",
         "promote",
     }
+
+
+@pytest.mark.parametrize("engine", [databricks, torchrun], ids=["Databricks' jobs", "a TrainJob"])
+def test_what_other_engines_run_are_the_steps_of_the_lifecycle_themselves(engine: ModuleType) -> None:
+    """Spark's cluster runs `mlops features`, the command."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(engine)))
+        if isinstance(node, ast.Attribute) and ast.unparse(node).startswith("lifecycle.")
+    ]
+    steps = {node.attr for node in calls}
+    assert steps <= set(lifecycle.__all__)
+    assert steps >= {"plan", "train_one", "judge", "register"}
 
 
 def _artifacts(task: Path) -> dict[str, Any]:

@@ -13,11 +13,9 @@ import pytest
 
 from tests.e2e.demo import demo_command
 from tests.e2e.trees_alone import TREES_ALONE
+from tests.signals import hear_ctrl_c
 
-
-def _hear_ctrl_c() -> None:
-    """A shell lets what it starts in the background ignore the signal, and the tests may have been started so."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+pytestmark = pytest.mark.system
 
 
 # The last of them has trained by then; with what takes nothing but time.
@@ -36,7 +34,7 @@ def test_ctrl_c_stops_servers_spark_and_workers_and_exits_with_130(
         text=True,
         env=os.environ | env,
         start_new_session=True,
-        preexec_fn=_hear_ctrl_c,
+        preexec_fn=hear_ctrl_c,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -28,6 +28,7 @@ from pipelines.ports import free_port
 from pipelines.server import running_server
 from pipelines.view import View
 from tests.e2e.trees_alone import TREES_ALONE
+from tests.e2e.two_candidates import TWO_CANDIDATES
 from training.results import Evaluation
 from usecases.fraud.simulator import simulate
 from usecases.fraud.world import World
@@ -78,7 +79,12 @@ def killed(awkward: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     folder = tmp_path_factory.mktemp("elsewhere")
     line = [str(MLOPS), "run", "--events", str(awkward), "--out", "mine", "--json"]
     with subprocess.Popen(
-        line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=folder
+        line,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        cwd=folder,
+        env=os.environ | TWO_CANDIDATES,
     ) as process:
         assert process.stderr is not None
         for said in process.stderr:
@@ -96,7 +102,8 @@ def killed(awkward: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 def ran(killed: tuple[Path, list[psutil.Process]], awkward: Path) -> tuple[Path, RunResult]:
     """The home that `mlops run` wrote when it was repeated, called from another folder, and what it printed."""
     home, _ = killed
-    done = _mlops("run", "--events", awkward, "--out", "mine", "--json", cwd=home.parent)
+    line = ("run", "--events", awkward, "--out", "mine", "--json")
+    done = _mlops(*line, cwd=home.parent, env=TWO_CANDIDATES)
     assert done.returncode == 0, done.stderr
     return home, _result(done.stdout)
 
@@ -113,11 +120,9 @@ def test_every_row_is_accounted_for(ran: tuple[Path, RunResult], payments: pd.Da
     assert (rows.quarantined, rows.duplicates) == (0, 0)
 
 
-def test_three_frameworks_compete_and_the_best_admitted_one_is_promoted(
-    ran: tuple[Path, RunResult],
-) -> None:
+def test_candidates_compete_and_the_best_admitted_one_is_promoted(ran: tuple[Path, RunResult]) -> None:
     home, result = ran
-    assert {c.framework for c in result.candidates} == {"scikit-learn", "pytorch", "tensorflow"}
+    assert len(result.candidates) == 2
     admitted = [c for c in result.candidates if result.release.verdicts[c.name].admitted]
     assert result.release.candidate == max(admitted, key=lambda c: c.figures.rank).name
     status = _mlops("--home", home, "status", "--json", cwd=home)
@@ -162,7 +167,8 @@ def test_running_again_gives_the_figures_of_the_run_that_was_killed_and_repeated
     ran: tuple[Path, RunResult], awkward: Path
 ) -> None:
     home, first = ran
-    done = _mlops("run", "--events", awkward, "--out", home, "--json", cwd=home)
+    line = ("run", "--events", awkward, "--out", home, "--json")
+    done = _mlops(*line, cwd=home, env=TWO_CANDIDATES)
     # The same model again is not better than itself, so the gate refuses it and the champion stays.
     assert done.returncode == 1, done.stderr
     again = _result(done.stdout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,27 @@ def test_keys_of_an_older_version_are_kept_and_the_reader_is_told_what_to_do(key
         ensure_keys(keys)
     assert "move keys/" in refused.value.todo and "train and promote again" in refused.value.todo
     assert {path.name: path.read_bytes() for path in keys.iterdir()} == before
+
+
+def test_a_pair_is_made_once_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on FUSE mounts, Databricks' volumes among them."""
+
+    def link(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "link", link)
+    keys = tmp_path / "keys"
+    ensure_keys(keys)
+    assert load_private_key(keys).public_key() == load_public_key(keys / PUBLIC_KEY)
+    made = (keys / PRIVATE_KEY).read_bytes()
+    assert (keys / PRIVATE_KEY).stat().st_mode & 0o777 == 0o600
+
+    # Another process made it between being looked for and being written.
+    (keys / PUBLIC_KEY).unlink()
+    looked = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: path.name != PRIVATE_KEY and looked(path))
+    ensure_keys(keys)
+    assert (keys / PRIVATE_KEY).read_bytes() == made
+    assert load_private_key(keys).public_key() == load_public_key(keys / PUBLIC_KEY)

@@ -17,6 +17,7 @@ import pytest
 from mlops import storage
 from mlops.errors import ConfigError, InputError, SetupError
 from mlops.storage import (
+    aside,
     bring_back,
     is_leftover,
     local_path,
@@ -50,6 +51,14 @@ def test_a_folder_that_is_replaced_keeps_nothing_of_the_old_one(tmp_path: Path) 
             (folder / name).write_text(name)
     assert names(tmp_path) == ["table"]
     assert names(tmp_path / "table") == ["new"]
+
+
+def test_what_a_killed_task_left_aside_is_not_published(tmp_path: Path) -> None:
+    with publish_dir(tmp_path / "table") as folder:
+        (folder / "day").mkdir()
+        aside(folder / "day" / "part").write_text("half of a p")
+        (folder / "day" / "part").write_text("whole")
+    assert names(tmp_path / "table" / "day") == ["part"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -182,6 +191,29 @@ def test_a_full_device_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no space left on the device"), publish_dir(tmp_path / "table"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert names(tmp_path) == []
+
+
+def test_an_error_names_the_place_that_was_asked_for_and_not_the_one_aside(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as error, replace_file(tmp_path / "folder") as path:
+        path.touch()
+    assert (error.value.filename, error.value.filename2) == (str(tmp_path / "folder"), None)
+    with pytest.raises(FileNotFoundError) as error, publish_dir(tmp_path / "table") as folder:
+        (folder / "day" / "part").touch()
+    assert error.value.filename == str(tmp_path / "table" / "day" / "part")
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("where", [".", ".."])
+def test_the_folder_that_one_is_in_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for writing in (publish_dir, replace_file):
+        with pytest.raises(ConfigError, match="cannot be replaced from within"), writing(Path(where)):
+            pass
+    assert names(tmp_path) == ["here"] and names(tmp_path / "here") == []
 
 
 def test_what_is_not_the_json_asked_for_is_told_in_a_line(tmp_path: Path) -> None:

@@ -40,7 +40,13 @@ def run_notebook(path: Path, parameters: Mapping[str, str]) -> dict[str, str]:
     return values.values
 
 
-def run_job(job: dict[str, Any], parameters: Mapping[str, str], others: Mapping[str, Any]) -> dict[str, str]:
+def run_job(
+    job: dict[str, Any],
+    parameters: Mapping[str, str],
+    others: Mapping[str, Any],
+    *,
+    started: str = "2026-02-01",
+) -> dict[str, str]:
     """Run a job's tasks in their order; return what became of each.
 
     That is `success`, `failed`, `excluded`, or of a condition `true` or `false`.
@@ -49,9 +55,12 @@ def run_job(job: dict[str, Any], parameters: Mapping[str, str], others: Mapping[
         job: with its references to variables resolved.
         parameters: the job's, instead of their defaults.
         others: the jobs that it may start, by the key of the task that does.
+        started: the day on which the run does.
     """
     known = {f"job.parameters.{each['name']}": each["default"] for each in job.get("parameters", ())}
-    known |= {"job.run_id": "11"} | {f"job.parameters.{name}": value for name, value in parameters.items()}
+    known |= {f"job.parameters.{name}": value for name, value in parameters.items()}
+    of_run = {"job.run_id": "11", "job.start_time.iso_date": started}
+    known = {name: _told(value, of_run) for name, value in known.items()} | of_run
     states: dict[str, str] = {}
     waiting = list(job["tasks"])
     while waiting:
@@ -61,7 +70,10 @@ def run_job(job: dict[str, Any], parameters: Mapping[str, str], others: Mapping[
         if not _may_run(task, states):
             states[key] = "excluded"
         elif "run_job_task" in task:
-            ended = {f"{key}.{name}": state for name, state in run_job(others[key], {}, others).items()}
+            asked = task["run_job_task"].get("job_parameters", {})
+            told = {name: _told(value, known) for name, value in asked.items()}
+            inner = run_job(others[key], told, others, started=started)
+            ended = {f"{key}.{name}": state for name, state in inner.items()}
             states |= ended | {key: "failed" if "failed" in ended.values() else "success"}
         else:
             states[key] = _run(task, known)
@@ -69,13 +81,21 @@ def run_job(job: dict[str, Any], parameters: Mapping[str, str], others: Mapping[
 
 
 def _may_run(task: dict[str, Any], states: Mapping[str, str]) -> bool:
+    before = [states[d["task_key"]] for d in task.get("depends_on", ())]
+    if task.get("run_if") == "NONE_FAILED":
+        return "failed" not in before and set(before) != {"excluded"}
     met = [states[d["task_key"]] == d.get("outcome", "success") for d in task.get("depends_on", ())]
     return any(met) if task.get("run_if") == "AT_LEAST_ONE_SUCCESS" else all(met)
 
 
+def _told(text: str, known: Mapping[str, str]) -> str:
+    """A text with the values of its references."""
+    return re.sub(r"\{\{([^}]*)\}\}", lambda match: known[match[1]], text)
+
+
 def _run(task: dict[str, Any], known: dict[str, str]) -> str:
     def told(text: str) -> str:
-        return re.sub(r"\{\{([^}]*)\}\}", lambda match: known[match[1]], text)
+        return _told(text, known)
 
     if condition := task.get("condition_task"):
         same = told(condition["left"]) == told(condition["right"])
@@ -89,8 +109,9 @@ def _run(task: dict[str, Any], known: dict[str, str]) -> str:
             path = BUNDLE / "resources" / asked["notebook_path"]
             for name, value in run_notebook(path, given).items():
                 known[f"tasks.{task['task_key']}.values.{name}"] = value
-    except SystemExit as end:
-        return "failed" if end.code else "success"
-    except MlopsError:
+    except (
+        MlopsError,
+        SystemExit,
+    ):  # the latter with any code: Databricks is reported to take 0 for a failure
         return "failed"
     return "success"

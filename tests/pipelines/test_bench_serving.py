@@ -74,6 +74,7 @@ def test_another_server_that_cannot_be_installed_is_said(
     assert peer.asked.startswith('POST /invocations {"dataframe_split": {"columns": ["amount"')
 
 
+@pytest.mark.linux
 def test_another_server_with_other_scores_is_said_and_ends_nothing(
     world: ServedWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_another_server_with_other_scores_is_said_and_ends_nothing(
     assert peer.rps is None and "gives 2.0 where the bundle gives" in peer.failed and "\n" not in peer.failed
 
 
+@pytest.mark.linux
 def test_memory_of_the_process_is_told_apart_from_the_stores_file(tmp_path: Path) -> None:
     size = 64 * 2**20
     (tmp_path / "data.mdb").write_bytes(bytes(size))

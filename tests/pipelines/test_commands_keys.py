@@ -9,7 +9,7 @@ import pytest
 
 from mlops.api_keys import load_keys
 from mlops.signing import PRIVATE_KEY, ensure_keys
-from pipelines.cli import main
+from tests.command import exit_code
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +19,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def mlops(*arguments: str) -> int | str | None:
-    with pytest.raises(SystemExit) as ended:
-        main(("keys", *arguments))
-    return ended.value.code
+def mlops(*arguments: str) -> int:
+    return exit_code("keys", *arguments)
 
 
 def test_a_key_is_printed_alone_and_only_when_it_is_made(

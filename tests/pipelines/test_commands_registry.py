@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlops.deployment import read_deployment
-from pipelines.cli import main
+from tests.command import exit_code
 from tests.training import example
 from tests.training.registered import House, Models
 from training import tracking
@@ -46,10 +46,8 @@ def house(tmp_path: Path, empty_database: Path, models: Models, monkeypatch: pyt
     return house
 
 
-def mlops(*arguments: str) -> int | str | None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return ended.value.code
+def mlops(*arguments: str) -> int:
+    return exit_code(*arguments)
 
 
 def test_rolling_back_and_rejecting_say_who_and_why(house: House, capsys: pytest.CaptureFixture[str]) -> None:

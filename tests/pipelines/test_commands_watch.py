@@ -8,17 +8,12 @@ import pytest
 
 from monitoring.results import RetrainRequest
 from monitoring.rules import REQUEST, request_retrain
-from pipelines.cli import main
+from tests.command import exit_code
 
 
 def _retrain(capsys: pytest.CaptureFixture[str], home: Path, *more: str) -> tuple[int, str, str]:
     """Exit code, standard output and error."""
-    try:
-        main(["--home", str(home), "retrain", "--as-of", "2018-07-20", *more])
-    except SystemExit as exit_:
-        code = int(exit_.code or 0)
-    else:
-        code = 0
+    code = exit_code("--home", home, "retrain", "--as-of", "2018-07-20", *more)
     said = capsys.readouterr()
     return code, said.out, said.err
 

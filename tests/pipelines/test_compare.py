@@ -23,6 +23,7 @@ from pipelines.cli import main
 from pipelines.compare import Comparison, compare
 from pipelines.compare_page import REPORT, markdown, write_comparison
 from tests.training import example
+from tests.training.rules.given import SLICES
 from training.train import train_candidate
 
 
@@ -97,6 +98,17 @@ def test_the_gate_judges_against_the_other_home_s_champion(head: Settings, found
     assert len(candidate.checks) == len(released["verdicts"]["trees"]["checks"])
 
 
+def test_slices_are_left_to_the_champion_s_home_which_is_not_to_say_that_there_is_no_champion(
+    base: Settings, head: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sliced = msgspec.structs.replace(example.USE_CASE, slices=SLICES)
+    monkeypatch.setattr("pipelines.compare.use_case_of", lambda _: sliced)
+    (candidate,) = compare(head, base.home).candidates
+    (judged,) = [c for c in candidate.checks if c.name == "slices"]
+    assert judged.passed is None and "left to the gate of the champion's home" in judged.text
+    assert "there is no champion" not in " ".join(c.text for c in candidate.checks)
+
+
 def test_the_same_model_differs_by_nothing(base: Settings) -> None:
     (candidate,) = compare(base, base.home).candidates
     assert candidate.better is not None and candidate.cheaper is not None
@@ -115,7 +127,9 @@ def test_other_test_events_are_told_apart_and_not_paired(base: Settings, tmp_pat
     assert apart.apart in text and "mermaid" not in text and "would" not in text.splitlines()[0]
 
 
-def test_the_report_has_figures_with_intervals_the_verdict_and_a_chart(found: Comparison) -> None:
+def test_the_report_has_figures_with_intervals_the_verdict_a_chart_and_what_each_takes(
+    base: Settings, head: Settings, found: Comparison
+) -> None:
     text = markdown(found, example.USE_CASE)
     (candidate,) = found.candidates
     assert text.startswith("## Machines that fail: the gate would keep the champion")
@@ -125,6 +139,10 @@ def test_the_report_has_figures_with_intervals_the_verdict_and_a_chart(found: Co
     assert f"{candidate.better.value:+.4g}" in text and f"{candidate.cheaper.value:+,.0f}" in text
     assert "Refused: an average precision of" in text
     assert f"bar [{candidate.better.value:.5f}]" in text
+    for home, role in ((base, "**champion** (trees)"), (head, "trees")):
+        released = json.loads((home.home / lifecycle.RELEASE).read_text())
+        (took,) = [c["observed"] for c in released["verdicts"]["trees"]["checks"] if c["name"] == "latency"]
+        assert re.search(rf"^\| {re.escape(role)} \| [\d.]+ \| {took:.3f} \| ", text, re.MULTILINE)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows and all(re.fullmatch(r"\|( .* \|)+", row) for row in rows)
 
@@ -139,6 +157,23 @@ def test_the_folder_holds_the_report_and_pictures_that_stand_alone(found: Compar
     for picture in pictures.values():
         root = picture.getroot()
         assert root.tag == "{http://www.w3.org/2000/svg}svg" and root[0].tag.endswith("style")
+
+
+def test_only_an_earlier_comparison_is_replaced(found: Comparison, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for _ in range(2):
+        write_comparison(found, example.USE_CASE, out)
+    for name in ("keep.txt", "champion-cup.jpg"):
+        (out / name).write_text("precious")
+        with pytest.raises(InputError, match=f"would be replaced, but holds {name}"):
+            write_comparison(found, example.USE_CASE, out)
+        (out / name).unlink()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / REPORT).write_text("precious")
+    for path, said in ((tmp_path / "mine", "holds report.md"), (out / REPORT, "is not a folder")):
+        with pytest.raises(InputError, match=said):
+            write_comparison(found, example.USE_CASE, path)
+    assert (tmp_path / "mine" / REPORT).read_text() == "precious"
 
 
 def test_a_candidate_s_name_cannot_call_anybody_or_leave_its_cell(found: Comparison) -> None:
@@ -167,10 +202,14 @@ def test_the_command_prints_the_report_and_writes_it(
     base: Settings, head: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--home", str(head.home), "--usecase", head.usecase]
-    with pytest.raises(SystemExit) as ended:
-        main([*options, "compare", str(base.home), "--out", str(tmp_path / "out")])
-    assert ended.value.code == 0
+    main([*options, "compare", str(base.home), "--out", str(tmp_path / "out")])
     assert capsys.readouterr().out == (tmp_path / "out" / REPORT).read_text()
+    (tmp_path / "out" / "keep.txt").write_text("precious")
+    for out, said in ((tmp_path / "out", "holds keep.txt"), (Path(), "would be replaced")):
+        with pytest.raises(SystemExit) as ended:
+            main([*options, "compare", str(base.home), "--out", str(out)])
+        assert ended.value.code == 2 and said in capsys.readouterr().err
+    assert (tmp_path / "out" / "keep.txt").read_text() == "precious"
     with pytest.raises(SystemExit) as ended:
         main([*options, "compare", str(tmp_path / "nowhere")])
     assert ended.value.code == 2

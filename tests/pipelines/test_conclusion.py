@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -53,6 +55,10 @@ LOOK = MonitorResult(
 )
 
 
+VALIDATED_AT = datetime(2018, 7, 27, 1, 10, tzinfo=UTC)
+RELEASED_AT = datetime(2018, 7, 20, 2, 0, tzinfo=UTC)  # by an earlier run
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path)
@@ -71,11 +77,14 @@ def test_it_says_what_became_of_events_candidates_champion_and_of_the_last_look(
     write_deployment(settings.pointer, Deployment(name="fraud", champion=champion))
     write_json(settings.monitoring / "2018-07-20" / "result.json", msgspec.structs.replace(LOOK, alerts=()))
     write_json(settings.monitoring / "2018-07-27" / "result.json", LOOK)
+    for path, moment in ((settings.validation, VALIDATED_AT), (settings.home / RELEASE, RELEASED_AT)):
+        os.utime(path, (moment.timestamp(),) * 2)
     outcome = conclude(settings, run="r2", state="SUCCEEDED")
     assert outcome.alerts == ("8 of 20 features drifted.",) and outcome.retrain
     assert outcome.line == (
-        "r2: SUCCEEDED; events: 970 good and 30 quarantined of 1,000 rows; "
-        "the gate admitted trees as version 3; champion: 3; 2018-07-20 to 2018-07-26: 1 alert, retrain"
+        "r2: SUCCEEDED; events at 2018-07-27T01:10:00+00:00: 970 good and 30 quarantined of 1,000 rows; "
+        "at 2018-07-20T02:00:00+00:00 the gate admitted trees as version 3; champion: 3; "
+        "2018-07-20 to 2018-07-26: 1 alert, retrain"
     )
 
 
@@ -85,6 +94,15 @@ def test_it_says_why_a_delivery_was_not_as_expected(settings: Settings, publishe
     write_json(settings.validation, msgspec.structs.replace(VALIDATED, outcome=outcome))
     said = conclude(settings, run="r3", state="FAILED").validation
     assert said == f"970 good and 30 quarantined of 1,000 rows, {word}: 3% of the rows are quarantined"
+
+
+def test_a_delivery_with_nothing_new_is_not_called_refused(settings: Settings) -> None:
+    outcome = Outcome(published=False, forced=False, failed=())
+    nothing = msgspec.structs.replace(
+        VALIDATED, rows_in=0, good=0, quarantined=0, passed_over=3, outcome=outcome
+    )
+    write_json(settings.validation, nothing)
+    assert conclude(settings, run="r3", state="SUCCEEDED").validation == "nothing new in 3 files"
 
 
 def test_a_damaged_file_is_named(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from pipelines.cli import main
 from pipelines.compact import compact
 from pipelines.erase import Erased, erase
 from serving.decisions import AppendLog
+from tests.command import exit_code
 from tests.pipelines.test_compact import (
     EVENTS,
     LABEL,
@@ -121,11 +122,10 @@ def test_an_erasure_that_is_killed_anywhere_can_be_finished(folder: Path) -> Non
 def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log(tmp_path / "decisions", "decisions-20260101T000000000000Z-1.a.jsonl", of(7, 1), of(8, 2))
 
-    def run(*arguments: str) -> tuple[object, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["--home", str(tmp_path), *arguments])
+    def run(*arguments: str) -> tuple[int, str]:
+        code = exit_code("--home", tmp_path, *arguments)
         said = capsys.readouterr()
-        return ended.value.code, said.out + said.err
+        return code, said.out + said.err
 
     code, said = run("compact", "--as-of", "2026-01-03", "--json")
     assert code == 0 and '"decisions":2' in said

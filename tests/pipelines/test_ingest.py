@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 
 from mlops.errors import ConfigError, InputError
 from mlops.schema import Column, EventSchema, Label
+from mlops.storage import read_json
 from mlops.tables import EventTable, day_folder, read_batches, read_event_table
 from pipelines.validate import ValidateResult, validate
 
@@ -99,10 +100,17 @@ def ingest(spark: SparkSession, tmp_path: Path) -> Ingest:
     """Merge files into `tmp_path`/home, where every row must be accounted for."""
 
     def run(
-        source: Path, *, home: str = "home", schema: EventSchema = SCHEMA, merge: bool = True
+        source: Path,
+        *,
+        home: str = "home",
+        schema: EventSchema = SCHEMA,
+        merge: bool = True,
+        report: Path | None = None,
     ) -> ValidateResult:
         folder = tmp_path / home
-        result = validate(spark, source, folder / "events", folder / "quarantine", schema, LABEL, merge=merge)
+        result = validate(
+            spark, source, folder / "events", folder / "quarantine", schema, LABEL, merge=merge, report=report
+        )
         assert result.rows_in == result.good + result.quarantined + result.duplicates
         accounted_for(folder)
         return result
@@ -149,7 +157,10 @@ def test_doing_it_again_changes_nothing(ingest: Ingest, tmp_path: Path) -> None:
         read_batches(tmp_path / "home" / "events"),
         quarantined(tmp_path / "home"),
     )
-    assert said(ingest(folder)) == {"passed_over": 1}
+    report = tmp_path / "validation.json"  # as of a process that was killed before it wrote one
+    again = ingest(folder, report=report)
+    assert said(again) == {"passed_over": 1}
+    assert read_json(report, ValidateResult) == again
     (folder / "1.parquet").rename(folder / "renamed.parquet")
     assert said(ingest(folder)) == {"passed_over": 1}
     assert first == (

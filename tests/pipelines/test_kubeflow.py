@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
+from kfp.dsl import Dataset
 
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, InputError
+from mlops.settings import Settings
+from mlops.tables import EventTable
+from pipelines import kubeflow_artifacts as artifacts
 from pipelines import kubeflow_components, lifecycle
 from pipelines.kubeflow import COMPILED, compile_pipeline
-from pipelines.kubeflow_pods import CONFIG_KEYS, PODS, Options
-from pipelines.kubeflow_runs import checked
+from pipelines.kubeflow_pods import CONFIG_KEYS, OPTIONAL_KEYS, PODS, Options
+from pipelines.kubeflow_steps import RETRIES
+from pipelines.training_plan import TrainingPlan
 from tests.k8s.manifests import K8S, load
 
 ENGINE_STEPS = {
-    "ingest", "update_features", "candidates", "default_training_day", "train_one", "judge", "register", "fill_store",
-    "promote", "monitor", "conclude",
+    "ingest", "update_features", "plan", "train_one", "judge", "register", "fill_store", "promote", "monitor",
+    "conclude",
 }  # fmt: skip
-HARMLESS = {"datetime.now", "datetime.now(UTC).date", "first_day.isoformat"}
+AGAIN = "compile it again: mlops kubeflow compile --out pipelines/kubeflow.yaml"
+HARMLESS = {"datetime.now", "datetime.now(UTC).date"}
 
 
 def _parts(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -68,9 +76,14 @@ def _calls(name: str) -> list[str]:
     return [ast.unparse(node.func) for node in ast.walk(_component(name)) if isinstance(node, ast.Call)]
 
 
+def _steps(name: str) -> list[str]:
+    named = [ast.unparse(node) for node in ast.walk(_component(name)) if isinstance(node, ast.Attribute)]
+    return [each.removeprefix("lifecycle.") for each in named if each.startswith("lifecycle.")]
+
+
 def test_the_compiled_pipeline_is_that_of_the_code(tmp_path: Path) -> None:
     compile_pipeline(Options(), tmp_path / "again.yaml")
-    assert (tmp_path / "again.yaml").read_text() == COMPILED.read_text(), "run mlops kubeflow compile"
+    assert (tmp_path / "again.yaml").read_text() == COMPILED.read_text(), AGAIN
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -91,20 +104,18 @@ def test_a_component_calls_steps_of_the_lifecycle_and_does_nothing_else(name: st
     }
     kinds = [type(node) for node in body if not isinstance(node, ast.ImportFrom)]
     assert kinds == [ast.Expr, ast.With]  # the docstring, and what is told of its errors
-    calls = _calls(name)
-    steps = [call.removeprefix("lifecycle.") for call in calls if call.startswith("lifecycle.")]
+    calls, steps = _calls(name), _steps(name)
     assert steps and len(set(steps)) == len(steps)
     assert all(getattr(lifecycle, step).__name__ and step in lifecycle.__all__ for step in steps)
     assert {call for call in calls if not call.startswith(("lifecycle.", "artifacts."))} <= HARMLESS
 
 
+def test_a_delivery_is_judged_as_of_the_day_that_the_run_says() -> None:
+    assert "artifacts.fresh_day" in _calls("ingest")
+
+
 def test_every_step_is_used_and_once() -> None:
-    used = [
-        call.removeprefix("lifecycle.")
-        for name in COMPONENTS
-        for call in _calls(name)
-        if "lifecycle." in call
-    ]
+    used = [step for name in COMPONENTS for step in _steps(name)]
     assert sorted(used) == sorted(ENGINE_STEPS)
 
 
@@ -138,7 +149,38 @@ def test_only_training_is_cached_and_it_is_known_by_parameters_alone() -> None:
     assert cached == {"train"}
     train = SPEC["components"]["comp-train"]["inputDefinitions"]
     assert set(train) == {"parameters"}  # an artifact of an earlier task is another one in every run
-    assert set(train["parameters"]) == {"candidate", "first_day", "fingerprint", "effort", "seed"}
+    assert set(train["parameters"]) == {"candidate", "first_day", "fingerprint", "key", "effort", "seed"}
+    asked = _tasks("comp-for-loop-2")["train"]["inputs"]["parameters"]
+    assert asked["key"]["parameterExpressionSelector"] == 'parseJson(string_value)["key"]'
+
+
+@pytest.mark.parametrize("accelerated", [(), ("mlp-torch",)])
+def test_a_task_is_shown_under_the_name_by_which_a_cluster_looks_for_its_outputs(
+    tmp_path: Path, accelerated: tuple[str, ...]
+) -> None:
+    compile_pipeline(Options(accelerated=accelerated, accelerated_image="cuda"), tmp_path / "any.yaml")
+    spec, _ = _parts(tmp_path / "any.yaml")
+    dags = [spec["root"]["dag"], *(each["dag"] for each in spec["components"].values() if "dag" in each)]
+    for dag in dags:
+        shown = {name: task["taskInfo"]["name"] for name, task in dag["tasks"].items()}
+        assert all(name == key for key, name in shown.items())
+        assert {name for key, name in _references(dag) if key in PRODUCERS} <= set(shown)
+
+
+PRODUCERS = {"producerTask", "producerSubtask"}
+
+
+def _references(value: Any) -> Iterator[tuple[str, str]]:
+    """Every text under a key, however deep."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if isinstance(each, str):
+                yield key, each
+            else:
+                yield from _references(each)
 
 
 def test_every_task_is_tried_again_later_and_later() -> None:
@@ -151,6 +193,19 @@ def test_every_task_is_tried_again_later_and_later() -> None:
     tasks = _all_tasks(SPEC)
     assert len(tasks) == len(PODS)
     assert all(task["retryPolicy"] == policy for _, task in tasks)
+
+
+def test_a_step_in_a_loop_is_tried_again_in_its_process_as_a_cluster_may_not() -> None:
+    told = {
+        name: [each["value"] for each in container.get("env", ()) if each["name"] == RETRIES]
+        for name, container in EXECUTORS.items()
+    }
+    (loop,) = (
+        tasks for name in SPEC["components"] if name.startswith("comp-for-loop") for tasks in [_tasks(name)]
+    )
+    assert {name for name, value in told.items() if value} == set(loop) == {"train", "judge"}
+    assert told["train"] == told["judge"] == ["2 30"]
+    assert all("artifacts.tried" in _calls(name) for name in loop)
 
 
 def test_whatever_happens_the_run_is_concluded() -> None:
@@ -172,8 +227,13 @@ def test_candidates_train_side_by_side_and_all_are_entered_together() -> None:
     assert inputs["models"]["isArtifactList"] and inputs["verdicts"]["isArtifactList"]
 
 
-def test_nothing_is_deployed_without_an_admitted_version_and_monitoring_comes_after() -> None:
-    ((_, admitted),) = _tasks("comp-deploy").items()
+def test_nothing_is_deployed_unasked_or_without_an_admitted_version_and_monitoring_comes_after() -> None:
+    assert SPEC["root"]["inputDefinitions"]["parameters"]["promote"]["defaultValue"] is False
+    ((_, asked),) = _tasks("comp-deploy").items()
+    assert (
+        asked["triggerPolicy"]["condition"] == "inputs.parameter_values['pipelinechannel--promote'] == true"
+    )
+    ((_, admitted),) = _tasks(asked["componentRef"]["name"]).items()
     assert (
         admitted["triggerPolicy"]["condition"] == "inputs.parameter_values['pipelinechannel--version'] != ''"
     )
@@ -188,7 +248,8 @@ def test_nothing_is_deployed_without_an_admitted_version_and_monitoring_comes_af
 def test_every_pod_says_what_it_needs() -> None:
     for name, container in EXECUTORS.items():
         resources = container["resources"]
-        assert {"resourceCpuRequest", "resourceMemoryRequest", "resourceMemoryLimit"} <= set(resources)
+        assert resources["resourceMemoryRequest"] == resources["resourceMemoryLimit"]  # as in pod.yaml
+        assert resources["resourceCpuRequest"]
         assert "resourceCpuLimit" not in resources and "accelerator" not in resources, name
     memory = {
         n: int(c["resources"]["resourceMemoryRequest"].removesuffix("Gi")) for n, c in EXECUTORS.items()
@@ -226,10 +287,16 @@ def test_settings_and_secrets_are_those_of_the_cron_jobs() -> None:
     assert ours == theirs
     assert set(CONFIG_KEYS) == set(_environment()) - {"DELIVERIES", "PREFECT_HOME"}
     for pod in PLATFORM.values():
-        (settings,) = pod["configMapAsEnv"]
-        assert {key["configMapKey"]: key["envVar"] for key in settings["keyToEnv"]} == {
-            k: k for k in CONFIG_KEYS
-        }
+        needed, more = pod["configMapAsEnv"]
+        for settings, keys in ((needed, CONFIG_KEYS), (more, OPTIONAL_KEYS)):
+            assert {key["configMapKey"]: key["envVar"] for key in settings["keyToEnv"]} == {
+                k: k for k in keys
+            }
+        assert (needed.get("optional", False), more["optional"]) == (False, True)
+        of_secrets = {key["envVar"] for secret in pod.get("secretAsEnv", ()) for key in secret["keyToEnv"]}
+        assert not of_secrets.intersection(CONFIG_KEYS)
+    every = {f"MLOPS_{field.upper()}" for field in Settings.__struct_fields__}
+    assert every == {*CONFIG_KEYS, *OPTIONAL_KEYS, "MLOPS_STORE", "MLOPS_TRACKING_URI"} - {"HOME"}
     delivered = SPEC["root"]["inputDefinitions"]["parameters"]["events"]["defaultValue"]
     assert delivered == _environment()["DELIVERIES"]
 
@@ -247,9 +314,9 @@ def test_pods_run_as_the_user_of_the_image_for_so_long_at_most() -> None:
 
 def test_a_candidate_on_an_accelerator_has_its_own_image_nodes_and_loop(tmp_path: Path) -> None:
     options = Options(
-        image="registry.example.com/pipeline@sha256:aa",
+        image="registry.example.com/pipeline@sha256:" + "a" * 64,
         accelerated=("mlp-torch",),
-        accelerated_image="registry.example.com/cuda@sha256:bb",
+        accelerated_image="registry.example.com/cuda@sha256:" + "b" * 64,
         node_selector={"cloud.google.com/gke-accelerator": "nvidia-l4"},
     )
     compile_pipeline(options, tmp_path / "gpu.yaml")
@@ -266,9 +333,51 @@ def test_a_candidate_on_an_accelerator_has_its_own_image_nodes_and_loop(tmp_path
     tasks = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
     first, second = tasks["plan"]["inputs"]["parameters"], tasks["plan-2"]["inputs"]["parameters"]
     assert first["besides"]["runtimeValue"]["constant"] == ["mlp-torch"]
-    assert second["only"]["runtimeValue"]["constant"] == ["mlp-torch"]
+    assert second["among"]["runtimeValue"]["constant"] == ["mlp-torch"]
+    assert first["only"] == second["only"] == {"componentInputParameter": "pipelinechannel--candidates"}
     assert set(tasks["register"]["inputs"]["artifacts"]) == {
         "models", "verdicts", "more_models", "more_verdicts",
+    }  # fmt: skip
+
+
+PLAN = TrainingPlan(first_day="2018-04-10", fingerprint="a", keys={"watchful-trees": "k1", "mlp-torch": "k2"})
+
+
+def _dataset(fingerprint: str) -> Dataset:
+    return Dataset(metadata={"fingerprint": fingerprint})
+
+
+def test_a_candidate_is_trained_in_one_of_the_loops_and_only_if_it_is_asked_for() -> None:
+    table, special = _dataset("a"), ["mlp-torch"]
+    here = artifacts.trainings(PLAN, table, among=[], besides=special)
+    there = artifacts.trainings(PLAN, table, among=special, besides=[])
+    pinned = {"first_day": "2018-04-10", "fingerprint": "a"}
+    assert here == [{"candidate": "watchful-trees", "key": "k1", **pinned}]
+    assert there == [{"candidate": "mlp-torch", "key": "k2", **pinned}]
+    trees = msgspec.structs.replace(PLAN, keys={"watchful-trees": "k1"})
+    with pytest.raises(ConfigError, match="none of watchful-trees is trained with an accelerator"):
+        artifacts.trainings(trees, table, among=special, besides=[])
+    torch = msgspec.structs.replace(PLAN, keys={"mlp-torch": "k2"})
+    with pytest.raises(ConfigError, match="none of mlp-torch is trained without an accelerator"):
+        artifacts.trainings(torch, table, among=[], besides=special)
+
+
+def test_no_password_comes_into_what_is_known_of_a_table(tmp_path: Path) -> None:
+    kept = Dataset(uri=str(tmp_path / "table"))
+    table = EventTable(rows=1, whole_number_ids=(), first_event="", last_event="", fingerprint="a")
+    artifacts._keep_table(kept, table, "s3://key:secret@bucket/events?signature=x")
+    assert kept.metadata == {"table": "s3://key@bucket/events", "rows": 1, "fingerprint": "a"}
+
+
+def test_features_that_others_changed_since_are_not_planned_with() -> None:
+    with pytest.raises(InputError, match="no longer those that this run computed"):
+        artifacts.trainings(PLAN, _dataset("b"), among=[], besides=[])
+
+
+def test_how_a_run_ended_is_said_in_one_word_by_the_local_runner_and_by_a_cluster() -> None:
+    said = {state: artifacts.ended(state) for state in ("SUCCEEDED", "COMPLETE", "FAILED", "RUNNING")}
+    assert said == {
+        "SUCCEEDED": "SUCCEEDED", "COMPLETE": "SUCCEEDED", "FAILED": "FAILED", "RUNNING": "UNKNOWN",
     }  # fmt: skip
 
 
@@ -282,16 +391,9 @@ def _environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def test_arguments_are_checked_against_the_compiled_pipeline(tmp_path: Path) -> None:
-    assert checked(COMPILED, {"seed": 3, "monitor": True, "candidates": ["a"]}) == {
-        "seed": 3, "monitor": True, "candidates": ["a"],
-    }  # fmt: skip
-    for arguments, said in (
-        ({"sed": 3}, "sed: no such parameter; it has against, as_of"),
-        ({"seed": True}, "seed: True is not of type int"),
-        ({"events": 3}, "events: 3 is not of type str"),
-    ):
-        with pytest.raises(ConfigError, match=said):
-            checked(COMPILED, arguments)
-    with pytest.raises(ConfigError, match="is no compiled pipeline"):
-        checked(tmp_path / "none.yaml", {})
+@pytest.mark.parametrize(
+    "image", ["r/pipeline@sha256:abc", f"r/pipeline@sha256:{'g' * 64}", f"@sha256:{'a' * 64}"]
+)
+def test_what_is_no_digest_is_refused(image: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--image: {image} is no image by digest"):
+        Options(image=image)

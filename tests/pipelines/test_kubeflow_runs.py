@@ -24,6 +24,7 @@ from pipelines.kubeflow import COMPILED
 from pipelines.kubeflow_pods import Options
 from pipelines.kubeflow_runs import run_here, schedule
 from pipelines.ports import free_port
+from tests.command import exit_code
 
 EXPERIMENT = {"experiment_id": "e1", "display_name": "mlops-lifecycle"}
 Asked = list[tuple[str, str, Any]]
@@ -47,6 +48,7 @@ class _Kubeflow(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.token = self.headers["authorization"]
         self.server.asked.append(("POST", self.path, body))
         if self.path.endswith("/experiments"):
             self._answer(EXPERIMENT)
@@ -79,6 +81,7 @@ class _Server(ThreadingHTTPServer):
         self.asked: Asked = []
         self.runs: list[dict[str, Any]] = []
         self.status = 200
+        self.token: str | None = None
 
     @property
     def url(self) -> str:
@@ -99,7 +102,9 @@ def test_the_recurring_run_is_the_compiled_pipeline_by_the_clock_one_at_a_time(
     kubeflow: _Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = {"events": "s3://raw-events", "monitor": True}
-    made = schedule(COMPILED, arguments, host=kubeflow.url, cron="0 10 1 * * *", service_account="runner")
+    asked = {"cron": "0 10 1 * * *", "service_account": "runner", "token": "who-asks"}
+    made = schedule(COMPILED, arguments, host=kubeflow.url, **asked)
+    assert kubeflow.token == "Bearer who-asks"
     assert made.replaced == () and capsys.readouterr().out == ""
     (run,) = kubeflow.runs
     assert run["experiment_id"] == "e1" and run["display_name"] == "mlops-lifecycle"
@@ -134,9 +139,25 @@ def test_who_does_not_answer_is_named_in_one_line() -> None:
 
 
 def test_a_schedule_of_five_fields_is_refused() -> None:
-    done = _mlops("kubeflow", "schedule", "--host=http://127.0.0.1:1", "--cron=10 1 * * *")
+    words = ("--host=http://127.0.0.1:1", f"--pipeline={COMPILED}", "--cron=10 1 * * *")
+    done = _mlops("kubeflow", "schedule", *words)
     assert done.returncode == 2
     assert done.stderr == "mlops: --cron: '10 1 * * *' has not six fields; the first are the seconds\n"
+
+
+def test_the_pipeline_that_is_scheduled_has_to_be_named_as_the_repository_s_is_no_cluster_s() -> None:
+    done = _mlops("kubeflow", "schedule", "--host=http://127.0.0.1:1", "--cron=0 10 1 * * *")
+    assert done.returncode == 2 and "Missing option '--pipeline'" in done.stderr
+
+
+@pytest.mark.parametrize(("more", "as_of"), [((), "today"), (("--set=as_of=",), "")])
+def test_a_scheduled_delivery_has_to_be_fresh_unless_it_is_an_archive(
+    kubeflow: _Server, more: tuple[str, ...], as_of: str
+) -> None:
+    words = (f"--host={kubeflow.url}", f"--pipeline={COMPILED}", "--cron=0 10 1 * * *", *more)
+    assert exit_code("kubeflow", "schedule", *words) == 0
+    (run,) = kubeflow.runs
+    assert run["runtime_config"]["parameters"] == {"as_of": as_of}
 
 
 def test_a_task_that_fails_is_tried_again_and_the_run_is_concluded(
@@ -144,12 +165,18 @@ def test_a_task_that_fails_is_tried_again_and_the_run_is_concluded(
 ) -> None:
     settings = Settings(home=tmp_path / "home")
     options = Options(retries=1, backoff_s=0)
-    with pytest.raises(MlopsError, match="mlops-lifecycle: a task failed"):
+    why = "ingest: as_of: 'yesterday' is not a date; write it as 2018-07-25"
+    with pytest.raises(MlopsError) as failed:
         run_here(settings, {"events": "nowhere", "as_of": "yesterday"}, options)
+    assert failed.value.line() == f"mlops-lifecycle: task {why}"
     said = capfd.readouterr()
     assert not said.out
-    assert said.err.count("mlops: 'yesterday' is not a date; write it as 2018-07-25") == 2  # and no traceback
-    assert "Traceback" not in said.err
+    *tried, started, concluded_line, done = (
+        said.err.splitlines()
+    )  # neither a traceback, nor JSON, nor colours
+    assert tried == ["ingest: started", why, "ingest: failed"] * 2
+    assert (started, done) == ("conclude: started", "conclude: done")
+    assert concluded_line.startswith("conclude: ") and "FAILED" in concluded_line
     concluded = read_json(settings.home / CONCLUSION, Conclusion)
     assert (concluded.state, concluded.champion, concluded.validation) == ("FAILED", None, None)
     assert "MLOPS_HOME" not in os.environ or os.environ["MLOPS_HOME"] != str(settings.home)

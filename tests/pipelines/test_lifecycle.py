@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -14,12 +15,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from mlops.contract import load_use_case
-from mlops.errors import ConfigError, InputError
+from mlops.errors import ConfigError, InputError, MlopsError, SetupError
 from mlops.settings import Settings
 from mlops.storage import one_writer
 from mlops.tables import EventTable, FeatureTable, write_table_meta
 from pipelines import lifecycle
-from pipelines.lifecycle import default_training_day, train
+from pipelines.lifecycle import default_training_day, those_trained, train
 from training.dataset import load_dataset
 from training.split import split_windows
 
@@ -152,3 +153,22 @@ def test_without_keys_to_sign_with_no_worker_is_started(settings: Settings, tmp_
     with ThreadPoolExecutor(1) as pool, pytest.raises(ConfigError, match="named: no key pair"):
         train(named, LAST_DAY, pool=pool, table=tmp_path / "not looked for")
     assert not pool._threads and not named.artifacts.exists()
+
+
+def test_who_cannot_be_trained_is_left_out_and_what_the_machine_lacks_ends_the_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(error: MlopsError) -> Any:
+        def outcome() -> NoReturn:
+            raise error
+
+        return outcome
+
+    good: Any = object()
+    few, away = InputError("too few frauds"), SetupError("the database does not answer")
+    assert those_trained({"best": fails(few), "other": lambda: good}) == (good,)
+    assert "best was left out: too few frauds" in caplog.text
+    with pytest.raises(InputError, match="too few"):
+        those_trained({"best": fails(few), "other": fails(InputError("else"))})
+    with pytest.raises(SetupError, match="does not answer"):
+        those_trained({"best": fails(away), "other": lambda: good})

@@ -12,6 +12,8 @@ import pytest
 from mlops.errors import SetupError
 from pipelines.open_loop import offer
 
+pytestmark = pytest.mark.linux  # it waits with epoll
+
 # Answers after DELAY seconds. From the first request on it does so for HALF a second, then does nothing for STALL.
 SERVER = """
 import asyncio, sys, time

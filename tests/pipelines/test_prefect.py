@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
+from prefect.events.schemas.automations import Posture
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 from prefect.tasks import Task
 
 from mlops.contract import load_use_case
-from mlops.errors import ConfigError, InputError, MlopsError, ParityError, SetupError
+from mlops.errors import ConfigError, InputError, ParityError, SetupError
 from mlops.settings import Settings
-from mlops.tables import FeatureTable, write_table_meta
 from monitoring.results import RetrainRequest
 from monitoring.rules import close_request
 from pipelines import flows, lifecycle, prefect_artifacts, retrain, watching
+from pipelines.cli import main
 from pipelines.environment import as_environment, in_environment
 from pipelines.features import FeaturesResult
+from pipelines.prefect_automations import automations_of
 from pipelines.prefect_deployments import Plan
-from pipelines.prefect_results import JsonResults, OncePerRun, Under, training_keys
+from pipelines.prefect_results import JsonResults, OncePerRun, Under
 from pipelines.prefect_tasks import RETRIES, TASKS, step
 from pipelines.watching import Live
 
@@ -39,10 +45,9 @@ REQUEST = RetrainRequest(
 def test_each_task_is_the_function_of_the_lifecycle_itself() -> None:
     own = {name: getattr(lifecycle, name) for name in TASKS if name in lifecycle.__all__}
     assert set(own) == {
-        "ingest", "update_features", "train_one", "judge", "register", "fill_store", "promote", "monitor",
+        "ingest", "update_features", "plan", "train_one", "judge", "register", "fill_store", "promote", "monitor",
     }  # fmt: skip
     others: dict[str, Callable[..., Any]] = {
-        "training_keys": training_keys,
         "collect_logs": watching.collect_logs,
         "write_reports": watching.write_reports,
         "due_request": retrain.due_request,
@@ -58,6 +63,11 @@ def test_each_task_is_tried_again_later_and_later_and_not_for_ever() -> None:
         assert task.retries == RETRIES > 0
         assert task.retry_delay_seconds == [10.0, 20.0] and task.retry_jitter_factor
         assert task.timeout_seconds and task.timeout_seconds <= 8 * 3600
+
+
+def test_no_flow_has_a_time_limit_as_prefect_would_not_interrupt_its_steps_any_more() -> None:
+    for each in (flows.features, flows.monitor, flows.retrain, flows.lifecycle):
+        assert each.timeout_seconds is None
 
 
 @pytest.mark.parametrize(
@@ -132,48 +142,6 @@ def test_a_step_is_run_once_in_a_run_and_again_in_another() -> None:
     assert key(None, settings=Settings()) is None
 
 
-def _table(folder: Path, fingerprint: str) -> Path:
-    declared = load_use_case("usecases.fraud").features
-    meta = FeatureTable(
-        rows=1, unlabelled=0, features=declared, events=("0",), whole_number_ids=(), fingerprint=fingerprint
-    )
-    folder.mkdir(exist_ok=True)
-    write_table_meta(folder, meta)
-    return folder
-
-
-def test_a_training_is_known_by_all_that_it_follows_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def key(candidate: str = "logistic-regression", **changes: Any) -> str:
-        asked = {"first_day": date(2018, 4, 10), "table": _table(tmp_path / "features", "a"), "seed": 0}
-        (only,) = training_keys(
-            Settings(home=tmp_path), [candidate], **{**asked, "effort": "quick", **changes}
-        ).values()
-        return only
-
-    first = key()
-    assert first == key() and first.startswith("trained/logistic-regression-")
-    assert first == key(table=_table(tmp_path / "elsewhere", "a"))
-    changed = [
-        key(seed=1),
-        key(effort="full"),
-        key(first_day=date(2018, 4, 11)),
-        key(candidate="watchful-trees"),
-        key(table=_table(tmp_path / "other", "b")),
-    ]
-    use_case = load_use_case("usecases.fraud")
-    gate = msgspec.structs.replace(use_case.policy.gate, parity_rows=7)
-    policy = msgspec.structs.replace(use_case.policy, gate=gate)
-    other = msgspec.structs.replace(use_case, policy=policy)
-    monkeypatch.setattr("pipelines.prefect_results.load_use_case", lambda _: other)
-    changed.append(key())
-    monkeypatch.undo()
-    monkeypatch.setattr("pipelines.prefect_results.code_digest", lambda *_: "other code")
-    changed.append(key())
-    assert len({first, *changed}) == len(changed) + 1
-
-
 def test_a_training_is_kept_under_its_name() -> None:
     assert Under(name="trained/x").compute_key(_context("run", TASKS["train_one"]), {}, {}) == "trained/x"
 
@@ -199,6 +167,23 @@ def test_the_settings_reach_other_processes(tmp_path: Path, monkeypatch: pytest.
     assert Settings.from_env().user == "bob"
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "PREFECT_API_URL: is not set; name a server"),
+        ("http://127.0.0.1:9/api", "http://127.0.0.1:9/api: Prefect does not answer; start it"),
+    ],
+)
+def test_without_a_server_the_command_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, said: str
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, "PREFECT_API_URL": url})
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(SystemExit) as ended:
+        main(["--home", str(tmp_path), "prefect", "deploy", "--events", "s3://raw-events"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"mlops: {said}")
+
+
 def test_silence_is_longer_than_the_time_between_two_heartbeats() -> None:
     with pytest.raises(ConfigError, match="at least 60"):
         Plan(events="s3://raw-events", silence_s=59)
@@ -210,13 +195,62 @@ def test_a_schedule_has_the_five_fields_of_cron(cron: str) -> None:
         Plan(events="s3://raw-events", retrain=cron)
 
 
-def test_a_run_that_was_killed_too_often_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.flow_run, "run_count", 6, raising=False)
-    with pytest.raises(MlopsError, match="was begun 5 times, and killed each time"):
-        flows.features.fn("s3://raw-events")
-
-
 def test_a_run_that_is_late_is_still_for_its_day(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = datetime(2018, 7, 2, 1, 30, tzinfo=timezone(timedelta(hours=2)))
     monkeypatch.setattr(flows.flow_run, "scheduled_start_time", moment, raising=False)
     assert flows.day_of_run() == date(2018, 7, 1)
+
+
+@pytest.mark.parametrize("flow", ["features", "lifecycle"])
+@pytest.mark.parametrize(
+    ("asked", "judged"),
+    [
+        ({}, None),  # an archive
+        ({"fresh": True}, date(2018, 7, 2)),
+        ({"fresh": True, "as_of": date(2018, 6, 1)}, date(2018, 6, 1)),
+        ({"as_of": date(2018, 6, 1)}, date(2018, 6, 1)),
+    ],
+)
+def test_freshness_is_judged_as_of_the_run_s_day_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, flow: str, asked: dict[str, Any], judged: date | None
+) -> None:
+    class Told(Exception):
+        """What `ingest` was told."""
+
+    def ingest(*_: Any, as_of: date | None, **__: Any) -> None:
+        raise Told(as_of)
+
+    moment = datetime(2018, 7, 2, 1, 10, tzinfo=timezone(timedelta(0)))
+    monkeypatch.setattr(flows.flow_run, "scheduled_start_time", moment, raising=False)
+    monkeypatch.setattr(flows, "_home", lambda: nullcontext(Settings()))
+    monkeypatch.setattr(flows, "step", lambda *_: ingest)
+    with pytest.raises(Told) as told:
+        getattr(flows, flow).fn("s3://raw-events", **asked)
+    assert told.value.args == (judged,)
+
+
+def test_every_state_that_a_run_is_alive_or_ended_in_is_known_where_silence_is_waited_for() -> None:
+    silent, late = (
+        automation.trigger
+        for automation in automations_of(
+            "life", "mlops.home./home", tag="life-flow", retraining=uuid4(), silence=timedelta(minutes=1)
+        )
+        if automation.trigger.posture == Posture.Proactive and "Running" in str(automation.trigger)
+    )
+    ends = {"Completed", flows.NOTHING_DUE, "Failed", "Crashed", "Cancelled", "TimedOut"}
+    for trigger in (silent, late):
+        known = {event.removeprefix("prefect.flow-run.") for event in trigger.expect}
+        assert known >= ends | {"heartbeat", "Running", "Rerunning", "Retrying"}
+
+
+def test_a_flow_that_is_never_to_run_by_the_clock_may_be_deployed() -> None:
+    assert Plan(events="s3://raw-events", monitor="never").monitor == "never"
+
+
+@pytest.mark.parametrize("events", ["https://ann:secret@events.example.com/raw", "s3://:secret@raw-events"])
+def test_a_password_does_not_become_a_flow_s_parameter(
+    events: str,
+) -> None:
+    with pytest.raises(ConfigError, match="holds a password, which Prefect would keep") as refused:
+        Plan(events=events)
+    assert "secret" not in str(refused.value)

@@ -19,6 +19,7 @@ from mlops.errors import InputError, SetupError
 from pipelines.cli import main
 from pipelines.ports import free_port
 from pipelines.replay import MAX_BATCH, Recording, replay
+from tests.command import exit_code
 
 USE_CASE = load_use_case("usecases.fraud")
 START = datetime(2018, 4, 1, 6)
@@ -239,9 +240,7 @@ def _replay(
 ) -> int:
     """The exit code of `mlops replay` of some days, one by default."""
     named = ["--from", days[0], "--to", days[1]]
-    with pytest.raises(SystemExit) as exit_:
-        main(["replay", "--events", str(folder / "events.parquet"), "--url", _url(server), *named, *more])
-    return int(exit_.value.code or 0)
+    return exit_code("replay", "--events", folder / "events.parquet", "--url", _url(server), *named, *more)
 
 
 def test_events_go_one_by_one_until_what_happens_meanwhile_has_happened(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+
 import msgspec
 import pytest
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, SetupError
 from mlops.settings import Settings
+from pipelines.ports import free_port
 from pipelines.spark import session
+from pipelines.spark_master import see_master
 
 
 def test_more_of_spark_s_settings_can_be_given(spark: SparkSession) -> None:
@@ -28,3 +33,32 @@ def test_more_of_spark_s_settings_can_be_given(spark: SparkSession) -> None:
 def test_what_is_no_setting_of_spark_s_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"MLOPS_SPARK_CONF: .* is no setting of Spark's"):
         session(Settings(spark_conf=text))
+
+
+def test_a_master_that_does_not_listen_is_named_before_spark_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SparkContext, "_active_spark_context", None)
+    master = f"spark://127.0.0.1:{free_port()}"
+    with pytest.raises(
+        SetupError, match=f"^MLOPS_SPARK_MASTER={master}: no Spark master answers: connection ref"
+    ):
+        session(Settings(spark_master=master))
+
+
+def test_one_of_several_masters_has_to_listen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        see_master(f"spark://no.such.host.invalid:7077,127.0.0.1:{listening.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(
+    "master", ["local", "local[*]", "local[2,4]", "k8s://https://nowhere.invalid", "yarn"]
+)
+def test_a_master_without_an_address_of_its_own_is_left_to_spark(master: str) -> None:
+    see_master(master)
+
+
+@pytest.mark.parametrize(
+    "master", ["nonsense", "local[x]", "spark://", "spark://a", "spark://a:1,", "spark://a:99999"]
+)
+def test_what_is_no_master_is_refused(master: str) -> None:
+    with pytest.raises(ConfigError, match=r"MLOPS_SPARK_MASTER: .* is no master of Spark's"):
+        see_master(master)

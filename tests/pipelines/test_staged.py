@@ -173,7 +173,8 @@ def test_an_upload_that_is_killed_leaves_the_old_version_and_the_next_one_cleans
         "    folder.mkdir()\n"
         "    for n in range(400): (folder / f'part-{n}').write_bytes(bytes([n % 250]) * 300_000)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, place]) as upload:
+    env = os.environ | {"TMPDIR": str(tmp_path)}  # where it leaves what it was to send
+    with subprocess.Popen([sys.executable, "-c", script, place], env=env) as upload:
         deadline = time.monotonic() + 60
         while keys(place) == before and time.monotonic() < deadline and upload.poll() is None:
             time.sleep(0.02)

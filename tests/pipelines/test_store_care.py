@@ -66,9 +66,7 @@ def test_statistics_say_what_is_there_and_what_for(
     assert (found.first_event, found.last_event) == ("2024-03-01T00:00:00+00:00", "2024-04-29T12:00:00+00:00")
     assert found.megabytes > 0 and found.forgotten == ""
     assert "sum of amount by card" in found.holds
-    with pytest.raises(SystemExit) as ended:
-        main(["--home", str(settings.home), "store", "stats"])
-    assert ended.value.code == 0
+    main(["--home", str(settings.home), "store", "stats"])
     assert "card: 2, shop: 5" in capsys.readouterr().out
 
 

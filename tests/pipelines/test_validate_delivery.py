@@ -19,9 +19,9 @@ from mlops.errors import ExpectationError
 from mlops.settings import Settings
 from mlops.storage import read_json
 from mlops.tables import read_event_table
-from pipelines.cli import main
 from pipelines.report import ValidateResult, validation_table
 from pipelines.validate import validate
+from tests.command import exit_code
 
 FRAUD = load_use_case("usecases.fraud")
 START = datetime(2018, 4, 1)
@@ -154,6 +154,23 @@ def test_an_old_delivery_stops_it_where_a_day_is_given(
         run(spark, source, home, as_of=datetime(2018, 4, 6, tzinfo=UTC))
 
 
+def test_a_feed_that_stopped_is_told_though_nothing_new_came_and_what_is_late_makes_it_no_older(
+    spark: SparkSession, tmp_path: Path, home: Settings
+) -> None:
+    def taken(name: str, day: int, **how: Any) -> ValidateResult:
+        as_of = datetime(2018, 4, day, tzinfo=UTC)
+        return run(spark, tmp_path / name, home, merge=True, as_of=as_of, **how)
+
+    write(tmp_path / "new.parquet", [0, 0, 0, 0, 150])
+    write(tmp_path / "late.parquet", [150], TRANSACTION_ID=np.arange(1000, 1150))
+    assert taken("new.parquet", 6).good == 150
+    assert taken("late.parquet", 7).good == 150  # of five days before
+    assert taken("new.parquet", 7).outcome.failed == ()
+    with pytest.raises(ExpectationError, match=r"the newest event, of 2018-04-05 00:02, is 3\.0 days old"):
+        taken("new.parquet", 8)
+    assert taken("new.parquet", 8, force=True).passed_over == 1
+
+
 def test_a_column_of_which_nothing_can_be_read_can_be_forced(
     spark: SparkSession, tmp_path: Path, home: Settings
 ) -> None:
@@ -173,10 +190,9 @@ def test_the_command_shows_the_report_and_ends_with_2(
     source = write(tmp_path / "in.parquet", [150] * 9 + [15])
 
     def mlops(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as exit_:
-            main(["--home", str(home.home), *words, "--events", str(source)])
+        code = exit_code("--home", home.home, *words, "--events", source)
         out, err = capsys.readouterr()
-        return int(exit_.value.code or 0), out, err
+        return code, out, err
 
     for command in ("validate", "run"):
         code, out, err = mlops(command)

@@ -188,6 +188,13 @@ class Reply(msgspec.Struct):
     type: str
 
 
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended after it was listed
+        return False
+
+
 class Server:
     """A running server, and one connection to it."""
 
@@ -198,8 +205,7 @@ class Server:
 
     def workers(self) -> list[int]:
         """The workers' process ids."""
-        children = psutil.Process(self.process.pid).children()
-        return sorted(child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE)
+        return sorted(child.pid for child in psutil.Process(self.process.pid).children() if _lives(child))
 
     def request(
         self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.serving.example import ROOT, World
 
 SCORE = "/v1/score"
@@ -96,10 +98,7 @@ def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def of_process(pid: int, name: str) -> str:
-    return Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ")
-
-
-def family(pid: int) -> list[int]:
+def family(pid: int) -> list[psutil.Process]:
     """A process and its children."""
-    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    process = psutil.Process(pid)
+    return [process, *process.children()]

@@ -203,6 +203,7 @@ def test_a_worker_that_answers_with_no_model_is_not_told_to_have_one() -> None:
     assert families(WorkerMetrics(shared).text())["mlops_model_info"].samples == []
 
 
+@pytest.mark.linux
 def test_open_files_are_counted_without_looking_at_each(world: World) -> None:
     with world.server() as server, ExitStack() as stack:
         (worker,) = server.workers()

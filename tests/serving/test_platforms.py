@@ -82,6 +82,26 @@ def test_the_key_can_be_a_variable(tmp_path: Path, lines: str) -> None:
     assert load_public_key(path) == load_public_key(tmp_path / PUBLIC_KEY)
 
 
+def test_where_there_are_no_files_in_memory_the_key_lies_in_one_that_goes_with_the_process(
+    tmp_path: Path,
+) -> None:
+    """As on macOS."""
+    ensure_keys(tmp_path)
+    script = (
+        "import os, sys\nif sys.platform == 'linux': del os.memfd_create\n"
+        "from serving.platforms import environment\n"
+        "path = environment(os.environ)['MLOPS_SERVING_PUBLIC_KEY']\n"
+        "print(path, oct(os.stat(path).st_mode)[-3:], open(path).read(), sep='\\n')"
+    )
+    text = (tmp_path / PUBLIC_KEY).read_text()
+    env = os.environ | {KEY_TEXT: text, "TMPDIR": str(tmp_path)}
+    line = [sys.executable, "-c", script]
+    said = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=True, timeout=60)
+    name, mode, rest = said.stdout.split("\n", 2)
+    assert (Path(name).parent, mode, rest.strip()) == (tmp_path, "600", text.strip())
+    assert not Path(name).exists()
+
+
 def test_a_variable_that_holds_no_key_is_named() -> None:
     with pytest.raises(ConfigError, match=f"^{KEY_TEXT}: not a public key"):
         environment(IMAGE | {KEY_TEXT: "/keys/verify-key.pem"})

@@ -17,6 +17,9 @@ from serving.connections import Connections, Limits
 from serving.http import Problem, Request, Response, problem
 
 LIMITS = Limits(body_bytes=1000, timeout_s=0.3, idle_s=0.5, connections=3, held_bytes=2500)
+PATIENT = msgspec.structs.replace(LIMITS, timeout_s=10.0)
+"""For clients that take their time, and more of it on a machine that is busy."""
+
 Handler = Callable[[Request], "Response | Awaitable[Response]"]
 
 
@@ -172,7 +175,8 @@ def test_a_failure_that_cannot_be_told_is_still_an_answer() -> None:
 def test_a_body_may_come_in_chunks_and_a_byte_at_a_time() -> None:
     chunked = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
     assert bodies(Talk().say(chunked)) == [b"POST /  7"]
-    assert bodies(Talk().say(*(bytes((byte,)) for byte in chunked), pause=0.001)) == [b"POST /  7"]
+    slowly = Talk(limits=PATIENT).say(*(bytes((byte,)) for byte in chunked), pause=0.001)
+    assert bodies(slowly) == [b"POST /  7"]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +255,7 @@ def test_garbage_after_a_request_does_not_take_its_answer() -> None:
 
 def test_a_refused_body_does_not_take_the_refusal_with_it() -> None:
     head = b"POST / HTTP/1.1\r\ncontent-length: 3000000\r\n\r\n"
-    heard = Talk().say(head, *(100_000 * b"x" for _ in range(30)), pause=0.002)
+    heard = Talk(limits=PATIENT).say(head, *(100_000 * b"x" for _ in range(30)), pause=0.002)
     assert status(heard) == 413
 
 
@@ -333,7 +337,7 @@ def test_a_long_url_is_a_long_head() -> None:
 
 def test_bodies_that_are_not_answered_are_bounded_together_and_let_go_when_they_are() -> None:
     head = b"POST / HTTP/1.1\r\ncontent-length: 1000\r\n\r\n"
-    talk = Talk(limits=msgspec.structs.replace(LIMITS, timeout_s=10.0))
+    talk = Talk(limits=PATIENT)
 
     async def client(port: int) -> list[bytes]:
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -363,7 +367,7 @@ def test_a_body_in_many_small_pieces_takes_no_more_memory_than_it_is_long() -> N
     def pieces(request: Request) -> Response:
         return Response(request.body)
 
-    talk = Talk(pieces, msgspec.structs.replace(LIMITS, body_bytes=1 << 20, held_bytes=1 << 21))
+    talk = Talk(pieces, msgspec.structs.replace(PATIENT, body_bytes=1 << 20, held_bytes=1 << 21))
     sent = b"ab" * 50_000
     chunks = b"".join(b"2\r\n%b\r\n" % sent[at : at + 2] for at in range(0, len(sent), 2)) + b"0\r\n\r\n"
     tracemalloc.start()

@@ -19,7 +19,7 @@ from mlops.api_keys import create_key, load_keys, revoke_key
 from mlops.records import read_decisions
 from serving.app import ROUTES
 from tests.serving.example import ROOT, World, payment
-from tests.serving.secured import SCORE, Answer, Secured, bearer, family, of_process, serving, until
+from tests.serving.secured import SCORE, Answer, Secured, bearer, family, serving, until
 
 LABEL = {"event_id": 1, "label": 1, "known_at": "2024-03-20T00:00:00"}
 
@@ -151,14 +151,14 @@ def test_a_stranger_cannot_fill_the_memory_with_bodies(world: World, path: Path)
     head = b"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n"
     with serving(world) as server:
         worker = family(server.process.pid)[1]
-        before = _memory_mb(worker)
+        before = worker.memory_info().rss
         connections = []
         for _ in range(30):
             connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
             connections.append(connection)
             with suppress(ConnectionError):  # it is refused while it still sends
                 connection.sendall(head + b"\r\n" + b" " * 7_000_000)
-        assert _memory_mb(worker) - before < 60
+        assert (worker.memory_info().rss - before) / 2**20 < 60
         for connection in connections:
             with suppress(ConnectionResetError):
                 assert b" 401 " in connection.recv(4096)
@@ -205,7 +205,7 @@ def test_no_key_is_in_any_log_answer_metric_or_command_line(world: World, path: 
             seen.append(_raw(server.port, raw % key.encode()))
         seen.append(server.ask("GET", "/metrics").text)
         seen.append(server.ask("GET", "/readyz").text)
-        lines = [of_process(pid, "cmdline") for pid in family(server.process.pid)]
+        lines = [" ".join(process.cmdline()) for process in family(server.process.pid)]
         assert len(lines) >= 2
         path.write_text(json.dumps({"keys": [key]}))
         until(lambda: "API keys stay as they were" in server.log())
@@ -317,11 +317,6 @@ def test_nothing_is_unpickled_from_start_to_score_reload_and_end(
 def _post(body: str, key: str) -> bytes:
     head = f"POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\nauthorization: Bearer {key}\r\n"
     return f"{head}connection: close\r\n\r\n{body}".encode()
-
-
-def _memory_mb(pid: int) -> float:
-    (line,) = [line for line in of_process(pid, "status").splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
 
 
 def _raw(port: int, data: bytes) -> str:

@@ -232,6 +232,7 @@ def test_one_event_that_does_not_fit_any_more_keeps_no_other_from_being_given_ag
     assert emptied.count("answers") == 3
 
 
+@pytest.mark.linux
 def test_a_line_that_could_not_be_taken_back_is_the_decision_that_a_repeat_gets(
     store: FailingStore, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

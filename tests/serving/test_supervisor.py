@@ -280,6 +280,7 @@ def test_it_needs_no_home_and_no_place_for_temporary_files(world: World) -> None
     assert "Traceback" not in log_of(world)
 
 
+@pytest.mark.linux
 def test_it_raises_the_limit_of_open_files_which_bounds_its_connections(world: World) -> None:
     command = ["sh", "-c", 'ulimit -Sn 200; exec "$@"', "sh", *world.command()]
     with world.server(args=command) as server:

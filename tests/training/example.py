@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from mlops.features import Calendar, Count, FeatureSet, Rolling, Value, duration
 from mlops.policy import Costs, Gate, Policy, Split
 from mlops.schema import Column, EventSchema, Label
 from mlops.settings import Settings
-from mlops.tables import FeatureTable, write_table_meta
+from mlops.tables import EventTable, FeatureTable, read_feature_table, write_table_meta
 from training.results import TrainSpec
 
-__all__ = ["FEATURES", "FIRST_DAY", "USE_CASE", "settings", "spec", "write_feature_table"]
+__all__ = ["FEATURES", "FIRST_DAY", "USE_CASE", "settings", "spec", "write_feature_table", "write_home"]
 
 FIRST_DAY = "2018-05-08"
 DAY_US = duration_us("1d")
@@ -144,6 +145,24 @@ def write_feature_table(
     )
     write_table_meta(folder, meta)
     return folder
+
+
+def write_home(settings: Settings, features: Path) -> None:
+    """Put a feature table into a home, as that of the events there; of these only the table's description is there."""
+    shutil.copytree(features, settings.features)
+    held = read_feature_table(settings.features)
+    write_table_meta(settings.features, msgspec.structs.replace(held, events=("of the events",)))
+    settings.events.mkdir()
+    write_table_meta(
+        settings.events,
+        EventTable(
+            rows=held.rows,
+            whole_number_ids=held.whole_number_ids,
+            first_event="",
+            last_event="",
+            fingerprint="of the events",
+        ),
+    )
 
 
 def rewrite(folder: Path, **columns: object) -> None:

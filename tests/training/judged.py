@@ -33,7 +33,7 @@ FACTS = CardFacts(
     test_events=12_000,
     unlabelled=17,
     known_cards=1_234,
-    lock_digest="10cc",
+    packages_digest="10cc",
     features_digest="fea7",
     fit_seconds=12.34,
 )

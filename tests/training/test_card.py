@@ -51,7 +51,7 @@ def card(package: str = "usecases.fraud", facts: CardFacts = FACTS, **decisions:
         "would have cost 11,952",
         "`run7`",
         "| code | commit `abc123` |",
-        "| packages | lock `10cc` |",
+        "| packages | installed `10cc` |",
         "| data | feature table with fingerprint `f00d` |",
         "| features | definitions `fea7` |",
         "| seed | 4 |",

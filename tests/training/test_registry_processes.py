@@ -45,6 +45,7 @@ class Snapshot:
         shutil.copytree(self.folder / "deployments", self.settings.pointer.parent)
 
 
+@pytest.mark.system
 def test_whatever_write_a_promotion_is_killed_before_promoting_again_brings_it_to_its_end(
     house: House, processes: ForkServerContext
 ) -> None:
@@ -79,6 +80,7 @@ def test_whatever_write_a_promotion_is_killed_before_promoting_again_brings_it_t
     assert len(seen) >= 8  # bundle, record, alias, two steps of two tags each, challenger, pointer
 
 
+@pytest.mark.system
 def test_whatever_write_a_rollback_is_killed_before_rolling_back_again_brings_it_to_its_end(
     house: House, processes: ForkServerContext
 ) -> None:

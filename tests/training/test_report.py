@@ -105,7 +105,7 @@ def test_figures_slices_and_lineage_are_on_the_page() -> None:
         "card precision@100 0.067 0.061 to 0.073 a perfect scorer reaches 0.091",
         "night night 3,000 40 0.500",
         "day 9,000 5 too few to say",
-        "lock 10cc",
+        "installed 10cc",
         "seven times lower",
         "Not run at effort quick",
         "Not computed in this run",

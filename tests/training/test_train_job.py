@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from infra.trainer.train_job import Options, rendered
@@ -17,15 +15,14 @@ from mlops.settings import Settings
 from mlops.signing import PUBLIC_KEY, ensure_keys
 from pipelines.ports import free_port
 from tests.training import example
+from training import registry
 
 pytestmark = pytest.mark.system
 
 
 def test_two_nodes_train_one_candidate(settings: Settings, features: Path) -> None:
-    job, _ = rendered(
-        msgspec.structs.replace(settings, features_uri=str(features)),
-        Options(candidate="torch", first_day=example.FIRST_DAY, nodes=2),
-    )
+    example.write_home(settings, features)
+    job, _ = rendered(settings, Options(candidate="torch", train_from=example.FIRST_DAY, nodes=2))
     trainer = job["spec"]["trainer"]
     command = [Path(sys.executable).with_name(trainer["command"][0]), *trainer["args"]]
     plain = {variable["name"]: variable["value"] for variable in trainer["env"] if "value" in variable}
@@ -54,7 +51,8 @@ def test_two_nodes_train_one_candidate(settings: Settings, features: Path) -> No
         for node in nodes:
             node.kill()
     assert [node.returncode for node in nodes] == [0, 0], said
-    results = [line for out, _ in said for line in out.splitlines() if line.startswith("{")]
-    (result,) = map(json.loads, results)
-    bundle = open_bundle(Path(result["bundle"]), public_key=settings.keys / PUBLIC_KEY)
-    assert bundle.digest == result["digest"]
+    standing = registry.status(settings)
+    assert sum(len(versions) for versions in standing.stages.values()) == 1  # by one of the two
+    assert standing.challenger is not None
+    entered = registry.bundle_of(settings, standing.challenger)
+    assert open_bundle(entered.path, public_key=settings.keys / PUBLIC_KEY).digest == entered.digest

@@ -1,12 +1,17 @@
-"""`torchrun -m tests.training.together FILE`: scores of fits without dropout, by as many processes as there are."""
+"""`torchrun -m tests.training.together FILE [one-gpu]`: scores of fits without dropout, by however many processes.
+
+With `one-gpu` they believe that there is one GPU, which they would have to share.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import torch
 
 from mlops.contract import load_dotted
 from tests.training.killed import examples
@@ -41,5 +46,14 @@ def write_scores(target: Path) -> None:
         np.save(target, np.stack([scores(), scores()]))
 
 
+def believe_in_one_gpu() -> None:
+    """As PyTorch would say it; whoever goes on to compute on it fails."""
+    torch.cuda.is_available = lambda: True
+    torch.cuda.device_count = lambda: 1
+    torch.cuda.get_device_properties = lambda device: SimpleNamespace(uuid="GPU-0")
+
+
 if __name__ == "__main__":
+    if "one-gpu" in sys.argv:
+        believe_in_one_gpu()
     write_scores(Path(sys.argv[1]))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlops.bundle import Bundle, open_bundle
-from mlops.contract import load_use_case
 from mlops.deployment import Deployed
 from mlops.errors import BundleError, ConfigError
+from mlops.home import use_case_of
 from mlops.settings import Settings, without_password
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import local_path
@@ -51,7 +51,7 @@ _MISSING = (
 
 def model_name(settings: Settings) -> str:
     """The registered model's name: the use case's."""
-    return load_use_case(settings.usecase).name
+    return use_case_of(settings).name
 
 
 def must_have_record(settings: Settings) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from mlops.schema import Task
 from training.examples import Examples
@@ -94,7 +93,7 @@ class _Network:
         team: Team,
     ) -> None:
         self._module = module.to(device)
-        self._model: nn.Module = DistributedDataParallel(module) if team.world > 1 else module
+        self._model = torch_team.averaging(module)
         self._optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
         self._loss_of = (nn.BCEWithLogitsLoss if task == "classification" else nn.MSELoss)(reduction="sum")
         self._scale, self._device, self._seed, self._team, self._steps = scale, device, seed, team, 0
@@ -179,7 +178,8 @@ def fit(
 def _prepared(seed: int) -> torch.device:
     """The device, with PyTorch set to give the same on it each time, as far as it can."""
     device = torch_team.device_here()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    # Read when CUDA starts; of the values for this, the one that PyTorch names for recurrent layers as well.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     torch.set_num_threads(1)
     torch.manual_seed(seed)

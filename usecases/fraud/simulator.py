@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from mlops.errors import InputError
-from mlops.storage import is_leftover, publish_dir
+from mlops.storage import check_replaceable, publish_dir
 from usecases.fraud.delivery import DAY_FILE, SCHEMA, deliver, events_of
 from usecases.fraud.payments import count_payments
 from usecases.fraud.population import populate
@@ -77,7 +76,7 @@ def write_days(world: World, out: Path, run: Run = map) -> SimulateResult:
         InputError: `out` is a file, or a folder that holds something other than day files.
         SetupError: the device is full.
     """
-    _check_replaceable(out)
+    check_replaceable(out, lambda names: {name for name in names if DAY_FILE.fullmatch(name)})
     counts = [n for part in run(partial(_count, world), _spans(world.days)) for n in part]
     starts = list(accumulate(counts, initial=0))
     with publish_dir(out) as folder:
@@ -103,14 +102,3 @@ def _count(world: World, days: range) -> list[int]:
 
 def _spans(days: int) -> list[range]:
     return [range(first, min(first + _DAYS_A_TASK, days)) for first in range(0, days, _DAYS_A_TASK)]
-
-
-def _check_replaceable(out: Path) -> None:
-    if out.is_dir():
-        foreign = sorted(p.name for p in out.iterdir() if not (DAY_FILE.fullmatch(p.name) or is_leftover(p)))
-        if foreign:
-            raise InputError(
-                f"would be replaced, but holds {foreign[0]}", where=out, todo="name a new folder"
-            )
-    elif out.exists():
-        raise InputError("is not a folder", where=out, todo="name a new folder")

@@ -62,4 +62,9 @@ def _residuals(evaluation: RegressionEvaluation) -> Plot:
         if count:
             axes.bar(low, high, count, "others", f"{count:,} events from {low:.4g} to {high:.4g}")
     axes.upright(0, "threshold")
-    return Plot(title="Residuals", svg=axes.svg(), key=(("others block", "events"),))
+    return Plot(
+        title="Residuals",
+        svg=axes.svg(),
+        key=(("others block", "events"),),
+        caption="Right of the line, predictions are above the labels.",
+    )
