@@ -26,10 +26,10 @@ outlive a worker that is killed. Labels have fixed values; no request can make a
 
 ## Look at it here, in three commands
 
-    mlops --home runs/demo serve --no-keys
+    .venv/bin/mlops --home runs/demo serve --no-keys
     cd infra/prometheus && prometheus --config.file=prometheus.yml --storage.tsdb.path=/tmp/prometheus \\
         --web.listen-address=127.0.0.1:9099
-    mlops replay --events runs/demo/world --from 2018-07-10 --to 2018-07-16
+    .venv/bin/mlops replay --events runs/demo/world --from 2018-07-10 --to 2018-07-16
 
 They run side by side, in the order given, on what `make demo` made; http://127.0.0.1:9099 shows series and alerts.
 `infra/system-packages` installs Prometheus.

@@ -6,9 +6,9 @@
 
 A row's level is never declared. Its tests ran and passed, all of them, or it is "not yet"; what is checked as text
 only says `at_most: rendered`. evidence.json keeps when that last was, so that a run of some tests brings their rows up
-to date and leaves the others; the check wants every row's tests to have run just now, so the date of a row
-that it saw does not matter to it. Rows whose tests cannot run on this machine are told of, and rest on
-evidence.json, for 60 days at most.
+to date and leaves the others. The check wants every row's tests to have run just now, so the date of a row that it saw
+does not matter to it, unless it is still to come; the number of tests does, where fewer passed. Rows whose tests cannot
+run on this machine are told of, and rest on evidence.json, for 60 days at most.
 """
 
 from __future__ import annotations
@@ -65,12 +65,16 @@ class Area(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The last whole run of a row's tests. It is of these tests and this command: a row that changes loses it."""
+    """The last whole run of a row's tests. It is of these tests and this command: a row that changes loses it.
+
+    `apart` is how many tests the same files hold that only `make prove` runs, which are not among those that passed.
+    """
 
     command: str
     tests: tuple[str, ...]
     level: Level
     passed: int
+    apart: int
     day: date
 
     def is_of(self, ask: Ask) -> bool:
@@ -133,8 +137,14 @@ def renewed(
     for ask in _asks(areas):
         finding, last = _find(root, ask, report, without), _last(ask, record)
         if finding.whole and finding.oldest is not None:
-            level, passed = ask.at_most, finding.passed
-            last = Shown(command=ask.command, tests=ask.tests, level=level, passed=passed, day=finding.oldest)
+            last = Shown(
+                command=ask.command,
+                tests=ask.tests,
+                level=ask.at_most,
+                passed=finding.passed,
+                apart=finding.apart,
+                day=finding.oldest,
+            )
         elif finding.failed or finding.skipped or (finding.not_here and last and _too_old(last, today)):
             last = None
         if last is not None and last not in shown:
@@ -161,7 +171,9 @@ def judge(
         finding, last = _find(root, ask, report, without), _last(ask, record)
         said = last.level if last is not None else "not yet"
         why = _why_not(finding)
-        if why and last is not None:
+        if last is not None and last.day > today:
+            wrong.append(f"{ask.ask}: the page says {last.day}, which is still to come; run make evidence")
+        elif why and last is not None:
             wrong.append(f"{ask.ask}: the page says {said}, but {why}")
         elif finding.not_here and not why:
             needs = f"{_some(finding.not_here)} cannot run here"
@@ -174,6 +186,11 @@ def judge(
                 not_run.append(
                     f"{ask.ask}: {needs}; the page says {said}" + (f", {last.day}" if last else "")
                 )
+        elif last is not None and finding.whole and _more_than(last, finding):
+            wrong.append(
+                f"{ask.ask}: the page says {_tests(last.passed, last.apart)}, but it was "
+                f"{_tests(finding.passed, finding.apart)}; run make evidence"
+            )
         elif finding.whole and last is None:
             wrong.append(f"{ask.ask}: the page says not yet, but its tests ran and passed; run make evidence")
     gone = [shown for shown in record if not any(shown.is_of(ask) for ask in _asks(areas))]
@@ -196,6 +213,17 @@ def _last(ask: Ask, record: Sequence[Shown]) -> Shown | None:
 
 def _too_old(shown: Shown, today: date) -> bool:
     return (today - shown.day).days > KEPT_DAYS
+
+
+def _more_than(last: Shown, finding: Finding) -> bool:
+    """Whether the page claims more than ran: tests that passed, or that none is left to `make prove`."""
+    return last.passed > finding.passed or last.apart != finding.apart
+
+
+def _tests(passed: int, apart: int) -> str:
+    """How many tests, in words."""
+    more = f" ({apart} more only in `make prove`)" if apart else ""
+    return f"{passed} test{'s' if passed > 1 else ''}{more}"
 
 
 def _find(root: Path, ask: Ask, report: Report, without: Collection[str]) -> Finding:
@@ -243,7 +271,7 @@ def _evidence(ask: Ask, last: Shown | None) -> str:
         return "not yet"
     files = dict.fromkeys(test.partition("::")[0] for test in ask.tests)
     links = ", ".join(f"[{Path(file).stem}](../{file})" for file in files)
-    return f"**{last.level}** {last.day}, {last.passed} test{'s' if last.passed > 1 else ''}: {links}"
+    return f"**{last.level}** {last.day}, {_tests(last.passed, last.apart)}: {links}"
 
 
 def main(argv: Sequence[str] | None = None, *, root: Path = ROOT) -> int:

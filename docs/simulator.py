@@ -27,8 +27,8 @@ Card payments after the processes of Le Borgne et al., *Reproducible Machine Lea
 (2022), and knobs that change the world as worlds change. A knob is a field of
 [`World`](../usecases/fraud/world.py), and `--set KEY=VALUE` turns it:
 
-    mlops simulate OUT --set customers=500 --set days=60
-    mlops simulate OUT --set days=1830 --spark        # many events: Spark's workers write the files
+    .venv/bin/mlops simulate OUT --set customers=500 --set days=60
+    .venv/bin/mlops simulate OUT --set days=1830 --spark        # many events: Spark's workers write the files
 
 The same seed gives the same world, whoever writes which days of it. Randomness comes from one stream per process
 and day, so a knob adds to the world or takes from it, and the rest stays the same draw: compare two worlds row by row.
