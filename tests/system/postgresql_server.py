@@ -53,6 +53,16 @@ class PostgresqlServer:
         if self._pid.exists():
             self._run("pg_ctl", "stop", "--pgdata", str(self._data), "--wait", "--mode", mode)
 
+    def dump(self) -> bytes:
+        """All that its administrator's database holds, as SQL."""
+        return subprocess.run(
+            [str(self.tools / "pg_dump"), "postgres"],
+            env={**os.environ, **self.env, "PGPASSWORD": PASSWORD},
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=True,
+        ).stdout
+
     def _run(self, tool: str, *arguments: str) -> None:
         user = _NOBODY if os.getuid() == 0 else None
         done = subprocess.run(

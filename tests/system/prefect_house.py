@@ -19,7 +19,7 @@ from mlops.quiet import telemetry_off
 from pipelines.ports import free_port
 from pipelines.process import running
 from tests.e2e.two_candidates import TWO_CANDIDATES
-from tests.system.postgresql_server import ADMINISTRATOR, PASSWORD, running_postgresql
+from tests.system.postgresql_server import ADMINISTRATOR, PASSWORD, PostgresqlServer, running_postgresql
 
 __all__ = ["House", "house", "house_on_postgresql", "kill", "wait"]
 
@@ -170,21 +170,18 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def house_on_postgresql(folder: Path) -> Iterator[House]:
     """Start a server and its database: on SQLite, which has one writer, a busy machine's server may lose events."""
-    with running_postgresql() as postgresql:
-        place = f"127.0.0.1:{postgresql.port}/postgres"
-        with house(
-            folder, database=f"postgresql+asyncpg://{ADMINISTRATOR}:{quote(PASSWORD)}@{place}"
-        ) as started:
-            yield started
+    with running_postgresql() as postgresql, house(folder, postgresql=postgresql) as started:
+        yield started
 
 
 @contextmanager
-def house(folder: Path, *, database: str = "") -> Iterator[House]:
-    """Start a server with all its services, on SQLite unless another database is named."""
+def house(folder: Path, *, postgresql: PostgresqlServer | None = None) -> Iterator[House]:
+    """Start a server with all its services, on SQLite unless another database is given."""
     environment = {**os.environ, **TWO_CANDIDATES, **_SETTINGS, "PREFECT_HOME": str(folder / "prefect")}
     environment |= {"HOME": str(folder / "nobody")}
-    if database:
-        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database
+    if postgresql:
+        place = f"{ADMINISTRATOR}:{quote(PASSWORD)}@127.0.0.1:{postgresql.port}/postgres"
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = f"postgresql+asyncpg://{place}"
     telemetry_off(environment)
     port = str(free_port())
     url = f"http://127.0.0.1:{port}/api"

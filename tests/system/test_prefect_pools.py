@@ -23,6 +23,7 @@ import pytest
 
 from mlops.settings import Settings
 from pipelines.flows import NOTHING_DUE, home_resource
+from tests.system.postgresql_server import PostgresqlServer, running_postgresql
 from tests.system.prefect_house import House, house, kill, wait
 from usecases.fraud.simulator import simulate
 from usecases.fraud.world import World
@@ -54,8 +55,14 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("prefect")) as started:
+def postgresql() -> Iterator[PostgresqlServer]:
+    with running_postgresql() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def server(postgresql: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house(tmp_path_factory.mktemp("prefect"), postgresql=postgresql) as started:
         yield started
 
 
@@ -192,7 +199,7 @@ def test_a_pool_that_is_there_becomes_the_home_s_and_a_path_that_is_not_is_told(
 
 
 def test_a_run_that_dies_at_each_start_fails_and_stays_so_until_somebody_tries_again(
-    server: House, begun: Begun
+    server: House, postgresql: PostgresqlServer, begun: Begun
 ) -> None:
     failed = server.ended(begun.dies, within_s=600)
     given_up = time.monotonic()
@@ -220,8 +227,8 @@ def test_a_run_that_dies_at_each_start_fails_and_stays_so_until_somebody_tries_a
     again = server.ended(begun.dies, within_s=300)
     assert again["state_type"] == "FAILED" and "days old" in again["state"]["message"]  # it is not fresh
 
-    database = [path.read_bytes() for path in (server.folder / "prefect").glob("prefect.db*")]
-    assert database and not any(_PASSWORD.encode() in part for part in database)
+    database = postgresql.dump()
+    assert begun.dies.encode() in database and _PASSWORD.encode() not in database
 
 
 def _said_of(run: str, state: str) -> dict[str, Any]:
