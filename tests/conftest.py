@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 import pytest
 from pyspark.sql import SparkSession
@@ -14,8 +15,10 @@ from mlops.settings import Settings
 from pipelines.spark import session as spark_session
 from pipelines.spark import stop
 
-# Node ids, or their beginnings, of tests that may skip, each with the reason. A skip that is not here fails the run.
+# Node ids, or their beginnings, of tests that may skip, each with the reason. Any other that skips has failed.
 ALLOWED_SKIPS: dict[str, str] = {}
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # Settings of whoever runs the tests that would lead them to other things than their own.
 WHERE_THINGS_ARE = {
@@ -27,8 +30,6 @@ WHERE_THINGS_ARE = {
     "quarantine_uri",
     "features_uri",
 }
-
-UNEXPECTED_SKIPS: list[tuple[str, str]] = []
 
 # Not in a fixture: test modules import the libraries when they are collected.
 telemetry_off()
@@ -62,32 +63,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in foreign]
 
 
-def _note_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fails a test that skipped and may not."""
+    return _no_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fails a module that skipped as a whole."""
+    return _no_skip((yield))
+
+
+def _no_skip(report: Report) -> Report:
     expected_failure = hasattr(report, "wasxfail")
     if report.skipped and not expected_failure and not report.nodeid.startswith(tuple(ALLOWED_SKIPS)):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        UNEXPECTED_SKIPS.append((report.nodeid, reason))
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Notes a test that skipped."""
-    _note_skip(report)
-
-
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """Notes a module that skipped as a whole."""
-    _note_skip(report)
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fails the run where a test skipped that may not."""
-    if UNEXPECTED_SKIPS and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says which ones they were."""
-    if UNEXPECTED_SKIPS:
-        terminalreporter.section("skipped, but not in ALLOWED_SKIPS of tests/conftest.py", red=True)
-        for nodeid, reason in UNEXPECTED_SKIPS:
-            terminalreporter.write_line(f"{nodeid}: {reason}", red=True)
+        report.outcome = "failed"
+        report.longrepr = f"{reason}\nIt may not skip: it is not in ALLOWED_SKIPS of tests/conftest.py."
+    return report
