@@ -71,19 +71,19 @@ def _follow(watch: Watch, over: threading.Event) -> None:
     answered = time.monotonic()
     while not over.wait(_LOOK_S):
         context = SparkContext._active_spark_context
-        if context is None:
-            continue
         try:
-            if not context.master.startswith(_STANDALONE):
+            if context is None:
+                answered = time.monotonic()
+            elif not context.master.startswith(_STANDALONE):
                 return
-            if _has_executors(context) or _answers(context.master):
+            elif _has_executors(context) or _answers(context.master):
                 answered = time.monotonic()
             elif time.monotonic() - answered > _GRACE_S:
                 watch.lost = context.master
                 context._jsc.sc().stop()
                 return
         except (AttributeError, Py4JError, OSError):
-            return  # the session was stopped meanwhile
+            answered = time.monotonic()  # the session is not whole yet, or not any more
 
 
 def _has_executors(context: SparkContext) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -11,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from mlops.errors import ConfigError, SetupError
 from mlops.settings import Settings
+from pipelines import spark_master
 from pipelines.ports import free_port
 from pipelines.spark import session
 from pipelines.spark_master import see_master
@@ -62,3 +65,21 @@ def test_a_master_without_an_address_of_its_own_is_left_to_spark(master: str) ->
 def test_what_is_no_master_is_refused(master: str) -> None:
     with pytest.raises(ConfigError, match=r"MLOPS_SPARK_MASTER: .* is no master of Spark's"):
         see_master(master)
+
+
+def test_a_cluster_is_watched_from_a_session_on_that_is_not_whole_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spark_master, "_LOOK_S", 0.01)
+    monkeypatch.setattr(spark_master, "_GRACE_S", 0.1)
+    stopped = threading.Event()
+    java = SimpleNamespace(getExecutorMemoryStatus=lambda: SimpleNamespace(size=lambda: 1), stop=stopped.set)
+    context = SimpleNamespace(
+        master=f"spark://127.0.0.1:{free_port()}"
+    )  # which Spark sets before it has begun
+    monkeypatch.setattr(SparkContext, "_active_spark_context", context)
+    with spark_master.watched() as watch:
+        assert not stopped.wait(0.3)
+        context._jsc = SimpleNamespace(sc=lambda: java)
+        assert stopped.wait(30)
+    assert watch.lost == context.master
