@@ -97,7 +97,8 @@ def _written(path: Path) -> str:
 def _validated(report: Path) -> str:
     result = read_json(report, ValidateResult)
     if result.passed_over and not result.rows_in:
-        return f"nothing new in {result.passed_over:,} files"
+        rows = f"nothing new in {result.passed_over:,} files"
+        return rows if not result.outcome.failed else f"{rows}, refused: {'; '.join(result.outcome.failed)}"
     rows = f"{result.good:,} good and {result.quarantined:,} quarantined of {result.rows_in:,} rows"
     if result.outcome.published and not result.outcome.forced:
         return rows

@@ -104,6 +104,11 @@ def test_a_delivery_with_nothing_new_is_not_called_refused(settings: Settings) -
     write_json(settings.validation, nothing)
     assert conclude(settings, run="r3", state="SUCCEEDED").validation == "nothing new in 3 files"
 
+    outcome = Outcome(published=False, forced=False, failed=("the newest event is 9 days old",))
+    write_json(settings.validation, msgspec.structs.replace(nothing, outcome=outcome))
+    said = conclude(settings, run="r4", state="FAILED").validation
+    assert said == "nothing new in 3 files, refused: the newest event is 9 days old"
+
 
 def test_a_damaged_file_is_named(settings: Settings) -> None:
     (settings.home / RELEASE).write_text("{")
