@@ -13,7 +13,7 @@ from mlops.errors import ConfigError
 from mlops.settings import Settings
 from mlops.storage import read_json, write_json
 
-__all__ = ["OWNER", "claim", "use_case_of"]
+__all__ = ["OWNER", "claim", "must_be_home", "use_case_of"]
 
 OWNER = "usecase.json"
 
@@ -23,6 +23,18 @@ class _Owner(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     package: str
+
+
+def must_be_home(settings: Settings) -> None:
+    """Refuse a home that is not there, where somebody asks for what a command left in it.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if not settings.home.is_dir():
+        raise ConfigError(
+            "no such home", where=settings.home, todo="name another with --home, or make this one: mlops run"
+        )
 
 
 def use_case_of(settings: Settings) -> UseCase:

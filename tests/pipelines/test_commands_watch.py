@@ -41,6 +41,13 @@ def test_no_request_is_a_plain_line_and_no_failure(
     assert code == 2 and "no request is due" in error
 
 
+def test_a_home_that_is_not_there_is_no_home_without_a_request(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, error = _retrain(capsys, tmp_path / "none", "--if-due")
+    assert (code, out) == (2, "") and f"{tmp_path / 'none'}: no such home" in error
+
+
 def test_a_request_whose_day_has_not_come_is_left_as_it_is(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

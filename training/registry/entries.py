@@ -10,7 +10,7 @@ from typing import Any
 from mlops.bundle import Bundle, open_bundle
 from mlops.deployment import Deployed
 from mlops.errors import BundleError, ConfigError
-from mlops.home import use_case_of
+from mlops.home import must_be_home, use_case_of
 from mlops.settings import Settings, without_password
 from mlops.signing import PUBLIC_KEY
 from mlops.storage import local_path
@@ -24,6 +24,7 @@ __all__ = [
     "CHAMPION",
     "DIGEST",
     "GATE",
+    "MISSING",
     "NOBODY",
     "aliased",
     "at_registry",
@@ -43,7 +44,7 @@ GATE, ADMITTED = "gate", "admitted"  # the tag that says what the gate said
 AGAINST, NOBODY = "champion", "none"  # the tag with the digest of the champion that it was compared with
 DIGEST = "digest"
 
-_MISSING = (
+MISSING = (
     "RESOURCE_DOES_NOT_EXIST",
     "INVALID_PARAMETER_VALUE",
 )  # the latter for an alias that was never set
@@ -62,8 +63,9 @@ def must_have_record(settings: Settings) -> None:
     """
     database = settings.home / "mlflow.db"
     if not settings.tracking_uri and not database.exists():
+        must_be_home(settings)
         raise ConfigError(
-            "no home with a model" if settings.home.is_dir() else "no such home",
+            "no home with a model",
             where=settings.home,
             todo="name another with --home, or make this one: mlops run",
         )
@@ -91,7 +93,7 @@ def entry(settings: Settings, mlflow: MlflowClient, name: str, version: str) -> 
     try:
         return mlflow.get_model_version(name, version)
     except MlflowException as error:
-        if error.error_code not in _MISSING:
+        if error.error_code not in MISSING:
             raise
         raise ConfigError(
             f"no version {version!r} of model {name!r}",
@@ -111,7 +113,7 @@ def aliased(mlflow: MlflowClient, name: str, alias: str) -> str | None:
     try:
         return str(mlflow.get_model_version_by_alias(name, alias).version)
     except MlflowException as error:
-        if error.error_code not in _MISSING:
+        if error.error_code not in MISSING:
             raise
         return None
 
