@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipelines.options import PATH, as_json
 __all__ = ["kubeflow"]
 
 _PIPELINE = Path(__file__).with_name("kubeflow.yaml")
+_OF_ACCELERATOR = {"--accelerator": "accelerator", "--accelerated-image": "accelerated_image"}
 set_option = click.option(
     "--set",
     "pairs",
@@ -53,11 +55,22 @@ def compile_(settings: Settings, /, out: Path, nodes: tuple[str, ...], **chosen:
     if chosen["accelerated"]:
         candidates(settings, only=chosen["accelerated"])  # whether there are such, before what they want
     labels = dict(pair.partition("=")[::2] for pair in nodes)
-    if not all(labels.values()):
-        raise ConfigError(f"{nodes[0]!r} is not LABEL=VALUE", where="--node")
+    for pair in nodes:
+        if not all(pair.partition("=")):
+            raise ConfigError(f"{pair!r} is not LABEL=VALUE", where="--node")
+    if not chosen["accelerated"]:
+        _refuse_idle({"--node": nodes, **{option: chosen[name] for option, name in _OF_ACCELERATOR.items()}})
     given = {name: value for name, value in chosen.items() if value not in (None, ())}
     compile_pipeline(Options(node_selector=labels, **given), out)
     print(out)
+
+
+def _refuse_idle(options: Mapping[str, Any]) -> None:
+    for option, value in options.items():
+        if value:
+            raise ConfigError(
+                "no candidate is for an accelerator", where=option, todo="name one with --accelerate"
+            )
 
 
 @kubeflow.command()

@@ -112,7 +112,7 @@ class Pod(msgspec.Struct, frozen=True, kw_only=True):
 PODS = {
     "ingest": Pod(cpu="2", memory="12Gi", secrets=("object-storage",)),
     "features": Pod(cpu="2", memory="12Gi", secrets=("object-storage",)),
-    "plan": Pod(secrets=("object-storage",)),
+    "plan": Pod(secrets=("object-storage", "mlflow-database")),  # where a run is recorded is in its key
     "train": Pod(cpu="1", memory="8Gi", secrets=("object-storage", "mlflow-database"), signs=True),
     "judge": Pod(memory="8Gi", secrets=("object-storage",)),
     "register": Pod(secrets=("mlflow-database",)),

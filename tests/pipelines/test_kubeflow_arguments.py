@@ -106,3 +106,16 @@ def test_a_candidate_that_there_is_not_is_named_before_what_it_would_want(
     assert "nonsense" in (error := _refused(capsys, *words, "nonsense")) and "CPU" not in error
     assert "trains on the CPU; name an image" in _refused(capsys, *words, "mlp-torch")
     assert not (tmp_path / "any.yaml").exists()
+
+
+def test_a_label_that_is_none_is_named_and_nothing_is_for_an_accelerator_that_nobody_uses(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("kubeflow", "compile", "--out", tmp_path / "any.yaml")
+    for label in ("c", "=b", "c="):
+        said = f"--node: {label!r} is not LABEL=VALUE"
+        assert said in _refused(capsys, *words, "--node", "a=b", "--node", label)
+    for option, value in (("--node", "a=b"), ("--accelerator", "any/gpu"), ("--accelerated-image", "mine:1")):
+        said = f"{option}: no candidate is for an accelerator; name one with --accelerate"
+        assert said in _refused(capsys, *words, option, value)
+    assert not (tmp_path / "any.yaml").exists()

@@ -44,6 +44,17 @@ def test_the_verdict_stays_with_the_run(house: House) -> None:
     assert run.data.tags["gate"] == "admitted"
 
 
+def test_a_run_that_mlflow_has_not_is_not_registered(house: House) -> None:
+    result, verdict = house.train()
+    gone = "0" * 32  # as from a cache that outlived the record
+    with pytest.raises(InputError, match=f"run {gone}: MLflow has no such run; train again"):
+        registry.register(
+            house.settings,
+            msgspec.structs.replace(result, run_id=gone),
+            msgspec.structs.replace(verdict, run_id=gone),
+        )
+
+
 def test_registering_a_run_again_gives_the_version_that_it_has(house: House) -> None:
     result, verdict = house.train()
     first = registry.register(house.settings, result, verdict)

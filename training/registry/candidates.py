@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mlops.errors import ConfigError
+from mlops.errors import ConfigError, InputError
 from mlops.settings import Settings
 from mlops.storage import write_json
 from training import tracking
@@ -18,6 +18,7 @@ from training.registry.entries import (
     CHALLENGER,
     DIGEST,
     GATE,
+    MISSING,
     NOBODY,
     aliased,
     at_registry,
@@ -138,7 +139,14 @@ def _entered(mlflow: MlflowClient, name: str, verdict: Verdict, tags: dict[str, 
     known = entries(mlflow, name, f"run_id='{verdict.run_id}'")
     if known:
         return known[0]
-    run = mlflow.get_run(verdict.run_id)
+    try:
+        run = mlflow.get_run(verdict.run_id)
+    except MlflowException as error:
+        if error.error_code not in MISSING:
+            raise
+        raise InputError(
+            "MLflow has no such run", where=f"run {verdict.run_id}", todo="train again, and not from a cache"
+        ) from None
     made = mlflow.create_model_version(
         name,
         source=f"{run.info.artifact_uri}/bundle",
