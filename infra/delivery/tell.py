@@ -84,12 +84,12 @@ def _tell(green: bool, page: str) -> None:
 
 
 def _gh(*words: str, check: bool = True, said: str | None = None) -> str | None:
-    """What `gh` answers; None where it fails and may."""
+    """What `gh` answers; None where there is no such thing, and need not be."""
     try:
         ran = subprocess.run(["gh", *words], input=said, capture_output=True, text=True)
     except FileNotFoundError:
         sys.exit("tell: gh is not installed")
-    if ran.returncode and check:
+    if ran.returncode and (check or "HTTP 404" not in ran.stderr):
         sys.exit(f"tell: gh {' '.join(words)}: {ran.stderr.strip()}")
     return None if ran.returncode else ran.stdout
 

@@ -229,17 +229,22 @@ def test_a_night_names_commands_that_are_there_and_reads_the_lock() -> None:
 FORGE = r"""
 cat >"$HELD/stdin.$(ls "$HELD" | wc -l)" </dev/stdin
 case "$*" in
-    *git/ref/heads/status*) [ -f "$HELD/branch" ] ;;
+    *git/ref/heads/status*) [ -f "$HELD/branch" ] || { echo "gh: Not Found (HTTP 404)" >&2; exit 1; } ;;
     *commits*) echo '[{"sha": "abc"}]' ;;
-    *"contents/nightly.md?ref"*) [ -f "$HELD/page" ] && cat "$HELD/page" ;;
-    *"contents/nightly/"*"?ref"*) exit 1 ;;
+    *"contents/nightly.md?ref"*)
+        [ ! -f "$HELD/sick" ] || { echo "gh: Server Error (HTTP 502)" >&2; exit 1; }
+        [ -f "$HELD/page" ] || { echo "gh: Not Found (HTTP 404)" >&2; exit 1; }
+        cat "$HELD/page" ;;
+    *"contents/nightly/"*"?ref"*) echo "gh: Not Found (HTTP 404)" >&2; exit 1 ;;
     *"issue list"*) cat "$HELD/issues" ;;
 esac
 """
 
 
-def tell(tmp_path: Path, programs: Programs, files: Mapping[str, str], night: Mapping[str, str]) -> list[str]:
-    """What `gh` was told of a night, and what it was sent, in order."""
+def tell(
+    tmp_path: Path, programs: Programs, files: Mapping[str, str], night: Mapping[str, str], *, error: str = ""
+) -> list[str]:
+    """What `gh` was told of a night, and what it was sent, in order; `error` is how it ends."""
     held, work = tmp_path / "held", tmp_path / "runs" / "nightly"
     held.mkdir()
     work.mkdir(parents=True)
@@ -250,7 +255,7 @@ def tell(tmp_path: Path, programs: Programs, files: Mapping[str, str], night: Ma
     done = programs.run(
         [sys.executable, DELIVERY / "tell.py"], tmp_path, HELD=str(held), GH_REPO="o/n", GH_TOKEN="none"
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (int(bool(error)), error)
     sent = [path.read_text() for path in held.glob("stdin.*")]
     return [*programs.calls, *(text for text in sent if text)]
 
@@ -314,3 +319,9 @@ def test_a_night_that_left_no_page_is_red(tmp_path: Path, programs: Programs) ->
     said = tell(tmp_path, programs, {"issues": "[]"}, {})
     assert any(call.startswith("gh issue create") for call in said)
     assert any("left no page behind" in text for text in said)
+
+
+def test_a_forge_that_fails_for_once_loses_no_night(tmp_path: Path, programs: Programs) -> None:
+    files = {"branch": "", "page": "the list of nights", "sick": "", "issues": "[]"}
+    error = "tell: gh api repos/o/n/contents/nightly.md?ref=status: gh: Server Error (HTTP 502)\n"
+    assert not any("PUT" in call for call in tell(tmp_path, programs, files, night(green=True), error=error))
