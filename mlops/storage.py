@@ -143,7 +143,7 @@ def publish_dir(target: Path) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for path in temporary.rglob(f"{_ASIDE}*"):  # of a task that was killed and tried again
-                path.unlink()
+                path.unlink(missing_ok=True)
             if not target.exists():
                 os.rename(temporary, target)
             elif not _exchange(temporary, target):
