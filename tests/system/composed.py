@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -113,13 +114,22 @@ class Stack:
 
 
 def _ask(project: str, stop: threading.Event) -> None:
-    """Run health checks as long as the stack runs: podman leaves that to systemd, which is not everywhere."""
+    """Run health checks as long as the stack runs: podman leaves that to systemd, which is not everywhere.
+
+    As an engine would, at a container's own interval, and for the first time when that has passed: whoever waits until
+    a server is healthy goes on no sooner than there.
+    """
     client = docker.from_env(timeout=30)
+    due: dict[str, float] = {}
     while not stop.wait(0.5):
         for container in client.containers.list(
             filters={"label": f"com.docker.compose.project={project}"}, ignore_removed=True
         ):
-            client.api.get(f"{client.api.base_url}/v4.0.0/libpod/containers/{container.id}/healthcheck")
+            check = container.attrs["Config"].get("Healthcheck") or {}
+            next_one = time.monotonic() + check.get("Interval", 0) / 1e9
+            if time.monotonic() >= due.setdefault(container.id, next_one):
+                due[container.id] = next_one
+                client.api.get(f"{client.api.base_url}/v4.0.0/libpod/containers/{container.id}/healthcheck")
 
 
 def _images(folder: Path) -> None:
