@@ -7,6 +7,7 @@ from datetime import date
 import click
 
 from mlops.errors import InputError
+from mlops.home import must_be_home
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import (
@@ -70,6 +71,7 @@ def retrain(settings: Settings, as_of: date | None, if_due: bool, seed: int, jso
     from pipelines.watching import collect_logs
     from pipelines.workers import workers
 
+    must_be_home(settings)
     request = due_request(settings, as_of or date.today())
     if request is None:
         if if_due:

@@ -85,7 +85,7 @@ def test_it_tells_the_version_that_the_project_has(capsys: pytest.CaptureFixture
         (["monitor", "--as-of", "2018-04-01", "--from", "2018-04-02", "--to", "2018-04-01"], "after"),
         (["monitor", "--as-of", "0001-01-01"], "between 1970 and 2200"),
         (["report"], "no result of monitoring"),
-        (["retrain"], "no request is due"),
+        (["retrain"], "no such home"),
         (["serve", "--port", "70000"], "70000"),
         (["demo", "--out", "{tmp}/file"], "file"),
         (["demo", "--out", "{tmp}/demo", "--set", "days=60"], "days"),
