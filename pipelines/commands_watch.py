@@ -7,7 +7,6 @@ from datetime import date
 import click
 
 from mlops.errors import InputError
-from mlops.home import must_be_home
 from mlops.settings import Settings
 from pipelines.command_line import show, watched
 from pipelines.options import (
@@ -63,6 +62,7 @@ def monitor(
 @click.pass_obj
 def retrain(settings: Settings, as_of: date | None, if_due: bool, seed: int, json_: bool) -> None:
     """Act on monitoring's request to retrain. Trains on what was served, gates, registers; promotion stays yours."""
+    from mlops.home import must_be_home
     from pipelines.engine import LocalEngine
     from pipelines.retrain import compute_live_features, due_request
     from pipelines.retrain import retrain as act
