@@ -20,7 +20,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -96,22 +97,45 @@ def _ended(command: Sequence[str], tree: Path, said: Path, seconds: float) -> in
         if seconds <= 0:
             log.write("there was no time left\n")
             return NOT_RUN
+        process = None
         try:
-            process = subprocess.Popen(
-                command, cwd=tree, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        except OSError as error:
-            log.write(f"{error}\n")
-            return 127
-        try:
+            with _signals_later():
+                process = subprocess.Popen(
+                    command,
+                    cwd=tree,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             return process.wait(seconds)
         except BaseException as error:
+            if process is None and isinstance(error, OSError):
+                log.write(f"{error}\n")
+                return 127
+            if process is None:
+                raise
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             log.write(f"\nended after {seconds:.0f} s, as the night's time was up\n")
             return 124
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hear at the end what ends this process: before, it would not know yet which process it has started."""
+    came: list[int] = []
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in both}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
 def pins(tree: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,28 @@ def test_a_night_that_is_interrupted_says_so_and_leaves_nothing_that_goes_on(
     time.sleep(1)
     assert beats.stat().st_size == beaten
     assert not (checkout / "runs" / "nightly" / "tree").exists()
+
+
+def test_a_step_that_was_started_in_the_moment_of_the_interruption_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree").mkdir()
+    begun: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def interrupted(*words: Any, **more: Any) -> subprocess.Popen[bytes]:
+        begun.append(real(*words, **more))
+        signal.raise_signal(signal.SIGTERM)
+        return begun[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as the script has it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            nightly.run({"waits": ("sleep", "600")}, tmp_path / "tree")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert begun[0].returncode == -signal.SIGKILL
 
 
 def test_a_step_that_says_much_in_few_lines_has_a_page_that_can_be_read(tmp_path: Path) -> None:
